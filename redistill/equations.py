@@ -1,0 +1,224 @@
+"""Equations in worked text: finding them, parsing them, and computing them exactly."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+MAX_DIGITS = 18  # longer numbers are no school arithmetic, and keep the work bounded
+MAX_TERMS = 12
+OPERATORS = "+-*/"
+PRIORITY = {"+": 1, "-": 1, "*": 2, "/": 2}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One binary operation of an expression, in the order in which it is worked."""
+
+    operator: str
+    left: Fraction
+    right: Fraction
+    value: Fraction
+
+
+@dataclass(frozen=True)
+class Equation:
+    """
+    ``expression=result`` as it stands in a text.
+
+    *value* is what the expression is really worth, None where it cannot be computed;
+    *start* and *end* delimit the whole ``<<...>>`` or bare equation in the text.
+    """
+
+    expression: str
+    result: Fraction | None
+    operations: tuple[Operation, ...]
+    value: Fraction | None
+    start: int
+    end: int
+
+    @property
+    def holds(self) -> bool:
+        """Whether the stated result is what the expression is worth."""
+        return self.value is not None and self.value == self.result
+
+    @property
+    def numbers(self) -> list[Fraction]:
+        """The numbers that the expression names, in order."""
+        tokens = tokenise(self.expression) or []
+        return [token for token in tokens if isinstance(token, Fraction)]
+
+    def __str__(self) -> str:
+        return f"{self.expression}={'?' if self.result is None else decimal(self.result)}"
+
+
+def annotated(text: str) -> list[Equation]:
+    """The equations that *text* marks as ``<<a+b=c>>``, in order."""
+    found = []
+    start = text.find("<<")
+    while start >= 0:
+        stop = text.find(">>", start)
+        if stop < 0:
+            break
+        inner = text[start + 2 : stop]
+        if "=" in inner and "<<" not in inner and "\n" not in inner:
+            found.append(_equation(inner, start, stop + 2))
+            start = text.find("<<", stop + 2)
+        else:
+            start = text.find("<<", start + 2)
+    return found
+
+
+def bare(text: str) -> list[Equation]:
+    """The equations ``a + b = c`` that stand unmarked in *text*, in order."""
+    allowed = set("0123456789.,+-*/()$%×÷ ")
+    found = []
+    position = text.find("=")
+    while position >= 0:
+        start = position
+        while start > 0 and text[start - 1] in allowed and position - start < 120:
+            start -= 1
+        stop = position + 1
+        while stop < len(text) and text[stop] in set("0123456789.,-$ ") and stop - position < 40:
+            stop += 1
+        left = text[start:position].split(", ")[-1].strip(" .,")
+        right = text[position + 1 : stop].strip().split(" ")[0].rstrip(".,")
+        if any(operator in left[1:] for operator in OPERATORS + "×÷"):
+            found.append(_equation(f"{left}={right}", start, stop))
+        position = text.find("=", position + 1)
+    return [equation for equation in found if equation.operations]
+
+
+def steps(text: str) -> list[Equation]:
+    """The steps of a worked text: its marked equations or, where none are, its bare ones."""
+    return annotated(text) or bare(text)
+
+
+def _equation(inner: str, start: int, end: int) -> Equation:
+    expression, _, result = inner.rpartition("=")
+    expression = expression.replace(" ", "").replace("$", "").replace("×", "*").replace("÷", "/")
+    operations = work(expression)
+    value = operations[-1].value if operations else number(expression)
+    return Equation(expression, number(result), tuple(operations or ()), value, start, end)
+
+
+def work(expression: str) -> list[Operation] | None:
+    """
+    The binary operations that compute *expression*, in order; None where it is not one.
+
+    Known are + - * / with the usual priority, brackets, a leading sign, and percentages.
+    Nothing is evaluated but exact fractions of at most 18 digits.
+
+    >>> [o.operator for o in work("2+3*4")]
+    ['*', '+']
+    """
+    tokens = tokenise(expression)
+    if not tokens:
+        return None
+    values: list[Fraction] = []
+    waiting: list[str] = []
+    done: list[Operation] = []
+
+    def apply() -> bool:
+        operator = waiting.pop()
+        if operator == "(" or len(values) < 2:
+            return False
+        right, left = values.pop(), values.pop()
+        if operator == "/" and right == 0:
+            return False
+        value = compute(operator, left, right)
+        if len(str(value.numerator)) > MAX_DIGITS or len(str(value.denominator)) > MAX_DIGITS:
+            return False
+        values.append(value)
+        done.append(Operation(operator, left, right, value))
+        return True
+
+    for token in tokens:
+        if isinstance(token, Fraction):
+            values.append(token)
+        elif token == "(":
+            waiting.append(token)
+        elif token == ")":
+            while waiting and waiting[-1] != "(":
+                if not apply():
+                    return None
+            if not waiting:
+                return None
+            waiting.pop()
+        else:
+            while waiting and waiting[-1] != "(" and PRIORITY[waiting[-1]] >= PRIORITY[token]:
+                if not apply():
+                    return None
+            waiting.append(token)
+    while waiting:
+        if not apply():
+            return None
+    return done if len(values) == 1 else None
+
+
+def compute(operator: str, left: Fraction, right: Fraction) -> Fraction:
+    """*left* *operator* *right*, exactly; *right* is not 0 for a division."""
+    match operator:
+        case "+":
+            return left + right
+        case "-":
+            return left - right
+        case "*":
+            return left * right
+        case _:
+            return left / right
+
+
+def tokenise(expression: str) -> list[Fraction | str] | None:
+    """Numbers, operators and brackets of *expression*; None where it holds anything else."""
+    tokens: list[Fraction | str] = []
+    place = 0
+    text = expression.replace(" ", "")
+    while place < len(text):
+        character = text[place]
+        signed = character in "+-" and (not tokens or tokens[-1] in ("(", "*", "/", "+", "-"))
+        if character in "0123456789." or signed:
+            stop = place + 1
+            while stop < len(text) and text[stop] in "0123456789.,":
+                stop += 1
+            if stop < len(text) and text[stop] == "%":
+                stop += 1
+            value = number(text[place:stop])
+            if value is None or (tokens and isinstance(tokens[-1], Fraction)):
+                return None
+            tokens.append(value)
+            place = stop
+        elif character in "+-*/()":
+            tokens.append(character)
+            place += 1
+        else:
+            return None
+        if len(tokens) > 4 * MAX_TERMS:
+            return None
+    return tokens
+
+
+def number(text: str) -> Fraction | None:
+    """
+    The exact value of *text* as a plain number: sign, digits, separators, decimals, percent.
+
+    >>> number("1,234.50"), number("7%"), number("3 apples")
+    (Fraction(2469, 2), Fraction(7, 100), None)
+    """
+    body = text.strip().removeprefix("$")
+    negative = body.startswith("-")
+    body = body[1:] if body[:1] in ("-", "+") else body
+    percent = body.endswith("%")
+    body = body.removesuffix("%").removeprefix("$").replace(",", "")
+    whole, point, part = body.partition(".")
+    digits = whole + part
+    if not digits or len(digits) > MAX_DIGITS or any(c not in "0123456789" for c in digits):
+        return None
+    value = Fraction(int(digits), 10 ** len(part) if point else 1) / (100 if percent else 1)
+    return -value if negative else value
+
+
+def decimal(value: Fraction) -> str:
+    """*value* as digits: exact where the decimals end, else rounded to six places."""
+    if value.denominator == 1:
+        return str(value.numerator)
+    text = f"{float(value):.6f}".rstrip("0").rstrip(".")
+    return text.removeprefix("0") if text.startswith("0.0000000") else text

@@ -1,0 +1,360 @@
+"""The records that stages pass on, and the one reader and writer of their JSONL files."""
+
+import hashlib
+import json
+import os
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NoReturn, TypeVar
+
+import jsonlines
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from redistill.refusals import RefusedError
+
+MAX_LINE = 8 * 1024 * 1024  # bytes; a longer line is no record of ours and would fill the memory
+MAX_DEPTH = 32  # no record nests deeper than 4
+
+Split = Literal["train", "dev", "test"]
+Verdict = Literal["correct", "wrong", "no_answer", "cut_off"]
+Status = Literal["first", "refined", "kept"]
+Identity = Field(min_length=1, max_length=200)
+Text = Field(min_length=1)
+
+
+class Record(BaseModel):
+    """What all records share: no unknown fields, no coercion, no change after reading."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    id: str = Identity
+
+
+class Version(BaseModel):
+    """A rationale text that a later one replaced."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    round: str
+    text: str
+
+
+class Problem(Record):
+    """A question with its gold answer and, where the source has one, a worked solution."""
+
+    question: str = Text
+    answer: str = Text
+    choices: dict[str, str] | None = None
+    solution: str | None = None
+    source: str = ""
+
+
+class Rationale(Record):
+    """
+    A worked answer to one problem, with everything it replaced.
+
+    *round* is the one in which the text was written, *parent* the hash of the text it replaced,
+    *gaps* the kinds of gap that the text treats, *fingerprint* the hash of the request for it.
+    """
+
+    problem: str = Identity
+    text: str = Text
+    round: str
+    teacher: str
+    status: Status
+    parent: str | None = None
+    reason: str | None = None
+    gaps: list[str] = []
+    history: list[Version] = []
+    fingerprint: str = ""
+
+
+class Prediction(Record):
+    """A student's completion with the answer that was read from it; *tokens* excludes EOS."""
+
+    problem: str = Identity
+    split: Split
+    completion: str
+    answer: str | None
+    verdict: Verdict
+    strict: bool
+    lenient: bool
+    eos: bool
+    tokens: int = Field(ge=0)
+
+
+class Exemplar(BaseModel):
+    """A dev problem on which the student showed the same gap."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    problem: str
+    question: str
+    completion: str
+
+
+class Error(Record):
+    """A prediction worth showing to the teacher: where it first went wrong, and what was tried."""
+
+    problem: str = Identity
+    split: Split
+    completion: str
+    verdict: Verdict
+    gap: str
+    first_wrong_step: str | None = None
+    history: list[Version] = []
+    exemplars: list[Exemplar] = []
+
+
+R = TypeVar("R", bound=Record)
+
+
+@dataclass
+class Balance:
+    """
+    Where every row went: rows in = rows out + rows rejected, by reason.
+
+    >>> Balance("prepare", rows_in=3, rows_out=2, rejected={"repeated question": 1}).holds
+    True
+    """
+
+    stage: str
+    rows_in: int
+    rows_out: int
+    rejected: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def holds(self) -> bool:
+        """Whether no row was lost without a reason."""
+        return self.rows_in == self.rows_out + sum(self.rejected.values())
+
+    def __str__(self) -> str:
+        reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(self.rejected.items()))
+        lost = f" + {sum(self.rejected.values())} rejected ({reasons})" if reasons else ""
+        return f"{self.stage}: {self.rows_in} rows in = {self.rows_out} out{lost}"
+
+    def check(self, max_loss: float) -> "Balance":
+        """Refuse a balance that does not hold, or that lost more than *max_loss* of its rows."""
+        if not self.holds:
+            raise RefusedError(f"{self}: the rows do not balance", code=70)
+        lost = sum(self.rejected.values())
+        if self.rows_in and lost / self.rows_in > max_loss:
+            raise RefusedError(
+                f"{self}: lost {lost / self.rows_in:.1%}, more than max_loss {max_loss:.1%}; "
+                "mend the rows named above or raise max_loss in params.yaml"
+            )
+        return self
+
+
+def digest(*texts: str) -> str:
+    """The first 16 hex digits of the SHA-256 over *texts*, each ended by a NUL."""
+    whole = hashlib.sha256()
+    for text in texts:
+        whole.update(text.encode("utf-8", "surrogatepass") + b"\0")
+    return whole.hexdigest()[:16]
+
+
+def normalised(text: str) -> str:
+    """*text* as overlap checks see it: NFKC, lower case, only letters and digits as words."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return " ".join("".join(c if c.isalnum() else " " for c in folded).split())
+
+
+def read(path: Path, kind: type[R]) -> list[R]:
+    """
+    Read every record of *kind* in *path*, or refuse the file naming line and field.
+
+    Lines end at ``\\n`` only. Refused are: bytes that are not UTF-8, NaN and Infinity, repeated
+    keys, lone surrogates, lines over 8 MiB, nesting over 32, blank lines, unknown, missing or
+    mistyped fields, and ids that are the same after NFC. An empty file has zero records.
+    """
+    records: list[R] = []
+    seen: dict[str, int] = {}
+    for number, line in _lines(path):
+        record = _parse(path, number, line, kind)
+        twin = seen.setdefault(unicodedata.normalize("NFC", record.id), number)
+        if twin != number:
+            _refuse(path, number, "id", f"the same id as line {twin}", record.id)
+        records.append(record)
+    return records
+
+
+def write(path: Path, records: Iterable[Record]) -> None:
+    """
+    Write *records* sorted by id, as one atomic replacement of *path*.
+
+    Keys are sorted and line separators escaped, so equal records give equal bytes.
+    """
+    rows = sorted(records, key=lambda record: record.id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.tmp")
+    with draft.open("w", encoding="utf-8", newline="\n") as file:
+        writer = jsonlines.Writer(file, dumps=_dumps)
+        for row in rows:
+            writer.write(row.model_dump())
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write *content* as indented JSON with sorted keys, in one atomic replacement."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.tmp")
+    draft.write_text(
+        json.dumps(content, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n",
+        encoding="utf-8",
+    )
+    draft.replace(path)
+
+
+def by_problem(records: Sequence[Any], what: str) -> dict[str, Any]:
+    """Index *records* by their problem, refusing two for one problem."""
+    index = {record.problem: record for record in records}
+    if len(index) != len(records):
+        raise RefusedError(f"{what}: {len(records) - len(index)} problems have more than one row")
+    return index
+
+
+def _dumps(row: dict[str, Any]) -> str:
+    text = json.dumps(row, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    for separator in "\u2028\u2029\u0085":
+        text = text.replace(separator, f"\\u{ord(separator):04x}")
+    return text
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    try:
+        file = path.open("rb")
+    except OSError as problem:
+        raise RefusedError(f"{path}: cannot be read: {problem.strerror}") from problem
+    with file:
+        number = 0
+        while line := file.readline(MAX_LINE + 2):
+            number += 1
+            if len(line.rstrip(b"\r\n")) > MAX_LINE:
+                _refuse(path, number, None, f"longer than {MAX_LINE} bytes")
+            if number == 1:
+                line = line.removeprefix(b"\xef\xbb\xbf")
+                if not line:
+                    return
+            yield number, line.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def _parse(path: Path, number: int, line: bytes, kind: type[R]) -> R:
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError as problem:
+        _refuse(path, number, None, f"not UTF-8 at byte {problem.start}")
+    if not text.strip():
+        _refuse(path, number, None, "blank line")
+    if _depth(text) > MAX_DEPTH:
+        _refuse(path, number, None, f"nested deeper than {MAX_DEPTH}")
+    try:
+        row = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except _BadFieldError as problem:
+        _refuse(path, number, problem.field, problem.fault)
+    except json.JSONDecodeError as problem:
+        _refuse(path, number, None, f"not JSON: {problem.msg} at column {problem.colno}")
+    except ValueError as problem:
+        _refuse(path, number, None, f"not JSON: {problem}".split(";")[0])
+    if not isinstance(row, dict):
+        _refuse(path, number, None, f"expected an object, got {_name(row)}")
+    for key, value in row.items():
+        if _has_surrogate(key) or _has_surrogate(value):
+            _refuse(path, number, key, "holds half of a surrogate pair", row.get("id"))
+    try:
+        return kind.model_validate(row)
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        _refuse(path, number, place, _fault(first), row.get("id"))
+
+
+def _fault(error: Any) -> str:
+    match error["type"]:
+        case "missing":
+            return "missing"
+        case "extra_forbidden":
+            return "unknown field"
+        case "string_type":
+            return f"expected string, got {_name(error['input'])}"
+        case "string_too_short":
+            return "empty"
+        case _:
+            return f"{error['msg'][0].lower()}{error['msg'][1:]}, got {_name(error['input'])}"
+
+
+def _refuse(
+    path: Path, number: int, place: str | None, fault: str, identity: object = None
+) -> NoReturn:
+    where = f' field "{_shown(place)}":' if place is not None else ""
+    who = f' (id="{_shown(identity)}")' if isinstance(identity, str) else ""
+    raise RefusedError(f"{path}:{number}:{where} {fault}{who}")
+
+
+def _shown(text: str) -> str:
+    return text[:80].encode("unicode_escape").decode("ascii")
+
+
+def _name(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    kinds: dict[type, str] = {
+        str: "string", int: "number", float: "number", list: "array", dict: "object"
+    }  # fmt: skip
+    return kinds.get(type(value), type(value).__name__)
+
+
+class _BadFieldError(ValueError):
+    def __init__(self, field: str | None, fault: str) -> None:
+        super().__init__(fault)
+        self.field = field
+        self.fault = fault
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in row:
+            raise _BadFieldError(key, "given twice")
+        if isinstance(value, float) and value in (float("inf"), float("-inf")):
+            raise _BadFieldError(key, "a number beyond the range of a double")
+        row[key] = value
+    return row
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise _BadFieldError(None, f"{name} is not JSON")
+
+
+def _depth(text: str) -> int:
+    """How deep brackets nest in *text*, brackets inside strings counted out."""
+    deepest = depth = 0
+    in_string = escaped = False
+    for character in text if text.count("[") + text.count("{") > MAX_DEPTH else "":
+        if in_string:
+            in_string = escaped or character != '"'
+            escaped = character == "\\" and not escaped
+        elif character == '"':
+            in_string = True
+        elif character in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif character in "]}":
+            depth -= 1
+    return deepest
+
+
+def _has_surrogate(value: object) -> bool:
+    if isinstance(value, str):
+        return any("\ud800" <= character <= "\udfff" for character in value)
+    if isinstance(value, dict):
+        return any(_has_surrogate(k) or _has_surrogate(v) for k, v in value.items())
+    if isinstance(value, list):
+        return any(_has_surrogate(item) for item in value)
+    return False

@@ -1,0 +1,90 @@
+"""What the embedded student reads before it meets any rationale: stories, copies and digit facts."""
+
+import random
+from collections.abc import Iterator
+
+from redistill import stories
+
+LETTERS = "abcdefgh"
+
+
+def texts(seed: int, count: int) -> list[str]:
+    """
+    *count* short texts: stories set up as equations without results, numbers copied, reversed
+    and laid out in columns, and one-digit facts. None is a rationale of a task, and the people
+    in the stories have names that no task uses, so no question of a task is among them.
+    """
+    rng = random.Random(f"curriculum {seed}")  # noqa: S311 - data, not a secret
+    kinds = [_story] * 9 + [_copy, _reverse, _join] + [_columns] * 2 + [_facts] * 6
+    return [rng.choice(kinds)(rng) for _ in range(count)]
+
+
+def vocabulary(seed: int) -> Iterator[str]:
+    """Texts in which every word of the stories occurs often, for building the tokenizer."""
+    yield from texts(seed, 3000)
+    for name in stories.NAMES:
+        yield from (f"{name} {name}. {name}'s of {name}" for _ in range(40))
+    yield from ("<<1+2=3>>\n<<4*5=20>>\n#### 20" for _ in range(400))
+
+
+def _number(rng: random.Random) -> int:
+    return rng.randrange(10 ** rng.choice([1, 2, 2, 3, 3, 4]))
+
+
+def _story(rng: random.Random) -> str:
+    story = stories.tell(
+        rng,
+        steps=rng.choice([1, 1, 2, 2, 3]),
+        up_to=rng.choice([9, 60, 499]),
+        names=stories.READERS,
+    )
+    seen: dict[int, str] = {}
+    lines = []
+    for index, (left, operator, right, result) in enumerate(story.operations):
+        lines.append(f"{seen.get(left, left)}{operator}{seen.get(right, right)}={LETTERS[index]}")
+        seen[result] = LETTERS[index]
+    return f"{story.question}\n" + "\n".join(lines)
+
+
+def _copy(rng: random.Random) -> str:
+    numbers = " ".join(str(_number(rng)) for _ in range(rng.randint(1, 5)))
+    return f"copy {numbers}\n{numbers}"
+
+
+def _reverse(rng: random.Random) -> str:
+    digits = str(_number(rng))
+    return f"reverse {digits}\n{' '.join(reversed(digits))}"
+
+
+def _join(rng: random.Random) -> str:
+    digits = str(_number(rng))
+    return f"join {' '.join(reversed(digits))}\n{digits}"
+
+
+def _columns(rng: random.Random) -> str:
+    a, b = str(_number(rng)), str(_number(rng))
+    width = max(len(a), len(b))
+    pairs = zip(reversed(a.zfill(width)), reversed(b.zfill(width)), strict=True)
+    return f"columns {a} {b}\n{' '.join(x + ',' + y for x, y in pairs)}"
+
+
+def _facts(rng: random.Random) -> str:
+    return " ".join(_fact(rng) for _ in range(rng.randint(3, 8)))
+
+
+def _fact(rng: random.Random) -> str:
+    x, y, carry = rng.randrange(10), rng.randrange(10), rng.randrange(2)
+    match rng.choice("+-*/"):
+        case "+":
+            return f"{x}+{y}{'+1' if carry else ''}={x + y + carry}"
+        case "-":
+            top = x + 10 if x - carry < y else x
+            return f"{top}-{y}{'-1' if carry else ''}={top - y - carry}"
+        case "*":
+            carry = rng.randrange(9)
+            return f"{x}*{y}{f'+{carry}' if carry else ''}={x * y + carry}"
+        case _:
+            y = rng.randint(2, 9)
+            rest = rng.randrange(y * 10)
+            over = f"+{rest % y}" if rest % y else ""
+            return f"{rest}={y}*{rest // y}{over}"
