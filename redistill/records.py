@@ -135,6 +135,11 @@ class Balance:
         lost = f" + {sum(self.rejected.values())} rejected ({reasons})" if reasons else ""
         return f"{self.stage}: {self.rows_in} rows in = {self.rows_out} out{lost}"
 
+    def as_dict(self) -> dict[str, Any]:
+        """The balance as a metrics file records it."""
+        counts = {"rows_in": self.rows_in, "rows_out": self.rows_out, "rejected": self.rejected}
+        return {**counts, "holds": self.holds}
+
     def check(self, max_loss: float) -> "Balance":
         """Refuse a balance that does not hold, or that lost more than *max_loss* of its rows."""
         if not self.holds:
@@ -201,12 +206,15 @@ def write(path: Path, records: Iterable[Record]) -> None:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write *content* as indented JSON with sorted keys, in one atomic replacement."""
+    text = json.dumps(content, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    write_text(path, text + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write *text* in one atomic replacement of *path*."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.tmp")
-    draft.write_text(
-        json.dumps(content, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n",
-        encoding="utf-8",
-    )
+    draft.write_text(text, encoding="utf-8", newline="\n")
     draft.replace(path)
 
 

@@ -8,10 +8,13 @@ from redistill import stories
 LETTERS = "abcdefgh"
 
 
-def texts(seed: int, count: int) -> list[str]:
+Lesson = tuple[str, str]  # what is given, and what is to be written
+
+
+def lessons(seed: int, count: int) -> list[Lesson]:
     """
-    *count* short texts: stories set up as equations without results, numbers copied, reversed
-    and laid out in columns, and one-digit facts. None is a rationale of a task, and the people
+    *count* short lessons: stories to set up as equations without results, numbers to copy, reverse
+    and lay out in columns, and one-digit facts. None is a rationale of a task, and the people
     in the stories have names that no task uses, so no question of a task is among them.
     """
     rng = random.Random(f"curriculum {seed}")  # noqa: S311 - data, not a secret
@@ -21,7 +24,7 @@ def texts(seed: int, count: int) -> list[str]:
 
 def vocabulary(seed: int) -> Iterator[str]:
     """Texts in which every word of the stories occurs often, for building the tokenizer."""
-    yield from texts(seed, 3000)
+    yield from (given + asked for given, asked in lessons(seed, 3000))
     for name in stories.NAMES:
         yield from (f"{name} {name}. {name}'s of {name}" for _ in range(40))
     yield from ("<<1+2=3>>\n<<4*5=20>>\n#### 20" for _ in range(400))
@@ -31,7 +34,7 @@ def _number(rng: random.Random) -> int:
     return rng.randrange(10 ** rng.choice([1, 2, 2, 3, 3, 4]))
 
 
-def _story(rng: random.Random) -> str:
+def _story(rng: random.Random) -> Lesson:
     story = stories.tell(
         rng,
         steps=rng.choice([1, 1, 2, 2, 3]),
@@ -43,33 +46,33 @@ def _story(rng: random.Random) -> str:
     for index, (left, operator, right, result) in enumerate(story.operations):
         lines.append(f"{seen.get(left, left)}{operator}{seen.get(right, right)}={LETTERS[index]}")
         seen[result] = LETTERS[index]
-    return f"{story.question}\n" + "\n".join(lines)
+    return f"{story.question}\n", "\n".join(lines)
 
 
-def _copy(rng: random.Random) -> str:
+def _copy(rng: random.Random) -> Lesson:
     numbers = " ".join(str(_number(rng)) for _ in range(rng.randint(1, 5)))
-    return f"copy {numbers}\n{numbers}"
+    return f"copy {numbers}\n", numbers
 
 
-def _reverse(rng: random.Random) -> str:
+def _reverse(rng: random.Random) -> Lesson:
     digits = str(_number(rng))
-    return f"reverse {digits}\n{' '.join(reversed(digits))}"
+    return f"reverse {digits}\n", " ".join(reversed(digits))
 
 
-def _join(rng: random.Random) -> str:
+def _join(rng: random.Random) -> Lesson:
     digits = str(_number(rng))
-    return f"join {' '.join(reversed(digits))}\n{digits}"
+    return f"join {' '.join(reversed(digits))}\n", digits
 
 
-def _columns(rng: random.Random) -> str:
+def _columns(rng: random.Random) -> Lesson:
     a, b = str(_number(rng)), str(_number(rng))
     width = max(len(a), len(b))
     pairs = zip(reversed(a.zfill(width)), reversed(b.zfill(width)), strict=True)
-    return f"columns {a} {b}\n{' '.join(x + ',' + y for x, y in pairs)}"
+    return f"columns {a} {b}\n", " ".join(f"{x},{y}" for x, y in pairs)
 
 
-def _facts(rng: random.Random) -> str:
-    return " ".join(_fact(rng) for _ in range(rng.randint(3, 8)))
+def _facts(rng: random.Random) -> Lesson:
+    return "facts\n", " ".join(_fact(rng) for _ in range(rng.randint(3, 8)))
 
 
 def _fact(rng: random.Random) -> str:

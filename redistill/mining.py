@@ -1,0 +1,184 @@
+"""Which of the student's errors the teacher sees, where they went wrong, and which gaps are common."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+from rapidfuzz import fuzz, process
+
+from redistill import gaps
+from redistill.equations import Equation, number, steps
+from redistill.params import Section
+from redistill.records import Error, Exemplar, Prediction, Problem, Rationale, Version
+from redistill.scoring import paired
+
+class Settings(Section):
+    """Section ``mine``: which errors to keep, when a gap counts as common, and when to stop."""
+
+    max_completion: int
+    exemplars: int
+    common: float
+    alpha: float
+
+
+def locate(problem: Problem, completion: str, *, answered: bool) -> tuple[str, str | None]:
+    """
+    The gap of a wrong *completion*, and the first step that shows it.
+
+    The first step whose arithmetic does not hold names an operation; failing that, the first whose
+    value the reference solution does not reach names set-up, or copying where a number in it stands
+    neither in the question nor in an earlier step. A completion all of whose steps stand in the
+    reference has steps missing or too many, or is without an answer in the task's format.
+    """
+    written = steps(completion)
+    reference = steps(problem.solution or "")
+    if not written:
+        return ("format", None) if not completion.strip() else ("missing_step", None)
+    known = _numbers(problem) | {e.value for e in reference if e.value is not None}
+    known |= {n for e in reference for n in e.numbers}
+    reached = {e.value for e in reference if e.value is not None}
+    expected = {_shape(e) for e in reference}
+    for place, step in enumerate(written):
+        shown = f"step {place + 1}: {step}"
+        if not step.holds:
+            return _operation(step), shown
+        if reference and step.value not in reached and _shape(step) not in expected:
+            strange = [n for n in step.numbers if n not in known]
+            return ("copying" if strange else "set_up"), shown
+        if step.value is not None:
+            known.add(step.value)
+    if not answered:
+        return "format", None
+    if not reference:
+        return "unknown", None
+    gold = number(problem.answer)
+    last = f"step {len(written)}: {written[-1]}"
+    if any(step.value == gold for step in written[:-1]) and written[-1].value != gold:
+        return "extra_step", last
+    if len(written) < len(reference):
+        return "missing_step", last
+    return ("format" if written[-1].value == gold else "set_up"), last
+
+
+def mine(
+    problems: Mapping[str, Problem],
+    predictions: Sequence[Prediction],
+    rationales: Mapping[str, Rationale],
+    settings: Settings,
+) -> list[Error]:
+    """
+    The errors among *predictions*: every one that is not correct, with its gap and its history.
+
+    Errors on train carry the rationales that were tried and the nearest dev cases with the same
+    gap; errors on dev are the diagnosis only.
+    """
+    found = [_error(problems[p.problem], p, settings) for p in predictions]
+    errors = [error for error in found if error is not None]
+    on_dev = [error for error in errors if error.split == "dev"]
+    return [
+        error
+        if error.split == "dev"
+        else error.model_copy(
+            update={
+                "history": _history(rationales.get(error.problem)),
+                "exemplars": _exemplars(error, on_dev, problems, settings.exemplars),
+            }
+        )
+        for error in errors
+    ]
+
+
+def profile(errors: Sequence[Error], n: int, common: float) -> dict[str, Any]:
+    """
+    The gap profile of *n* dev problems: errors by gap, and those of at least *common* of *n*.
+    """
+    counts = Counter(error.gap for error in errors if error.split == "dev")
+    frequent = sorted(gap for gap, count in counts.items() if n and count / n >= common)
+    return {"n": n, "gaps": {gap: counts[gap] for gap in gaps.ALL}, "common": frequent}
+
+
+def decide(
+    before: Sequence[Prediction], after: Sequence[Prediction], *, first: bool, alpha: float
+) -> dict[str, Any]:
+    """
+    Whether a round is better on dev than the one before, by exact McNemar at *alpha*.
+
+    A round that is not better stops the loop, and so does one that was passed through or that
+    has nothing wrong left; the first round has nothing to be better than.
+    """
+    if not after:
+        return {"stop": True, "because": "the round was passed through"}
+    if all(p.verdict == "correct" for p in after):
+        return {"stop": True, "because": "every dev problem is solved"}
+    if first:
+        return {"stop": False, "because": "first round"}
+    test = paired(before, after)
+    better = test["gain"] > 0 and test["p"] < alpha
+    because = "better than the round before" if better else "not better than the round before"
+    return {"stop": not better, "because": because, **test}
+
+
+def _error(problem: Problem, prediction: Prediction, settings: Settings) -> Error | None:
+    if prediction.verdict == "correct":
+        return None
+    answered = prediction.verdict == "wrong"
+    gap, step = locate(problem, prediction.completion, answered=answered)
+    return Error(
+        id=prediction.id,
+        problem=prediction.problem,
+        split=prediction.split,
+        completion=prediction.completion[: settings.max_completion],
+        verdict=prediction.verdict,
+        gap=gap,
+        first_wrong_step=step,
+    )
+
+
+def _history(rationale: Rationale | None) -> list[Version]:
+    if rationale is None:
+        return []
+    return [*rationale.history, Version(round=rationale.round, text=rationale.text)]
+
+
+def _exemplars(
+    error: Error, on_dev: Sequence[Error], problems: Mapping[str, Problem], k: int
+) -> list[Exemplar]:
+    alike = [other for other in on_dev if other.gap == error.gap]
+    nearest = process.extract(
+        problems[error.problem].question,
+        [problems[other.problem].question for other in alike],
+        scorer=fuzz.token_set_ratio,
+        limit=k,
+    )
+    return [
+        Exemplar(
+            problem=alike[place].problem, question=question, completion=alike[place].completion
+        )
+        for question, _, place in nearest
+    ]
+
+
+def _operation(step: Equation) -> str:
+    """The operation that a wrong step failed at: the hardest one in it."""
+    present = {operation.operator for operation in step.operations}
+    for operator in "/*-+":
+        if operator in present:
+            return gaps.OPERATION[operator]
+    return "copying" if step.value is not None else "format"
+
+
+def _shape(step: Equation) -> tuple[Any, ...]:
+    """A step up to the order of its operands, so that 2*3 and 3*2 are one."""
+    operators = sorted(operation.operator for operation in step.operations)
+    return (*operators, *sorted(step.numbers))
+
+
+def _numbers(problem: Problem) -> set[Fraction]:
+    """The numbers of the question, as they are written there."""
+    found = set()
+    for word in problem.question.replace("-", " ").split():
+        value = number(word.strip("()[]'\".,!?;:$%"))
+        if value is not None:
+            found.add(value)
+    return found

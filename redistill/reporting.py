@@ -1,0 +1,230 @@
+"""The loop in figures: which round is best on dev, what it gained on test, and the learning curve."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from redistill.params import Section
+from redistill.records import Prediction
+from redistill.refusals import RefusedError
+from redistill.scoring import best, paired
+
+COLUMNS = ("round", "split", "accuracy", "low", "high", "lenient", "eos", "mean_tokens", "nll")
+
+
+class Settings(Section):
+    """Section ``report``: the control that the best round is held against, and its title."""
+
+    control: str
+    title: str
+
+
+def passed_through(round_metrics: Mapping[str, Any]) -> bool:
+    """Whether a branch trained no student because nothing was rewritten for it."""
+    return bool(round_metrics.get("passed_through"))
+
+
+def choose(rounds: Sequence[str], metrics: Mapping[str, Mapping[str, Any]]) -> str:
+    """The round with the highest dev accuracy among those that trained a student."""
+    accuracy = {
+        name: float(metrics[name]["dev"]["accuracy"])
+        for name in rounds
+        if not passed_through(metrics[name])
+    }
+    if not accuracy:
+        raise RefusedError("no round has been evaluated, so there is nothing to report")
+    return best(accuracy)
+
+
+def verdict(
+    chosen: str,
+    control: str,
+    metrics: Mapping[str, Mapping[str, Any]],
+    test: Mapping[str, Sequence[Prediction]],
+    first: str = "r0",
+) -> dict[str, Any]:
+    """
+    What the round *chosen* on dev is worth on test, against the first round and the *control*.
+
+    ``gain`` is in percentage points of test accuracy, ``p`` from an exact McNemar test.
+    ``control_covers_best`` says whether the control took at least as many optimiser steps as all
+    rounds up to the chosen one together.
+    """
+    content: dict[str, Any] = {
+        "round": chosen,
+        "chosen_on": "dev",
+        "dev_accuracy": metrics[chosen]["dev"]["accuracy"],
+        "test": metrics[chosen]["test"],
+        "control": control,
+        "control_test": metrics[control]["test"],
+        "steps_to_best": metrics[chosen]["steps_so_far"],
+        "control_steps": metrics[control]["steps_so_far"],
+        "control_covers_best": metrics[control]["steps_so_far"] >= metrics[chosen]["steps_so_far"],
+    }
+    for name, other in (("against_control", control), ("against_first", first)):
+        result = paired(test[other], test[chosen])
+        content[name] = {**result, "gain_points": round(100 * result["gain"], 2)}
+    return content
+
+
+def table(
+    rounds: Sequence[str],
+    metrics: Mapping[str, Mapping[str, Any]],
+) -> list[dict[str, Any]]:
+    """One row a branch and split, for CSV and DVC's plots; rows of passed rounds are left out."""
+    rows = []
+    for name in rounds:
+        found = metrics[name]
+        if passed_through(found):
+            continue
+        for split in ("train", "dev", "test"):
+            figures = {**found[split], "nll": found["nll_before"]}
+            rows.append({"round": name, "split": split} | {k: figures[k] for k in COLUMNS[2:]})
+    return rows
+
+
+def summary(metrics: Mapping[str, Mapping[str, Any]], verdict: Mapping[str, Any]) -> dict[str, Any]:
+    """All branches with their figures, and the verdict, as one JSON document."""
+    return {"branches": dict(metrics), "best": dict(verdict)}
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """*rows* as CSV with a header."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def steps_so_far(
+    branch: str, rounds: Sequence[str], training: Mapping[str, Mapping[str, Any]]
+) -> int:
+    """Optimiser steps spent to reach *branch*: a round needs all rounds before it."""
+    if branch not in rounds:
+        return int(training[branch].get("steps", 0))
+    upto = rounds[: list(rounds).index(branch) + 1]
+    return sum(int(training[name].get("steps", 0)) for name in upto)
+
+
+def collect(
+    names: Sequence[str], rounds: Sequence[str], folder: Path
+) -> dict[str, dict[str, Any]]:
+    """The metrics of every branch in *folder*, those of evaluation and training in one."""
+    training = {name: _json(folder / "training" / f"{name}.json") for name in names}
+    found = {}
+    for name in names:
+        evaluated = _json(folder / "rounds" / f"{name}.json")
+        found[name] = {
+            **evaluated,
+            "training": training[name],
+            "nll_before": training[name].get("nll_before"),
+            "steps_so_far": steps_so_far(name, rounds, training),
+        }
+    return found
+
+
+def balances(folder: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Every balance of rows that a stage recorded under *folder*, by the name of its file."""
+    found = []
+    for file in sorted(folder.glob("*/*.json")):
+        content = _json(file)
+        if "balance" in content:
+            found.append((f"{file.parent.name}/{file.stem}", content["balance"]))
+    return found
+
+
+def curve(
+    rounds: Sequence[str], control: str, metrics: Mapping[str, Mapping[str, Any]], title: str
+) -> str:
+    """The learning curve over rounds on dev and test with 95 % intervals, as SVG."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    names = [name for name in rounds if not passed_through(metrics[name])]
+    with matplotlib.rc_context({"svg.hashsalt": "redistill", "font.size": 11}):
+        figure, axes = pyplot.subplots(figsize=(7.2, 4.2))
+        for split, colour, shift in (("dev", "#7f9fbf", -0.04), ("test", "#1f4e79", 0.04)):
+            figures = [metrics[name][split] for name in names]
+            middle = [100 * f["accuracy"] for f in figures]
+            below = [100 * (f["accuracy"] - f["low"]) for f in figures]
+            above = [100 * (f["high"] - f["accuracy"]) for f in figures]
+            places = [place + shift for place in range(len(names))]
+            label = f"rounds, {split}"
+            axes.errorbar(
+                places, middle, [below, above], marker="o", capsize=3, color=colour, label=label
+            )
+        held = metrics[control]["test"]
+        axes.axhline(
+            100 * held["accuracy"], color="#b3541e", linestyle="--", label=f"{control}, test"
+        )
+        axes.axhspan(100 * held["low"], 100 * held["high"], color="#b3541e", alpha=0.12)
+        axes.set_xticks(range(len(names)), names)
+        axes.set_ylim(0, 100)
+        axes.set_ylabel("problems solved, %")
+        axes.set_title(title)
+        axes.legend(loc="lower right", frameon=False)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", alpha=0.25)
+        figure.tight_layout()
+        out = io.StringIO()
+        figure.savefig(out, format="svg", metadata={"Date": None})
+        pyplot.close(figure)
+    return "\n".join(line.rstrip() for line in out.getvalue().split("\n"))
+
+
+def lines(summary: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """The rows of the table that ``make repro`` ends with, its header first."""
+    rows: list[tuple[str, ...]] = [
+        ("round", "test", "95 % interval", "dev", "lenient", "EOS", "tokens", "NLL", "rewritten")
+    ]
+    for name, found in summary["branches"].items():
+        if passed_through(found):
+            rows.append((name, "passed through: nothing rewritten", *[""] * 7))
+            continue
+        test = found["test"]
+        rows.append(
+            (
+                name + (" *" if name == summary["best"]["round"] else ""),
+                f"{100 * test['accuracy']:.1f} % ({test['k']}/{test['n']})",
+                f"{100 * test['low']:.1f} to {100 * test['high']:.1f}",
+                f"{100 * found['dev']['accuracy']:.1f} %",
+                f"{100 * test['lenient']:.1f} %",
+                f"{100 * test['eos']:.1f} %",
+                f"{test['mean_tokens']:.0f}",
+                f"{found['nll_before']:.2f}",
+                str(found["training"]["rewritten"]),
+            )
+        )
+    return rows
+
+
+def sentence(best_round: Mapping[str, Any]) -> str:
+    """The verdict on the best round in words."""
+    against = best_round["against_control"]
+    return (
+        f"Best on dev: {best_round['round']}. On test it is {against['gain_points']:+.1f} points "
+        f"against {best_round['control']} ({against['fixed']} problems fixed, "
+        f"{against['broken']} broken, exact McNemar p = {against['p']:.1e})."
+    )
+
+
+def read_summary(file: Path) -> dict[str, Any]:
+    """The summary that the report stage wrote to *file*."""
+    return _json(file)
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except OSError as problem:
+        raise RefusedError(
+            f"{file}: cannot be read: {problem.strerror}; run dvc repro"
+        ) from problem
+    except ValueError as problem:
+        raise RefusedError(f"{file}: not JSON: {problem}; run dvc repro") from problem

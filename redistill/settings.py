@@ -1,0 +1,67 @@
+"""All sections of params.yaml at once, for a check before anything runs."""
+
+import difflib
+from pathlib import Path
+
+from redistill import (
+    generating,
+    grading,
+    guarding,
+    mining,
+    params,
+    preparing,
+    refining,
+    reporting,
+    rounds,
+    teaching,
+)
+from redistill.params import Section
+from redistill.refusals import CONFIG, RefusedError
+from redistill.students import embedded, examining, fitting, loading
+
+SECTIONS: dict[str, type[Section]] = {
+    "prepare": preparing.Settings,
+    "student": loading.Settings,
+    "embedded": embedded.Shape,
+    "teach": teaching.Settings,
+    "generate": generating.Settings,
+    "grade": grading.Settings,
+    "train": fitting.Settings,
+    "evaluate": examining.Settings,
+    "mine": mining.Settings,
+    "refine": refining.Settings,
+    "guard": guarding.Settings,
+    "report": reporting.Settings,
+}
+PLAIN = ("seed", "rounds", "branches")
+
+
+def check(path: Path) -> int:
+    """
+    Hold every section of *path* to its model and return how many there are.
+
+    Raises RefusedError for a section that nothing reads, with the nearest that something does.
+    """
+    content = params.read(path)
+    params.seed(path)
+    branches = rounds.branches(path)
+    task = params.load(path, "prepare", preparing.Settings).task
+    teacher = params.load(path, "teach", teaching.Settings).teacher
+    grading.grader(params.load(path, "grade", grading.Settings).grader)
+    sections = {
+        **SECTIONS,
+        task: preparing.task(task).Settings,
+        teacher: teaching.teacher(teacher).Settings,
+    }
+    for name in content:
+        if name not in sections and name not in PLAIN:
+            known = [*sections, *PLAIN]
+            close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+            hint = f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)}"
+            raise RefusedError(f"{path}: {name}: nothing reads this section{hint}", code=CONFIG)
+    for name, model in sections.items():
+        params.load(path, name, model)
+    control = params.load(path, "report", reporting.Settings).control
+    if control not in branches:
+        raise RefusedError(f"{path}: report.control: there is no branch {control!r}", code=CONFIG)
+    return len(content)

@@ -1,0 +1,68 @@
+"""Text from outside, made safe for a terminal; tables for people."""
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from redistill.records import Error, Prediction, Problem, Rationale
+
+MAX_SHOWN = 4000
+_UNSAFE = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
+
+
+def safe_text(text: str, limit: int = MAX_SHOWN) -> str:
+    """
+    *text* with every control, bidi and separator character as a visible escape, and capped.
+
+    Only the line feed stays itself.
+
+    >>> safe_text("a\\x1b[31mb")
+    'a\\\\x1b[31mb'
+    """
+    cut = len(text) - limit
+    shown = "".join(
+        c
+        if c == "\n" or unicodedata.category(c) not in _UNSAFE
+        else c.encode("unicode_escape").decode("ascii")
+        for c in text[:limit]
+    )
+    return f"{shown} [{cut} more characters]" if cut > 0 else shown
+
+
+def table(rows: Sequence[Sequence[str]], *, title: str) -> None:
+    """Print *rows*, their first the header, with nothing read as markup."""
+    drawn = Table(title=Text(title), title_justify="left")
+    for head in rows[0]:
+        drawn.add_column(Text(head), overflow="fold")
+    for row in rows[1:]:
+        drawn.add_row(*(Text(safe_text(cell)) for cell in row))
+    Console(width=None if Console().is_terminal else 120).print(drawn)
+
+
+def life(
+    problem: Problem,
+    rationales: Mapping[str, Rationale],
+    predictions: Mapping[str, Prediction],
+    errors: Mapping[str, Error],
+) -> str:
+    """The life of *problem* over the rounds: what was taught, what came back, what was wrong."""
+    parts = [f"{problem.id}: {problem.question}", f"gold answer: {problem.answer}"]
+    for name in dict.fromkeys([*rationales, *predictions]):
+        parts.append(f"\n== {name}")
+        if lesson := rationales.get(name):
+            reason = f", {lesson.reason}" if lesson.reason else ""
+            parts.append(f"rationale ({lesson.status}, written in {lesson.round}{reason}):")
+            parts.append(_indented(lesson.text))
+        if answer := predictions.get(name):
+            parts.append(f"student ({answer.verdict}, {answer.tokens} tokens):")
+            parts.append(_indented(answer.completion))
+        if error := errors.get(name):
+            parts.append(f"gap: {error.gap}; first wrong: {error.first_wrong_step or 'none seen'}")
+    return safe_text("\n".join(parts), 20 * MAX_SHOWN)
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.split("\n"))

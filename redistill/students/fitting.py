@@ -1,0 +1,111 @@
+"""A round's student: fitted to the round's rationales, or passed through where none is new."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from redistill.params import Section
+from redistill.records import Balance, Problem, Rationale
+from redistill.refusals import RefusedError
+from redistill.rounds import Branch
+from redistill.students import labelling, loading, training
+
+
+class Settings(Section):
+    """Section ``train``: one training of *steps* optimiser steps, times those of the branch."""
+
+    steps: int
+    batch_size: int
+    accumulate: int
+    learning_rate: float
+    warmup: float
+    weight_decay: float
+    precision: Literal["fp32", "bf16"]
+    max_tokens: int
+    nll_rows: int
+    max_loss: float
+
+
+def fit(
+    problems: Mapping[str, Problem],
+    rationales: Sequence[Rationale],
+    start: Path,
+    out: Path,
+    branch: Branch,
+    student: loading.Settings,
+    settings: Settings,
+    seed: int,
+) -> dict[str, Any]:
+    """
+    Train the student of *branch* from *start* on *rationales*, and save it to *out*.
+
+    Where not one of the rationales was written for the branch's round, the same student would come
+    out as before: *out* then holds only the note that the round was passed through. Rationales of
+    more than *max_tokens* with their prompt are left out whole and counted, never cut off.
+    """
+    if not rationales:
+        raise RefusedError("there is nothing to train on: 0 rationales")
+    if not any(rationale.round == branch.rationales for rationale in rationales):
+        loading.save_note(out, {"passed_through": True})
+        balance = Balance("train", len(rationales), 0, {"passed through": len(rationales)})
+        return {"passed_through": True, "steps": 0, "balance": balance.as_dict()}
+    loading.quiet()
+    model, tokenizer = loading.model(start), loading.tokenizer(start)
+    encoder = labelling.Encoder(tokenizer, student.prompt, chat=student.chat)
+    examples, balance = encode(problems, rationales, encoder, settings.max_tokens)
+    balance.check(settings.max_loss)
+    checked = labelling.check(examples, encoder.eos)
+    pad = int(tokenizer.pad_token_id)
+    nll = training.mean_nll(
+        model, examples[: settings.nll_rows], pad=pad, batch_size=settings.batch_size
+    )
+    plan = training.Plan(
+        steps=settings.steps * branch.times,
+        batch_size=settings.batch_size,
+        accumulate=settings.accumulate,
+        learning_rate=settings.learning_rate,
+        warmup=settings.warmup,
+        weight_decay=settings.weight_decay,
+        precision=settings.precision,
+        seed=seed,
+    )
+    figures = training.train(model, examples, plan, pad=pad, say=out.name)
+    longest = checked["longest_completion"]
+    loading.save(model, tokenizer, out, {"longest_completion": longest})
+    written = sum(rationale.round == branch.rationales for rationale in rationales)
+    labels = {"labels": checked, "balance": balance.as_dict(), "rewritten": written}
+    return {**figures, **labels, "nll_before": round(nll, 4), "passed_through": False}
+
+
+def encode(
+    problems: Mapping[str, Problem],
+    rationales: Sequence[Rationale],
+    encoder: labelling.Encoder,
+    max_tokens: int,
+) -> tuple[list[labelling.Example], Balance]:
+    """The training rows of *rationales*, and how many were left out for their length."""
+    examples = []
+    rejected: Counter[str] = Counter()
+    for rationale in rationales:
+        if rationale.problem not in problems:
+            raise RefusedError(f"rationale {rationale.id!r}: no train problem {rationale.problem!r}")
+        example = encoder.example(problems[rationale.problem], rationale.text)
+        if len(example.ids) > max_tokens:
+            rejected[f"over {max_tokens} tokens"] += 1
+        else:
+            examples.append(example)
+    if not examples:
+        raise RefusedError(f"every rationale is over train.max_tokens = {max_tokens} tokens")
+    return examples, Balance("train", len(rationales), len(examples), dict(rejected))
+
+
+def told(figures: Mapping[str, Any]) -> str:
+    """One line on what happened."""
+    if figures["passed_through"]:
+        return "passed through: no rationale was written for this round"
+    return (
+        f"{figures['steps']} steps, loss {figures['loss_first']} to {figures['loss_last']}, "
+        f"{figures['labels']['rows']} rationales (NLL before {figures['nll_before']}), "
+        f"{figures['tokens_per_second']} tokens/s, {figures['seconds']} s"
+    )

@@ -1,0 +1,95 @@
+"""
+Procedural multi-step arithmetic word problems in the format of GSM8K.
+
+Source: made here, from ``redistill/stories.py``. Licence: that of this project. Split rule: no two
+problems of any splits share their question. Grader: numeric.
+"""
+
+import random
+
+from redistill import stories
+from redistill.params import Section
+from redistill.records import Problem, Split
+from redistill.refusals import CONFIG, RefusedError
+
+
+class Size(Section):
+    """A share of the problems whose numbers are at most *up_to*."""
+
+    up_to: int
+    share: float
+
+
+class Settings(Section):
+    """Section ``wordproblems``: rows a split, and how hard the problems are."""
+
+    train: int
+    dev: int
+    test: int
+    steps: list[float]
+    sizes: list[Size]
+
+
+SENTENCES = {
+    "+": ["Together that makes", "After that there are", "Adding them gives"],
+    "-": ["That leaves", "After that there are", "What remains is"],
+    "*": ["That makes", "Multiplied, that is", "Now there are"],
+    "/": ["Each share is", "Divided evenly that is", "One part is"],
+}
+MAX_TRIES = 50
+
+
+def problems(settings: Settings, seed: int) -> list[tuple[Split, Problem]]:
+    """
+    The problems of all splits, drawn with *seed*: sizes and steps by their shares.
+
+    Raises RefusedError where the settings allow too few different questions.
+    """
+    if not settings.steps or not settings.sizes or min(s.up_to for s in settings.sizes) < 3:
+        raise RefusedError(
+            "wordproblems: needs shares for steps, and sizes of at least 3", code=CONFIG
+        )
+    rng = random.Random(f"wordproblems {seed}")  # noqa: S311 - data, not a secret
+    sizes = [stories.Size(size.up_to, size.share) for size in settings.sizes]
+    wanted: list[tuple[Split, int]] = [
+        ("train", settings.train), ("dev", settings.dev), ("test", settings.test)
+    ]  # fmt: skip
+    seen: set[str] = set()
+    rows: list[tuple[Split, Problem]] = []
+    for split, count in wanted:
+        for number in range(count):
+            story = _new(rng, settings.steps, sizes, seen)
+            seen.add(story.question)
+            rows.append((split, _problem(f"wp-{split}-{number:05d}", story, rng)))
+    return rows
+
+
+def _new(
+    rng: random.Random, steps: list[float], sizes: list[stories.Size], seen: set[str]
+) -> stories.Story:
+    for _ in range(MAX_TRIES):
+        count = rng.choices(range(1, len(steps) + 1), weights=steps)[0]
+        story = stories.tell(rng, steps=count, up_to=stories.draw_size(rng, sizes))
+        if story.question not in seen:
+            return story
+    raise RefusedError(
+        f"wordproblems: no new question in {MAX_TRIES} tries after {len(seen)}; "
+        "ask for fewer rows, larger numbers or more steps",
+        code=CONFIG,
+    )
+
+
+def _problem(identity: str, story: stories.Story, rng: random.Random) -> Problem:
+    lines = []
+    for left, operator, right, result in story.operations:
+        opening = rng.choice(SENTENCES[operator])
+        expression = f"{left}{operator}{right}"
+        marked = f"<<{expression}={result}>>"
+        lines.append(f"{opening} {expression} = {marked}{result} {story.things}.")
+    return Problem(
+        id=identity,
+        question=story.question,
+        answer=str(story.answer),
+        solution="\n".join([*lines, f"#### {story.answer}"]),
+        source="redistill/tasks/wordproblems.py",
+    )

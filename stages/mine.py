@@ -1,0 +1,55 @@
+"""Find what the student got wrong on train and dev, where it went wrong, and whether to go on."""
+
+from pathlib import Path
+
+import click
+
+from redistill import mining, params, records
+from redistill import gaps as diagnosing
+from redistill.records import Balance, Prediction, Problem, Rationale
+from stages import FILE, PARAMS, Stage
+
+
+@click.command(cls=Stage, name="mine")
+@click.option("--train-problems", type=FILE, required=True, help="The train problems.")
+@click.option("--dev-problems", type=FILE, required=True, help="The dev problems.")
+@click.option("--rationales", type=FILE, required=True, help="What the student was taught.")
+@click.option("--train", type=FILE, required=True, help="Its predictions on train.")
+@click.option("--dev", type=FILE, required=True, help="Its predictions on dev.")
+@click.option("--before", type=FILE, required=True, help="The dev predictions it must beat.")
+@click.option("--out", type=FILE, required=True, help="Where the errors go.")
+@click.option("--metrics", type=FILE, required=True, help="Where gaps and the decision go.")
+def main(
+    train_problems: Path,
+    dev_problems: Path,
+    rationales: Path,
+    train: Path,
+    dev: Path,
+    before: Path,
+    out: Path,
+    metrics: Path,
+) -> None:
+    """Find what the student got wrong, where, and whether to go on."""
+    settings = params.load(PARAMS, "mine", mining.Settings)
+    problems = [*records.read(train_problems, Problem), *records.read(dev_problems, Problem)]
+    lessons = records.by_problem(records.read(rationales, Rationale), str(rationales))
+    on_dev = records.read(dev, Prediction)
+    predictions = [*records.read(train, Prediction), *on_dev]
+
+    errors = mining.mine({p.id: p for p in problems}, predictions, lessons, settings)
+    found = mining.profile(errors, len(on_dev), settings.common)
+    decision = mining.decide(
+        records.read(before, Prediction), on_dev, first=before == dev, alpha=settings.alpha
+    )
+
+    correct = sum(prediction.verdict == "correct" for prediction in predictions)
+    balance = Balance("mine", len(predictions), len(errors), {"correct": correct}).check(1.0)
+    records.write(out, errors)
+    content = {"profile": found, "decision": decision, "balance": balance.as_dict()}
+    records.write_json(metrics, content)
+    click.echo(f"{out.stem}: {balance}; on dev: {diagnosing.describe(found['gaps'])}")
+    click.echo(f"{out.stem}: {'stop' if decision['stop'] else 'go on'}: {decision['because']}")
+
+
+if __name__ == "__main__":
+    main()
