@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from redistill import params, records, reporting, showing
+from redistill import records, reporting, showing
 from redistill import rounds as branching
 from redistill.records import Error, Prediction, Problem, Rationale
 from redistill.refusals import RefusedError
@@ -80,8 +80,10 @@ def check_params(file: Path) -> None:
 def _of(problem: str, files: dict[str, Path], kind: Any) -> dict[str, Any]:
     found = {}
     for name, file in files.items():
-        if file.is_file():
-            found |= {name: r for r in records.read(file, kind) if r.problem == problem}
+        rows = records.read(file, kind) if file.is_file() else []
+        for row in rows:
+            if row.problem == problem:
+                found[name] = row
     return found
 
 

@@ -24,12 +24,17 @@ class Settings(Section):
 
 
 def first(problem: Problem, text: str, grader: Grader) -> str | None:
-    """Why the first rationale *text* of *problem* is not acceptable; None where it is."""
+    """
+    Why the first rationale *text* of *problem* is not acceptable; None where it is.
+
+    Talk about students and attempts is let through where the problem itself talks so.
+    """
     if grader.strict(text) is None:
         return "not in the answer format"
     if not grader.equal(grader.strict(text), problem.answer):
         return "wrong answer"
-    if TALK.search(text):
+    told = f"{problem.question}\n{problem.solution or ''}".casefold()
+    if any(match.group().casefold() not in told for match in TALK.finditer(text)):
         return "talks about teaching"
     return None
 

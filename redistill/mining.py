@@ -1,4 +1,4 @@
-"""Which of the student's errors the teacher sees, where they went wrong, and which gaps are common."""
+"""Which errors the teacher gets to see, where they went wrong, and which gaps are common."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,7 @@ from redistill.equations import Equation, number, steps
 from redistill.params import Section
 from redistill.records import Error, Exemplar, Prediction, Problem, Rationale, Version
 from redistill.scoring import paired
+
 
 class Settings(Section):
     """Section ``mine``: which errors to keep, when a gap counts as common, and when to stop."""

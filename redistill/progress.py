@@ -1,4 +1,4 @@
-"""How far a long piece of work has come: a bar on a terminal, a plain line now and then elsewhere."""
+"""How far a long piece of work has come: a bar on a terminal, plain lines elsewhere."""
 
 import sys
 import time

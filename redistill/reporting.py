@@ -1,4 +1,4 @@
-"""The loop in figures: which round is best on dev, what it gained on test, and the learning curve."""
+"""The loop in figures: the round that is best on dev, its gain on test, the learning curve."""
 
 import csv
 import io
@@ -110,9 +110,7 @@ def steps_so_far(
     return sum(int(training[name].get("steps", 0)) for name in upto)
 
 
-def collect(
-    names: Sequence[str], rounds: Sequence[str], folder: Path
-) -> dict[str, dict[str, Any]]:
+def collect(names: Sequence[str], rounds: Sequence[str], folder: Path) -> dict[str, dict[str, Any]]:
     """The metrics of every branch in *folder*, those of evaluation and training in one."""
     training = {name: _json(folder / "training" / f"{name}.json") for name in names}
     found = {}

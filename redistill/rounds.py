@@ -15,9 +15,9 @@ class Branch(Section):
     """
     One student: what it is taught, what it starts from and how long it is trained.
 
-    *from_* is the branch whose dev predictions it must beat, *rationales* the round whose rationales
-    it is taught, *start* the student whose weights it starts from, and *times* how many times
-    ``train.steps`` it takes.
+    *from_* is the branch whose dev predictions it must beat, *rationales* the round whose
+    rationales it is taught, *start* the student whose weights it starts from, and *times* how many
+    times ``train.steps`` it takes.
     """
 
     from_: str

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
 
 from redistill.records import Prediction
 
@@ -34,7 +35,7 @@ def mcnemar(fixed: int, broken: int) -> float:
     if n == 0:
         return 1.0
     tail = sum(math.comb(n, i) for i in range(few + 1))
-    return min(1.0, 2 * tail / 2**n)
+    return min(1.0, float(Fraction(2 * tail, 1 << n)))
 
 
 def paired(before: Iterable[Prediction], after: Iterable[Prediction]) -> dict[str, float]:

@@ -4,15 +4,16 @@ import random
 from dataclasses import dataclass
 
 NAMES = [
-    "Amir", "Bella", "Carlos", "Dana", "Elif", "Farid", "Grace", "Hugo", "Ines", "Jonas", "Keiko",
-    "Lena", "Marco", "Nadia", "Omar", "Paula", "Quinn", "Rosa", "Samir", "Tara", "Ugo", "Vera",
-    "Wim", "Yara",
+    "Amir", "Bella", "Carlos", "Dana", "Elif", "Farid", "Grace", "Hugo", "Ines", "Jonas",
+    "Keiko", "Lena", "Marco", "Nadia", "Omar", "Paula", "Quinn", "Rosa", "Samir", "Tara",
+    "Ugo", "Vera", "Wim", "Yara",
 ]  # fmt: skip
 READERS = ["Alba", "Boris", "Chen", "Dora", "Emil", "Fiona", "Gita", "Hana", "Ivan", "Jade"]
 THINGS = [
-    "apples", "beads", "books", "bottles", "buttons", "cards", "coins", "cookies", "crayons", "eggs",
-    "flowers", "grapes", "lemons", "marbles", "nails", "nuts", "oranges", "pears", "pencils", "pins",
-    "plums", "seeds", "shells", "stamps", "stickers", "stones", "tickets", "tiles", "tokens", "toys",
+    "apples", "beads", "books", "bottles", "buttons", "cards", "coins", "cookies", "crayons",
+    "eggs", "flowers", "grapes", "lemons", "marbles", "nails", "nuts", "oranges", "pears",
+    "pencils", "pins", "plums", "seeds", "shells", "stamps", "stickers", "stones", "tickets",
+    "tiles", "tokens", "toys",
 ]  # fmt: skip
 STARTS = [
     "{name} has {n} {things}.",

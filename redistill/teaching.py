@@ -57,7 +57,9 @@ def teacher(name: str) -> Teacher:
     except ModuleNotFoundError as problem:
         if problem.name != f"redistill.teachers.{name}":
             raise
-        raise RefusedError(f"teacher: there is no redistill/teachers/{name}.py", code=CONFIG) from None
+        raise RefusedError(
+            f"teacher: there is no redistill/teachers/{name}.py", code=CONFIG
+        ) from None
 
 
 class Settings(Section):

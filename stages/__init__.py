@@ -1,4 +1,4 @@
-"""What every stage's command shares: how it ends, and that it dies with the `dvc repro` above it."""
+"""What every stage's command shares: how it ends, and that it dies with its `dvc repro`."""
 
 import ctypes
 import signal

@@ -1,4 +1,4 @@
-"""Make the base student that every round starts from: pre-train the embedded one, or fetch yours."""
+"""Make the base student of every round: pre-train the embedded one, or fetch yours."""
 
 from pathlib import Path
 

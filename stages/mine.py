@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from redistill import mining, params, records
 from redistill import gaps as diagnosing
+from redistill import mining, params, records
 from redistill.records import Balance, Prediction, Problem, Rationale
 from stages import FILE, PARAMS, Stage
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from redistill import grading, guarding, params, records, refining, teaching
 from redistill import gaps as diagnosing
+from redistill import grading, guarding, params, records, refining, teaching
 from redistill.records import Error, Problem, Rationale
 from stages import FILE, PARAMS, Stage
 

@@ -7,7 +7,7 @@ import click
 from redistill import params, records
 from redistill.records import Problem, Rationale
 from redistill.rounds import branches
-from redistill.students import loading, fitting
+from redistill.students import fitting, loading
 from stages import FILE, FOLDER, PARAMS, Stage
 
 
@@ -15,7 +15,9 @@ from stages import FILE, FOLDER, PARAMS, Stage
 @click.option("--branch", required=True, help="The round or control to train.")
 @click.option("--problems", type=FILE, required=True, help="The train problems.")
 @click.option("--rationales", type=FILE, required=True, help="What the student is taught.")
-@click.option("--start", type=FOLDER, required=True, help="The student whose weights it starts from.")
+@click.option(
+    "--start", type=FOLDER, required=True, help="The student whose weights it starts from."
+)
 @click.option("--out", type=FOLDER, required=True, help="Where the student goes.")
 @click.option("--metrics", type=FILE, required=True, help="Where loss, NLL and speed go.")
 def main(

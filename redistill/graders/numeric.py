@@ -17,7 +17,7 @@ def strict(completion: str) -> str | None:
     ('1005', None)
     """
     tail = completion[-MAX_CHARACTERS:]
-    before, marker, after = tail.rpartition(MARKER)
+    _before, marker, after = tail.rpartition(MARKER)
     if not marker:
         return None
     words = after.strip().split("\n")[0].split()

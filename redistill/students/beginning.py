@@ -32,6 +32,6 @@ def begin(name: str, shape: embedded.Shape, seed: int) -> tuple[Any, Any, dict[s
         precision="fp32",
         seed=seed,
     )
-    rows = embedded.blocks(tokenizer, shape, seed)
+    rows = embedded.rows(tokenizer, shape, seed)
     figures = training.train(model, rows, plan, pad=pad, say="base")
     return model, tokenizer, {**figures, "parameters": model.num_parameters()}

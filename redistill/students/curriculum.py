@@ -1,4 +1,4 @@
-"""What the embedded student reads before it meets any rationale: stories, copies and digit facts."""
+"""What the embedded student reads before any rationale: stories, copies and digit facts."""
 
 import random
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from redistill import stories
 LETTERS = "abcdefgh"
 
 
-Lesson = tuple[str, str]  # what is given, and what is to be written
+Lesson = list[tuple[str, str]]  # what is given, and what is to be written after it, in turn
 
 
 def lessons(seed: int, count: int) -> list[Lesson]:
@@ -24,14 +24,14 @@ def lessons(seed: int, count: int) -> list[Lesson]:
 
 def vocabulary(seed: int) -> Iterator[str]:
     """Texts in which every word of the stories occurs often, for building the tokenizer."""
-    yield from (given + asked for given, asked in lessons(seed, 3000))
+    yield from ("".join(given + asked for given, asked in lesson) for lesson in lessons(seed, 3000))
     for name in stories.NAMES:
         yield from (f"{name} {name}. {name}'s of {name}" for _ in range(40))
     yield from ("<<1+2=3>>\n<<4*5=20>>\n#### 20" for _ in range(400))
 
 
 def _number(rng: random.Random) -> int:
-    return rng.randrange(10 ** rng.choice([1, 2, 2, 3, 3, 4]))
+    return rng.randrange(10 ** rng.choice([1, 2, 2, 3, 3]))
 
 
 def _story(rng: random.Random) -> Lesson:
@@ -46,48 +46,48 @@ def _story(rng: random.Random) -> Lesson:
     for index, (left, operator, right, result) in enumerate(story.operations):
         lines.append(f"{seen.get(left, left)}{operator}{seen.get(right, right)}={LETTERS[index]}")
         seen[result] = LETTERS[index]
-    return f"{story.question}\n", "\n".join(lines)
+    return [(f"{story.question}\n", "\n".join(lines))]
 
 
 def _copy(rng: random.Random) -> Lesson:
-    numbers = " ".join(str(_number(rng)) for _ in range(rng.randint(1, 5)))
-    return f"copy {numbers}\n", numbers
+    numbers = " ".join(str(_number(rng)) for _ in range(rng.randint(1, 3)))
+    return [(f"copy {numbers}\n", numbers)]
 
 
 def _reverse(rng: random.Random) -> Lesson:
     digits = str(_number(rng))
-    return f"reverse {digits}\n", " ".join(reversed(digits))
+    return [(f"reverse {digits}\n", " ".join(reversed(digits)))]
 
 
 def _join(rng: random.Random) -> Lesson:
     digits = str(_number(rng))
-    return f"join {' '.join(reversed(digits))}\n", digits
+    return [(f"join {' '.join(reversed(digits))}\n", digits)]
 
 
 def _columns(rng: random.Random) -> Lesson:
     a, b = str(_number(rng)), str(_number(rng))
     width = max(len(a), len(b))
     pairs = zip(reversed(a.zfill(width)), reversed(b.zfill(width)), strict=True)
-    return f"columns {a} {b}\n", " ".join(f"{x},{y}" for x, y in pairs)
+    return [(f"columns {a} {b}\n", " ".join(f"{x},{y}" for x, y in pairs))]
 
 
 def _facts(rng: random.Random) -> Lesson:
-    return "facts\n", " ".join(_fact(rng) for _ in range(rng.randint(3, 8)))
+    return [_fact(rng) for _ in range(rng.randint(3, 8))]
 
 
-def _fact(rng: random.Random) -> str:
+def _fact(rng: random.Random) -> tuple[str, str]:
     x, y, carry = rng.randrange(10), rng.randrange(10), rng.randrange(2)
     match rng.choice("+-*/"):
         case "+":
-            return f"{x}+{y}{'+1' if carry else ''}={x + y + carry}"
+            return f"{x}+{y}{'+1' if carry else ''}=", f"{x + y + carry} "
         case "-":
             top = x + 10 if x - carry < y else x
-            return f"{top}-{y}{'-1' if carry else ''}={top - y - carry}"
+            return f"{top}-{y}{'-1' if carry else ''}=", f"{top - y - carry} "
         case "*":
             carry = rng.randrange(9)
-            return f"{x}*{y}{f'+{carry}' if carry else ''}={x * y + carry}"
+            return f"{x}*{y}{f'+{carry}' if carry else ''}=", f"{x * y + carry} "
         case _:
             y = rng.randint(2, 9)
             rest = rng.randrange(y * 10)
             over = f"+{rest % y}" if rest % y else ""
-            return f"{rest}={y}*{rest // y}{over}"
+            return f"{rest}={y}*", f"{rest // y}{over} "

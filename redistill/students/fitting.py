@@ -89,7 +89,9 @@ def encode(
     rejected: Counter[str] = Counter()
     for rationale in rationales:
         if rationale.problem not in problems:
-            raise RefusedError(f"rationale {rationale.id!r}: no train problem {rationale.problem!r}")
+            raise RefusedError(
+                f"rationale {rationale.id!r}: no train problem {rationale.problem!r}"
+            )
         example = encoder.example(problems[rationale.problem], rationale.text)
         if len(example.ids) > max_tokens:
             rejected[f"over {max_tokens} tokens"] += 1

@@ -1,4 +1,4 @@
-"""From texts to token ids and labels: the one place that does it, for training and for answering."""
+"""From texts to token ids and labels: one place for training and for answering."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

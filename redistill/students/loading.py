@@ -1,4 +1,4 @@
-"""Opening and saving students: ordinary Hugging Face directories, safetensors only, no remote code."""
+"""Opening and saving students: Hugging Face directories, safetensors only, no remote code."""
 
 import json
 import os

@@ -37,7 +37,9 @@ class Plan:
     seed: int
 
 
-def train(model: Any, examples: Sequence[Example], plan: Plan, *, pad: int, say: str) -> dict:
+def train(
+    model: Any, examples: Sequence[Example], plan: Plan, *, pad: int, say: str
+) -> dict[str, Any]:
     """
     Train *model* in place on *examples* for exactly *plan.steps* optimiser steps.
 
@@ -146,13 +148,13 @@ def _dataset(examples: Sequence[Example]) -> Dataset:
     )
 
 
-def _printer() -> type[TrainerCallback]:
+def _printer() -> Any:
     from transformers.trainer_callback import PrinterCallback
 
     return PrinterCallback
 
 
-class _Watch(TrainerCallback):
+class _Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not typed
     """Follows the steps: draws progress, and stops at the first loss that is not finite."""
 
     def __init__(self, progress: Progress) -> None:

@@ -50,7 +50,9 @@ def _reply(text: str | None, kinds: list[str]) -> Reply | None:
 
 def kinds_in(problem: Problem) -> set[str]:
     """The kinds of gap that can open in *problem*: its operations, and those any problem has."""
-    found = {gaps.OPERATION[o.operator] for e in annotated(problem.solution or "") for o in e.operations}
+    found = {
+        gaps.OPERATION[o.operator] for e in annotated(problem.solution or "") for o in e.operations
+    }
     return {*gaps.PROCESS} | found
 
 

@@ -1,0 +1,239 @@
+"""The whole loop through DVC, on a student too small to learn: what reruns, and why."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.imports import ROOT
+
+TINY = {
+    "wordproblems": {"train": 24, "dev": 12, "test": 12},
+    "embedded": {
+        "hidden": 16, "layers": 1, "heads": 2, "feed_forward": 32, "vocabulary": 300, "texts": 60,
+        "batch_size": 8, "steps": 2,
+    },
+    "train": {"steps": 2, "batch_size": 4, "nll_rows": 4},
+    "evaluate": {"batch_size": 48},
+}  # fmt: skip
+PARTS = ["redistill", "stages", "dvc.yaml", "params.yaml", ".dvc", ".dvcignore"]
+
+
+class Project:
+    """A copy of the project in a repository of its own, with settings that run in seconds."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for part in PARTS:
+            source = ROOT / part
+            if source.is_dir():
+                skip = shutil.ignore_patterns("cache", "tmp", "__pycache__", "config.local")
+                shutil.copytree(source, root / part, ignore=skip)
+            else:
+                shutil.copy(source, root / part)
+        self.set(TINY)
+        for command in ("git init -q", "git add -A", "git commit -qm start"):
+            subprocess.run(command.split(), cwd=root, check=True, env=self.env)
+
+    @property
+    def env(self) -> dict[str, str]:
+        who = {"GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@localhost"}
+        who |= {"GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@localhost"}
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        return {**os.environ, **who, "PATH": path, "DVC_NO_ANALYTICS": "1", "HF_HUB_OFFLINE": "1"}
+
+    def set(self, changes: dict) -> None:
+        yaml = YAML()
+        content = yaml.load(self.root / "params.yaml")
+        for section, values in changes.items():
+            content[section].update(values)
+        yaml.dump(content, self.root / "params.yaml")
+
+    def dvc(self, *words: str, fails: bool = False) -> str:
+        ran = subprocess.run(
+            [sys.executable, "-m", "dvc", *words],
+            cwd=self.root,
+            env=self.env,
+            capture_output=True,
+            text=True,
+        )
+        assert (ran.returncode != 0) == fails, ran.stdout + ran.stderr
+        return ran.stdout + ran.stderr
+
+    def repro(self) -> list[str]:
+        """The stages that `dvc repro` ran."""
+        return re.findall(r"Running stage '([^']+)'", self.dvc("repro"))
+
+    def stale(self) -> set[str]:
+        """The stages that `dvc repro` would run, as far as can be known before it runs."""
+        return set(json.loads(self.dvc("status", "--json").split("\n")[0]))
+
+    def hashes(self) -> dict[str, str]:
+        """The hash of every data file and student in dvc.lock."""
+        lock = YAML(typ="safe").load(self.root / "dvc.lock")["stages"]
+        outs = [out for stage in lock.values() for out in stage.get("outs", [])]
+        return {out["path"]: out["md5"] for out in outs if out["path"].startswith("data/")}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    made = Project(tmp_path_factory.mktemp("project"))
+    ran = made.repro()
+    assert {"prepare", "base", "generate", "train@r0", "mine@r0", "refine@r3", "report"} <= set(ran)
+    assert "train@one-shot-matched" in ran
+    return made
+
+
+def test_a_second_repro_runs_nothing_and_takes_little_longer_than_status(project: Project):
+    started = time.monotonic()
+    project.dvc("status")
+    status = time.monotonic() - started
+    started = time.monotonic()
+    assert project.repro() == []
+    repro = time.monotonic() - started
+
+    assert repro < 3 * status + 1
+
+
+def test_every_balance_is_recorded_and_holds(project: Project):
+    files = list((project.root / "metrics").glob("*/*.json"))
+    balances = {f.parent.name: json.loads(f.read_text()).get("balance") for f in files}
+
+    assert set(balances) == {"problems", "training", "rationales", "rounds", "gaps"}
+    for file in files:
+        balance = json.loads(file.read_text()).get("balance")
+        assert balance is None or balance["holds"], file
+
+
+def test_a_loop_that_gets_nowhere_stops_and_passes_the_rest_through(project: Project):
+    decision = json.loads((project.root / "metrics/gaps/r1.json").read_text())["decision"]
+    training = json.loads((project.root / "metrics/training/r3.json").read_text())
+    best = json.loads((project.root / "metrics/best.json").read_text())
+
+    assert decision["stop"]
+    assert training["passed_through"]
+    assert best["round"] == "r0"
+    assert (project.root / "metrics/curve.svg").read_text().startswith("<?xml")
+
+
+def test_the_command_line_shows_rounds_and_the_life_of_a_problem(project: Project):
+    def redistill(*words: str) -> str:
+        return subprocess.run(
+            [sys.executable, "-m", "redistill.cli", *words],
+            cwd=project.root,
+            env=project.env,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+
+    assert "passed through" in redistill("rounds")
+    assert "== r0" in redistill("show", "wp-train-00000")
+    assert "well-formed" in redistill("params")
+
+
+def test_editing_mining_makes_no_earlier_stage_stale(project: Project):
+    file = project.root / "redistill/mining.py"
+    before = file.read_text(encoding="utf-8")
+    file.write_text(before + "\n# a remark\n", encoding="utf-8")
+
+    stale = {name.split("@")[0] for name in project.stale()}
+    file.write_text(before, encoding="utf-8")
+
+    assert stale == {"mine"}
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "first"),
+    [
+        ("mine", "exemplars", 1, {"mine"}),
+        ("refine", "extend", False, {"refine"}),
+        ("report", "title", "Another", {"report"}),
+    ],
+)
+def test_a_late_parameter_reruns_nothing_before_it(
+    section: str, key: str, value: object, first: set[str], project: Project
+):
+    before = (project.root / "params.yaml").read_text(encoding="utf-8")
+    project.set({section: {key: value}})
+
+    stale = {name.split("@")[0] for name in project.stale()}
+    (project.root / "params.yaml").write_text(before, encoding="utf-8")
+
+    assert stale == first
+
+
+def test_a_change_of_where_it_is_computed_reruns_nothing(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("REDISTILL_THREADS", "1")
+    monkeypatch.setenv("REDISTILL_DEVICE", "cpu")
+
+    assert project.stale() == set()
+
+
+def test_two_clean_runs_give_the_same_hashes(project: Project, tmp_path: Path):
+    again = Project(tmp_path)
+    again.repro()
+
+    assert again.hashes() == project.hashes()
+    assert len(again.hashes()) > 20
+
+
+def test_adding_a_round_is_one_line_and_runs_only_that_round(project: Project):
+    file = project.root / "params.yaml"
+    line = "  r3: {from: r2, rationales: r3, start: base, times: 1}\n"
+    text = file.read_text(encoding="utf-8")
+    assert line in text
+    file.write_text(text.replace(line, line + line.replace("r3", "r4").replace("r2", "r3")))
+
+    ran = project.repro()
+    file.write_text(text, encoding="utf-8")
+    project.repro()
+
+    assert set(ran) == {"refine@r4", "train@r4", "evaluate@r4", "mine@r4", "report"}
+
+
+def test_settings_that_are_code_are_not_run(tmp_path: Path):
+    made = Project(tmp_path)
+    made.set({"report": {"title": '"; touch pwned; $(touch pwned)\ntouch pwned'}})
+    made.set({"student": {"prompt": "[[question]]; touch pwned\n"}})
+
+    made.repro()
+
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_a_task_with_your_own_file_runs_and_a_test_row_in_train_is_refused(tmp_path: Path):
+    made = Project(tmp_path)
+    made.repro()
+    for split in ("train", "test"):
+        shutil.copy(tmp_path / f"data/problems/{split}.jsonl", tmp_path / f"{split}.jsonl")
+    own = {"train": "train.jsonl", "dev": None, "test": "test.jsonl", "dev_share": 0.3}
+    own |= {"take_train": 10, "take_dev": 4, "take_test": None}
+    yaml = YAML()
+    content = yaml.load(tmp_path / "params.yaml")
+    content["prepare"]["task"] = "jsonl"
+    content["jsonl"] = own
+    yaml.dump(content, tmp_path / "params.yaml")
+
+    made.dvc("repro", "prepare")
+    sizes = json.loads((tmp_path / "metrics/problems/all.json").read_text())["sizes"]
+    assert sizes["train"] == 10
+    assert sizes["test"] == 12
+    assert 1 <= sizes["dev"] <= 4
+
+    leaked = (tmp_path / "test.jsonl").read_text().split("\n")[0].replace("wp-test", "leak")
+    with (tmp_path / "train.jsonl").open("a") as file:
+        file.write(leaked + "\n")
+    content["jsonl"]["take_train"] = None
+    yaml.dump(content, tmp_path / "params.yaml")
+    said = made.dvc("repro", "prepare", fails=True)
+    assert "asks the same question as" in said

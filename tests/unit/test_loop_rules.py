@@ -1,0 +1,277 @@
+"""Mining, refining and guarding: what goes from one round to the next, and what never does."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from redistill import guarding, mining, refining, reporting, scoring, showing
+from redistill.grading import grader, predict
+from redistill.records import Error, Exemplar, Prediction, Problem, Rationale
+from redistill.refusals import RefusedError
+from redistill.teachers import tutor
+from redistill.teaching import Reply, Request
+
+NUMERIC = grader("numeric")
+GUARD = guarding.Settings(max_growth=10.0, min_copied=10)
+RULES = refining.Settings(scope="wrong", extend=True, max_loss=0.0)
+MINE = mining.Settings(max_completion=100, exemplars=2, common=0.1, alpha=0.05)
+
+
+def problem(name: str, a: int = 48, b: int = 27) -> Problem:
+    return Problem(
+        id=name,
+        question=f"{name}: {a} and {b}, together?",
+        answer=str(a + b),
+        solution=f"<<{a}+{b}={a + b}>>\n#### {a + b}",
+    )
+
+
+def lesson(p: Problem) -> Rationale:
+    return Rationale(
+        id=p.id,
+        problem=p.id,
+        text=tutor.explain([p], tutor.Settings(style="equations"))[0].text,
+        round="r0",
+        teacher="tutor",
+        status="first",
+    )
+
+
+def answer(p: Problem, text: str, split: str = "train", eos: bool = True) -> Prediction:
+    return predict(p, split, text, eos=eos, tokens=3, grader=NUMERIC)
+
+
+def go(problems: list[Problem], errors: list[Error], **changes: object) -> refining.Refined:
+    options = {
+        "stop": False,
+        "round": "r1",
+        "teacher": tutor,
+        "name": "tutor",
+        "teacher_settings": tutor.Settings(style="equations"),
+        "grader": NUMERIC,
+        "guard": GUARD,
+        "settings": RULES,
+    } | changes
+    common = options.pop("common", [])
+    lessons = [lesson(p) for p in problems]
+    return refining.refine({p.id: p for p in problems}, lessons, errors, common, **options)
+
+
+def test_the_verdict_comes_from_the_answer_and_from_how_the_completion_ended():
+    p = problem("p")
+
+    assert answer(p, "<<48+27=75>>\n#### 75").verdict == "correct"
+    assert answer(p, "#### 74").verdict == "wrong"
+    assert answer(p, "The answer is 75").verdict == "no_answer"
+    assert answer(p, "The answer is 75").lenient
+    assert answer(p, "#### 75", eos=False).verdict == "cut_off"
+    assert answer(p, "").verdict == "no_answer"
+
+
+def test_an_error_carries_its_history_and_the_nearest_dev_case_with_the_same_gap():
+    mine, near = problem("p1"), problem("p1 again")
+    far = problem("quite another", 5, 600)
+    predictions = [
+        answer(mine, "<<48+27=65>>\n#### 65"),
+        answer(near, "<<48+27=66>>\n#### 66", "dev"),
+        answer(far, "<<5+600=705>>\n#### 705", "dev"),
+    ]
+
+    known = {p.id: p for p in (mine, near, far)}
+    errors = mining.mine(known, predictions, {"p1": lesson(mine)}, MINE)
+
+    first = next(error for error in errors if error.split == "train")
+    assert first.gap == "add"
+    assert [version.round for version in first.history] == ["r0"]
+    assert [exemplar.problem for exemplar in first.exemplars] == ["p1 again", "quite another"]
+
+
+def test_only_gaps_as_frequent_as_asked_are_common():
+    p = problem("p")
+    errors = mining.mine({"p": p}, [answer(p, "<<48+27=65>>\n#### 65", "dev")], {}, MINE)
+
+    assert mining.profile(errors, 10, 0.1)["common"] == ["add"]
+    assert mining.profile(errors, 11, 0.1)["common"] == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "first", "stop", "because"),
+    [
+        ("cwwwwwwwww", "cccccccccw", False, False, "better than the round before"),
+        ("cccccwwwww", "ccccccwwww", False, True, "not better than the round before"),
+        ("cccccwwwww", "cccccccccc", False, True, "every dev problem is solved"),
+        ("wwwwwwwwww", "wwwwwwwwww", False, True, "not better than the round before"),
+        ("wwwwwwwwww", "wwwwwwwwww", True, False, "first round"),
+        ("cccccwwwww", "", False, True, "the round was passed through"),
+    ],
+)
+def test_the_loop_stops_at_a_round_that_is_not_better(
+    before: str, after: str, first: bool, stop: bool, because: str
+):
+    def dev(verdicts: str) -> list[Prediction]:
+        return [
+            answer(problem(f"p{i}"), "#### 75" if v == "c" else "#### 1", "dev")
+            for i, v in enumerate(verdicts)
+        ]
+
+    decision = mining.decide(dev(before), dev(after), first=first, alpha=0.05)
+
+    assert (decision["stop"], decision["because"]) == (stop, because)
+
+
+def test_errors_on_train_are_refined_and_the_rest_is_kept():
+    wrong, right = problem("p1"), problem("p2")
+    errors = mining.mine({"p1": wrong}, [answer(wrong, "<<48+27=65>>\n#### 65")], {}, MINE)
+
+    result = go([wrong, right], errors)
+
+    assert (result.rewritten, result.kept) == (1, {"not wrong": 1})
+    new = result.rationales[0]
+    assert (new.status, new.round, new.reason, new.gaps) == ("refined", "r1", "add", ["add"])
+    assert new.history[0].text == lesson(wrong).text
+    assert result.rationales[1].text == lesson(right).text
+
+
+def test_a_stopped_loop_keeps_every_rationale_without_asking():
+    class Offended:
+        def refine(self, requests: list[Request], settings: object) -> list[Reply]:
+            assert requests == []
+            return []
+
+    result = go([problem("p1")], [], teacher=Offended(), stop=True, common=["add"])
+
+    assert result.kept == {"stopped": 1}
+
+
+def test_with_nothing_wrong_everything_is_kept():
+    result = go([problem("p1"), problem("p2")], [])
+
+    assert (result.rewritten, result.kept) == (0, {"not wrong": 2})
+
+
+def error(p: Problem, completion: str = "<<48+27=65>>\n#### 65") -> Error:
+    shown = Exemplar(problem="d", question="How many are 3 and 4 in dev?", completion="#### 8")
+    return Error(
+        id=p.id,
+        problem=p.id,
+        split="train",
+        completion=completion,
+        verdict="wrong",
+        gap="add",
+        exemplars=[shown],
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("<<48+27=76>>\n#### 76", "wrong answer"),
+        ("It is 75.", "not in the answer format"),
+        ("", "not in the answer format"),
+        ("The student forgot the carry: <<48+27=75>>\n#### 75", "talks about teaching"),
+        ("The previous answer was wrong. <<48+27=75>>\n#### 75", "talks about teaching"),
+        ("The gold answer is 75\n#### 75", "talks about teaching"),
+        ("#### 75\nbecause <<48+27=75>>\n#### 75", "answer before reasoning"),
+        ("48+27=65 no\n<<48+27=65>>\n65\n#### 65\n#### 75", "copies the student"),
+        ("How many are 3 and 4 in dev? 7. So\n#### 75", "quotes another split"),
+        ("so " * 200 + "\n#### 75", "too long"),
+        ("<<48+27=75>>\n#### 75", "unchanged"),
+    ],
+)
+def test_a_guard_keeps_the_old_rationale_and_counts_the_reason(text: str, reason: str):
+    p = problem("p1")
+
+    class Scripted:
+        def refine(self, requests: list[Request], settings: object) -> list[Reply]:
+            return [Reply(text) for _ in requests]
+
+    result = go([p], [error(p)], teacher=Scripted())
+
+    assert result.kept == {reason: 1}
+    assert result.rationales[0].text == lesson(p).text
+
+
+def test_a_good_rewrite_passes_every_guard():
+    text = "8+7=15 4+2+1=7 <<48+27=75>>\n#### 75"
+    p = problem("p1")
+
+    assert guarding.refined(p, text, lesson(p).text, [error(p)], NUMERIC, GUARD) is None
+
+
+@given(k=st.integers(0, 50), extra=st.integers(0, 50))
+def test_wilson_is_that_of_scipy(k: int, extra: int):
+    n = k + extra
+    if n:
+        theirs = stats.binomtest(k, n).proportion_ci(method="wilson")
+        ours = scoring.wilson(k, n)
+        assert math.isclose(ours[0], theirs.low, abs_tol=1e-9)
+        assert math.isclose(ours[1], theirs.high, abs_tol=1e-9)
+
+
+@given(fixed=st.integers(0, 60), broken=st.integers(0, 60))
+def test_mcnemar_is_the_binomial_test_of_scipy(fixed: int, broken: int):
+    n = fixed + broken
+    theirs = stats.binomtest(fixed, n).pvalue if n else 1.0
+    assert math.isclose(scoring.mcnemar(fixed, broken), theirs, rel_tol=1e-9)
+
+
+def test_the_best_round_is_the_earliest_of_equals_and_never_a_passed_one():
+    metrics = {
+        "r0": {"dev": {"accuracy": 0.3}},
+        "r1": {"dev": {"accuracy": 0.8}},
+        "r2": {"dev": {"accuracy": 0.8}},
+        "r3": {"passed_through": True},
+    }
+
+    assert reporting.choose(["r0", "r1", "r2", "r3"], metrics) == "r1"
+    with pytest.raises(RefusedError, match="no round has been evaluated"):
+        reporting.choose(["r3"], metrics)
+
+
+@pytest.mark.parametrize(
+    "text", ["\x1b[31mred", "\x1b]0;title\x07", "a\u202eb", "\u2028", "\x00", "\ud800"]
+)
+def test_no_control_character_reaches_the_terminal(text: str):
+    shown = showing.safe_text(text)
+
+    assert shown.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("completion", "strict", "lenient"),
+    [
+        ("so\n#### 1,005", "1005", "1005"),
+        ("#### $18.00", "18.00", "18.00"),
+        ("#### -5 degrees", "-5", "-5"),
+        ("#### 3\n#### 4", "4", "4"),
+        ("#### 50%", "50", "50"),
+        ("It costs $3.50.", None, "3.50"),
+        ("4*3=12", None, "12"),
+        ("<<4*3=12>>12 apples", None, "12"),
+        ("#### ٣", None, None),
+        ("#### 1e100000000", None, None),
+        ("#### nothing", None, None),
+        ("9" * 100_000, None, None),
+    ],
+)
+def test_reads_numeric_answers(completion: str, strict: str | None, lenient: str | None):
+    assert NUMERIC.strict(completion) == strict
+    assert NUMERIC.lenient(completion) == lenient
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold", "same"),
+    [
+        ("18.0", "18", True),
+        ("1/2", "0.5", True),
+        ("-5", "5", False),
+        ("3/4", "34", False),
+        (None, "3", False),
+        ("1000", "1,000", True),
+    ],
+)
+def test_compares_numbers_exactly(answer: str | None, gold: str, same: bool):
+    assert NUMERIC.equal(answer, gold) is same

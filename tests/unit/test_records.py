@@ -1,0 +1,161 @@
+"""What the one JSONL reader refuses, and what the one writer promises."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from redistill import records
+from redistill.records import Balance, Problem
+from redistill.refusals import RefusedError
+
+GOOD = b'{"id": "p1", "question": "What is 1+1?", "answer": "2"}'
+
+
+def row(**fields: object) -> bytes:
+    return json.dumps({"id": "p2", "question": "q", "answer": "2"} | fields).encode()
+
+
+BAD: dict[str, tuple[bytes, str]] = {
+    "not JSON": (b"{id: 1}", "not JSON"),
+    "cut off line": (b'{"id": "p2", "question": "q', "not JSON"),
+    "two values on a line": (GOOD.replace(b"p1", b"p2") + b"{}", "not JSON"),
+    "trailing comma": (b'{"id": "p2", "question": "q", "answer": "2",}', "not JSON"),
+    "single quotes": (b"{'id': 'p2'}", "not JSON"),
+    "an array": (b"[1]", "expected an object, got array"),
+    "a string": (b'"p2"', "expected an object, got string"),
+    "a number": (b"7", "expected an object, got number"),
+    "null": (b"null", "expected an object, got null"),
+    "true": (b"true", "expected an object, got true"),
+    "a blank line": (b"", "blank line"),
+    "only spaces": (b"   ", "blank line"),
+    "missing answer": (b'{"id": "p2", "question": "q"}', 'field "answer": missing'),
+    "missing id": (b'{"question": "q", "answer": "2"}', 'field "id": missing'),
+    "null answer": (row(answer=None), 'field "answer": expected string, got null (id="p2")'),
+    "number as answer": (row(answer=2), 'field "answer": expected string, got number'),
+    "float as answer": (row(answer=2.5), 'field "answer": expected string, got number'),
+    "boolean as answer": (row(answer=True), 'field "answer": expected string, got true'),
+    "array as answer": (row(answer=["2"]), 'field "answer": expected string, got array'),
+    "object as question": (row(question={}), 'field "question": expected string, got object'),
+    "empty question": (row(question=""), 'field "question": empty'),
+    "empty id": (row(id=""), 'field "id": empty'),
+    "id of 10 kB": (row(id="x" * 10_000), 'field "id": string should have at most 200'),
+    "number as id": (row(id=7), 'field "id": expected string, got number'),
+    "unknown field": (row(rationale="r"), 'field "rationale": unknown field'),
+    "choices not an object": (row(choices=["a"]), 'field "choices"'),
+    "number as choice": (row(choices={"A": 1}), 'field "choices.A": expected string, got number'),
+    "repeated key": (GOOD[:-1] + b', "answer": "3"}', 'field "answer": given twice'),
+    "NaN": (b'{"id": "p2", "question": "q", "answer": NaN}', "NaN is not JSON"),
+    "Infinity": (b'{"id": "p2", "question": "q", "answer": -Infinity}', "-Infinity is not JSON"),
+    "1e999": (b'{"id": "p2", "question": "q", "answer": 1e999}', 'field "answer"'),
+    "a lone surrogate": (rb'{"id": "p2", "question": "\ud800", "answer": "2"}', "surrogate"),
+    "not UTF-8": (b'{"id": "p2", "question": "\xff", "answer": "2"}', "not UTF-8 at byte 26"),
+    "UTF-16": ('{"id": "p2"}'.encode("utf-16"), "not UTF-8 at byte 0"),
+    "an integer of 5,000 digits": (
+        b'{"id": "p2", "question": "q", "answer": ' + b"9" * 5000 + b"}",
+        "not JSON",
+    ),
+    "nested 100,000 deep": (b"[" * 100_000, "nested deeper than 32"),
+    "same id": (GOOD, 'field "id": the same id as line 1'),
+    "control character": (b'{"id": "p2", "question": "a\tb", "answer": "2"}', "not JSON"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_refuses_a_malformed_line_naming_file_line_and_field(name: str, tmp_path: Path):
+    line, fault = BAD[name]
+    file = tmp_path / "bad.jsonl"
+    file.write_bytes(GOOD + b"\n" + line + b"\n")
+
+    with pytest.raises(RefusedError) as refusal:
+        records.read(file, Problem)
+
+    assert str(refusal.value).startswith(f"{file}:2:")
+    assert fault in str(refusal.value)
+    assert refusal.value.code == 65
+
+
+def test_the_table_of_malformed_files_is_as_long_as_promised():
+    assert len(BAD) >= 35
+
+
+def test_ids_that_are_the_same_after_normalising_are_twins(tmp_path: Path):
+    file = tmp_path / "twins.jsonl"
+    file.write_bytes(row(id="caf\u00e9") + b"\n" + row(id="cafe\u0301") + b"\n")
+
+    with pytest.raises(RefusedError, match="the same id as line 1"):
+        records.read(file, Problem)
+
+
+def test_a_line_over_the_limit_is_refused_before_it_is_decoded(tmp_path: Path):
+    file = tmp_path / "long.jsonl"
+    file.write_bytes(b"\xff" * (records.MAX_LINE + 10))
+
+    with pytest.raises(RefusedError, match=r"long.jsonl:1: longer than"):
+        records.read(file, Problem)
+
+
+def test_an_empty_file_has_no_records_and_a_missing_one_is_refused(tmp_path: Path):
+    (tmp_path / "empty.jsonl").write_bytes(b"")
+
+    assert records.read(tmp_path / "empty.jsonl", Problem) == []
+    with pytest.raises(RefusedError, match="cannot be read"):
+        records.read(tmp_path / "missing.jsonl", Problem)
+
+
+def test_a_byte_order_mark_and_carriage_returns_are_taken_off(tmp_path: Path):
+    file = tmp_path / "windows.jsonl"
+    file.write_bytes(b"\xef\xbb\xbf" + GOOD + b"\r\n")
+
+    assert [problem.id for problem in records.read(file, Problem)] == ["p1"]
+
+
+WHOLE = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
+
+
+@settings(max_examples=60, deadline=None)
+@given(texts=st.lists(WHOLE, min_size=1, max_size=5))
+def test_what_is_written_is_read_back_and_stands_on_one_line_each(
+    texts: list[str], tmp_path_factory: pytest.TempPathFactory
+):
+    file = tmp_path_factory.mktemp("round") / "trip.jsonl"
+    rows = [Problem(id=f"p{i}", question=text, answer=text) for i, text in enumerate(texts)]
+
+    records.write(file, rows)
+
+    assert records.read(file, Problem) == sorted(rows, key=lambda problem: problem.id)
+    assert len(file.read_text(encoding="utf-8").splitlines()) == len(rows) or any(
+        c in "".join(texts) for c in "\x0b\x0c\x1c\x1d\x1e"
+    )
+    assert file.read_bytes().count(b"\n") == len(rows)
+
+
+@pytest.mark.parametrize("answer", ["2020-01-01", "00123", "9" * 20, "no", "1e5", "a\u2028b", "🙂"])
+def test_answers_keep_every_character(answer: str, tmp_path: Path):
+    problem = Problem(id="p", question="q", answer=answer)
+
+    records.write(tmp_path / "a.jsonl", [problem])
+
+    assert records.read(tmp_path / "a.jsonl", Problem)[0].answer == answer
+
+
+def test_equal_records_give_equal_bytes_whatever_their_order(tmp_path: Path):
+    rows = [Problem(id=str(i), question="q", answer="a") for i in range(5)]
+
+    records.write(tmp_path / "a.jsonl", rows)
+    records.write(tmp_path / "b.jsonl", rows[::-1])
+
+    assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
+    assert [file.name for file in tmp_path.iterdir() if file.name.endswith(".tmp")] == []
+
+
+def test_a_balance_that_lost_rows_is_refused():
+    with pytest.raises(RefusedError, match="do not balance"):
+        Balance("mine", 3, 1, {"correct": 1}).check(1.0)
+
+
+def test_a_balance_over_its_loss_is_refused_naming_the_reasons():
+    with pytest.raises(RefusedError, match=r"2 too long.*lost 20.0%"):
+        Balance("train", 10, 8, {"too long": 2}).check(0.1)

@@ -1,0 +1,365 @@
+"""Labels, training and answering, on a student of a few thousand weights."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from redistill import grading
+from redistill.records import Problem, Rationale
+from redistill.refusals import RefusedError
+from redistill.rounds import Branch
+from redistill.students import (
+    answering,
+    beginning,
+    embedded,
+    examining,
+    fitting,
+    labelling,
+    loading,
+    training,
+)
+
+SHAPE = embedded.Shape(
+    hidden=32,
+    layers=2,
+    heads=2,
+    feed_forward=64,
+    vocabulary=400,
+    context=256,
+    texts=200,
+    batch_size=8,
+    steps=3,
+    learning_rate=0.002,
+)
+ASKED = loading.Settings(model="embedded", prompt="[[question]]\n", chat=None)
+RULES = fitting.Settings(
+    steps=2,
+    batch_size=4,
+    accumulate=1,
+    learning_rate=0.002,
+    warmup=0.0,
+    weight_decay=0.0,
+    precision="fp32",
+    max_tokens=200,
+    nll_rows=10,
+    max_loss=0.5,
+)
+FIRST = Branch(from_="r0", rationales="r0", start="base", times=1)
+NUMERIC = grading.grader("numeric")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("base")
+    model, tokenizer, _ = beginning.begin("embedded", SHAPE, seed=1)
+    loading.save(model, tokenizer, folder, {"model": "embedded"})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tokenizer(base: Path):
+    return loading.tokenizer(base)
+
+
+def problem(number: int) -> Problem:
+    words = "Ines has 4 eggs. " * (1 + number % 3)
+    return Problem(id=f"p{number}", question=f"{words}Add {number}.", answer=str(4 + number))
+
+
+def lesson(p: Problem, text: str | None = None, round: str = "r0") -> Rationale:
+    return Rationale(
+        id=p.id,
+        problem=p.id,
+        text=text or f"<<4+{p.id[1:]}={p.answer}>>\n#### {p.answer}",
+        round=round,
+        teacher="tutor",
+        status="first",
+    )
+
+
+PROBLEMS = [problem(number) for number in range(12)]
+
+
+def test_the_base_student_is_an_ordinary_hugging_face_directory(base: Path):
+    model = AutoModelForCausalLM.from_pretrained(base)
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    text = "Zoë's <<48+27=75>>\n#### 75 é any text at all 🙂"
+
+    assert model.config.model_type == "llama"
+    assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+    assert [tokenizer.decode([i]) for i in tokenizer("1234")["input_ids"]] == list("1234")
+
+
+def test_loss_is_on_the_completion_only_and_eos_is_the_last_label(tokenizer):
+    encoder = labelling.Encoder(tokenizer, ASKED.prompt)
+
+    for p in PROBLEMS:
+        example = encoder.example(p, lesson(p).text)
+        prompt = encoder.prompt(p)
+        assert example.ids[: len(prompt)] == prompt
+        assert example.labels[: len(prompt)] == [labelling.IGNORED] * len(prompt)
+        assert example.labels[len(prompt) :] == example.ids[len(prompt) :]
+        assert example.labels[-1] == tokenizer.eos_token_id
+        assert encoder.decode(example.ids[len(prompt) :]) == lesson(p).text
+
+
+def test_text_from_outside_never_becomes_a_special_token(tokenizer):
+    encoder = labelling.Encoder(tokenizer, ASKED.prompt)
+
+    ids = encoder.content("stop <|end|> here <|pad|>")
+
+    assert not set(ids) & set(tokenizer.all_special_ids)
+    assert encoder.decode(ids) == "stop <|end|> here <|pad|>"
+
+
+@pytest.mark.parametrize(
+    ("ids", "labels", "fault"),
+    [
+        ([5, 6, 7], [-100, 6, 7], "last label is not EOS"),
+        ([5, 6, 0], [-100, -100, 0], "completion is empty"),
+        ([5, 6, 0], [5, -100, 0], "carr|differ"),
+        ([5, 6, 0], [-100, 9, 0], "differ"),
+    ],
+)
+def test_wrong_labels_are_refused(ids: list[int], labels: list[int], fault: str):
+    with pytest.raises(RefusedError, match=fault):
+        labelling.check([labelling.Example(ids, labels)], eos=0)
+
+
+def test_a_chat_template_is_used_where_the_tokenizer_has_one(base: Path):
+    tokenizer = loading.tokenizer(base)
+    tokenizer.chat_template = (
+        "{% for m in messages %}[{{ m['role'] }}]\n{{ m['content'] }}<|end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}[assistant]\n{% endif %}"
+    )
+
+    chat = labelling.Encoder(tokenizer, ASKED.prompt).prompt(PROBLEMS[1])
+    plain = labelling.Encoder(tokenizer, ASKED.prompt, chat=False).prompt(PROBLEMS[1])
+
+    shown = tokenizer.decode(chat)
+    assert shown == f"[user]\n{PROBLEMS[1].question}<|end|>\n[assistant]\n"
+    assert chat.count(tokenizer.eos_token_id) == 1
+    assert tokenizer.decode(plain) == f"{PROBLEMS[1].question}\n"
+
+
+def test_a_tokenizer_without_eos_is_refused(base: Path):
+    tokenizer = loading.tokenizer(base)
+    tokenizer.eos_token = None
+
+    with pytest.raises(RefusedError, match="no EOS token"):
+        labelling.Encoder(tokenizer, ASKED.prompt)
+
+
+def test_padding_is_masked_by_length_even_where_it_is_the_eos_id():
+    rows = [
+        {"input_ids": [5, 6, 0], "labels": [-100, 6, 0]},
+        {"input_ids": [5, 0], "labels": [-100, 0]},
+    ]
+
+    batch = training.collate(rows, pad=0)
+
+    assert batch["labels"].tolist() == [[-100, 6, 0], [-100, 0, -100]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 1, 0]]
+
+
+def test_nothing_is_cut_off_and_what_is_too_long_is_counted(tokenizer):
+    encoder = labelling.Encoder(tokenizer, ASKED.prompt)
+    long = lesson(PROBLEMS[0], "4+" * 300 + "\n#### 4")
+    known = {p.id: p for p in PROBLEMS}
+
+    examples, balance = fitting.encode(known, [long, lesson(PROBLEMS[1])], encoder, 200)
+
+    assert balance.rejected == {"over 200 tokens": 1}
+    assert balance.holds
+    assert examples == [encoder.example(PROBLEMS[1], lesson(PROBLEMS[1]).text)]
+
+
+def plan(**changes: object) -> training.Plan:
+    options = {
+        "steps": 4,
+        "batch_size": 8,
+        "accumulate": 1,
+        "learning_rate": 0.01,
+        "warmup": 0.0,
+        "weight_decay": 0.0,
+        "precision": "fp32",
+        "seed": 3,
+    }
+    return training.Plan(**options | changes)
+
+
+def trained(base: Path, **changes: object) -> dict[str, torch.Tensor]:
+    model, tokenizer = loading.model(base), loading.tokenizer(base)
+    encoder = labelling.Encoder(tokenizer, ASKED.prompt)
+    rows = [encoder.example(p, lesson(p).text) for p in PROBLEMS[:8]]
+    training.train(model, rows, plan(**changes), pad=tokenizer.pad_token_id, say="test")
+    return {name: weight.detach().clone() for name, weight in model.named_parameters()}
+
+
+def test_training_twice_gives_the_same_weights(base: Path):
+    first, second = trained(base), trained(base)
+
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_batch_in_parts_trains_like_a_whole_one(base: Path):
+    whole, parts = trained(base, steps=1), trained(base, steps=1, accumulate=4)
+
+    for name in whole:
+        torch.testing.assert_close(whole[name], parts[name], atol=2e-4, rtol=1e-3)
+
+
+def test_training_stops_at_the_first_loss_that_is_not_finite(base: Path):
+    with pytest.raises(RefusedError, match="broke down at step") as refusal:
+        trained(base, learning_rate=1e30, steps=20)
+    assert refusal.value.code == 70
+
+
+def test_training_on_a_text_lowers_its_nll(base: Path):
+    model, tokenizer = loading.model(base), loading.tokenizer(base)
+    encoder = labelling.Encoder(tokenizer, ASKED.prompt)
+    rows = [encoder.example(p, lesson(p).text) for p in PROBLEMS]
+    pad = tokenizer.pad_token_id
+
+    before = training.mean_nll(model, rows, pad=pad, batch_size=4)
+    training.train(model, rows, plan(steps=30), pad=pad, say="test")
+
+    assert math.isclose(
+        before, training.mean_nll(loading.model(base), rows, pad=pad, batch_size=12), rel_tol=1e-4
+    )
+    assert training.mean_nll(model, rows, pad=pad, batch_size=4) < before - 1
+
+
+def test_batched_answers_are_those_given_one_by_one(base: Path):
+    model, tokenizer = loading.model(base), loading.tokenizer(base)
+    encoder = labelling.Encoder(tokenizer, ASKED.prompt)
+    rows = [encoder.example(p, lesson(p).text) for p in PROBLEMS]
+    training.train(model, rows, plan(steps=60), pad=tokenizer.pad_token_id, say="test")
+    prompts = [encoder.prompt(p) for p in PROBLEMS]
+    ask = {"eos": encoder.eos, "pad": int(tokenizer.pad_token_id), "max_new_tokens": 40}
+
+    batched = answering.answer(model, prompts, batch_size=5, **ask)
+    single = [answering.answer(model, [prompt], batch_size=1, **ask)[0] for prompt in prompts]
+    theirs = [
+        model.generate(
+            torch.tensor([prompt]),
+            attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
+            max_new_tokens=40,
+            do_sample=False,
+        )[0, len(prompt) :].tolist()
+        for prompt in prompts
+    ]
+
+    assert batched == single
+    assert [a.ids + [encoder.eos] * a.eos for a in batched] == theirs
+    assert any(answer.eos for answer in batched)
+    assert len({tuple(answer.ids) for answer in batched}) > 1
+
+
+def fit(base: Path, out: Path, lessons: list[Rationale], branch: Branch = FIRST) -> dict:
+    known = {p.id: p for p in PROBLEMS}
+    return fitting.fit(known, lessons, base, out, branch, ASKED, RULES, 1)
+
+
+def test_a_round_is_trained_and_answers_every_problem(base: Path, tmp_path: Path):
+    figures = fit(base, tmp_path / "r0", [lesson(p) for p in PROBLEMS])
+    rules = examining.Settings(max_new_tokens=40, batch_size=8, precision="fp32")
+
+    predictions, metrics = examining.examine(
+        tmp_path / "r0", {"dev": PROBLEMS[:5], "test": []}, ASKED, NUMERIC, rules
+    )
+
+    assert figures["labels"]["prompt_tokens_in_loss"] == 0
+    assert figures["labels"]["rows_ended_by_eos"] == len(PROBLEMS)
+    assert figures["steps"] == 2
+    assert [p.problem for p in predictions["dev"]] == [p.id for p in PROBLEMS[:5]]
+    assert metrics["balance"]["holds"]
+    assert metrics["test"]["n"] == 0
+
+
+def test_a_control_takes_as_many_steps_as_its_branch_says(base: Path, tmp_path: Path):
+    control = Branch(from_="r0", rationales="r0", start="base", times=3)
+
+    assert fit(base, tmp_path / "c", [lesson(p) for p in PROBLEMS], control)["steps"] == 6
+
+
+def test_a_round_with_nothing_new_is_passed_through_all_the_way(base: Path, tmp_path: Path):
+    second = Branch(from_="r0", rationales="r1", start="base", times=1)
+    rules = examining.Settings(max_new_tokens=40, batch_size=8, precision="fp32")
+
+    figures = fit(base, tmp_path / "r1", [lesson(p) for p in PROBLEMS], second)
+    predictions, metrics = examining.examine(
+        tmp_path / "r1", {"dev": PROBLEMS}, ASKED, NUMERIC, rules
+    )
+
+    assert figures["passed_through"]
+    assert not list((tmp_path / "r1").glob("*.safetensors"))
+    assert (predictions, metrics) == ({"dev": []}, {"passed_through": True})
+
+
+def test_nothing_to_train_on_is_refused(base: Path, tmp_path: Path):
+    with pytest.raises(RefusedError, match="0 rationales"):
+        fit(base, tmp_path / "r0", [])
+    with pytest.raises(RefusedError, match=r"over train\.max_tokens"):
+        fit(base, tmp_path / "r0", [lesson(PROBLEMS[0], "7 " * 400)])
+
+
+def test_answers_may_not_be_shorter_than_what_was_taught(base: Path, tmp_path: Path):
+    fit(base, tmp_path / "r0", [lesson(p) for p in PROBLEMS])
+    rules = examining.Settings(max_new_tokens=5, batch_size=8, precision="fp32")
+
+    with pytest.raises(RefusedError, match="less than the longest completion"):
+        examining.examine(tmp_path / "r0", {"dev": PROBLEMS}, ASKED, NUMERIC, rules)
+
+
+@pytest.mark.parametrize(
+    ("token", "verdict", "tokens"), [("<|end|>", "no_answer", 0), ("a", "cut_off", 12)]
+)
+def test_a_student_that_emits_nothing_or_never_stops_ends_in_a_verdict(
+    token: str, verdict: str, tokens: int, base: Path, tmp_path: Path
+):
+    model, words = loading.model(base), loading.tokenizer(base)
+    only = words.convert_tokens_to_ids(token)
+    with torch.no_grad():
+        model.lm_head = torch.nn.Linear(SHAPE.hidden, len(words))
+        model.config.tie_word_embeddings = False
+        model.lm_head.weight.zero_()
+        model.lm_head.bias.zero_()
+        model.lm_head.bias[only] = 1.0
+    ids = words("Ines has 4 eggs.")["input_ids"]
+
+    answer = answering.answer(
+        model,
+        [ids],
+        eos=words.eos_token_id,
+        pad=words.pad_token_id,
+        max_new_tokens=12,
+        batch_size=1,
+    )[0]
+    prediction = grading.predict(
+        PROBLEMS[0],
+        "dev",
+        labelling.Encoder(words, ASKED.prompt).decode(answer.ids),
+        eos=answer.eos,
+        tokens=len(answer.ids),
+        grader=NUMERIC,
+    )
+
+    assert (prediction.verdict, prediction.tokens) == (verdict, tokens)
+
+
+def test_weights_that_are_not_safetensors_and_code_from_elsewhere_are_refused(tmp_path: Path):
+    marker = tmp_path / "ran"
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "llama", "auto_map": {"AutoModelForCausalLM": "evil.Model"}})
+    )
+    (tmp_path / "evil.py").write_text(f"open({str(marker)!r}, 'w')")
+    torch.save({"x": torch.zeros(1)}, tmp_path / "pytorch_model.bin")
+
+    with pytest.raises(RefusedError, match="not a causal LM directory"):
+        loading.model(tmp_path)
+    assert not marker.exists()
