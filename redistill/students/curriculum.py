@@ -18,7 +18,14 @@ def lessons(seed: int, count: int) -> list[Lesson]:
     in the stories have names that no task uses, so no question of a task is among them.
     """
     rng = random.Random(f"curriculum {seed}")  # noqa: S311 - data, not a secret
-    kinds = [_story] * 9 + [_copy, _reverse, _join] + [_columns] * 2 + [_facts] * 6
+    kinds = (
+        [_story] * 8
+        + [_copy, _reverse]
+        + [_join] * 2
+        + [_columns] * 3
+        + [_facts] * 6
+        + [_marked] * 4
+    )
     return [rng.choice(kinds)(rng) for _ in range(count)]
 
 
@@ -44,7 +51,7 @@ def _story(rng: random.Random) -> Lesson:
     seen: dict[int, str] = {}
     lines = []
     for index, (left, operator, right, result) in enumerate(story.operations):
-        lines.append(f"{seen.get(left, left)}{operator}{seen.get(right, right)}={LETTERS[index]}")
+        lines.append(f"{LETTERS[index]}: {seen.get(left, left)}{operator}{seen.get(right, right)}")
         seen[result] = LETTERS[index]
     return [(f"{story.question}\n", "\n".join(lines))]
 
@@ -65,10 +72,13 @@ def _join(rng: random.Random) -> Lesson:
 
 
 def _columns(rng: random.Random) -> Lesson:
-    a, b = str(_number(rng)), str(_number(rng))
+    a, b, operator = str(_number(rng)), str(_number(rng)), rng.choice("+-*")
+    if operator == "*":
+        digit = rng.randrange(2, 10)
+        return [(f"columns {a}*{digit}\n", " ".join(f"{x}*{digit}" for x in reversed(a)))]
     width = max(len(a), len(b))
     pairs = zip(reversed(a.zfill(width)), reversed(b.zfill(width)), strict=True)
-    return [(f"columns {a} {b}\n", " ".join(f"{x},{y}" for x, y in pairs))]
+    return [(f"columns {a}{operator}{b}\n", " ".join(f"{x}{operator}{y}" for x, y in pairs))]
 
 
 def _facts(rng: random.Random) -> Lesson:
@@ -91,3 +101,21 @@ def _fact(rng: random.Random) -> tuple[str, str]:
             rest = rng.randrange(y * 10)
             over = f"+{rest % y}" if rest % y else ""
             return f"{rest}={y}*", f"{rest // y}{over} "
+
+
+def _marked(rng: random.Random) -> Lesson:
+    """Facts between the marks that tasks put around equations; divisions without a remainder."""
+    return [_marked_fact(rng) for _ in range(rng.randint(2, 5))]
+
+
+def _marked_fact(rng: random.Random) -> tuple[str, str]:
+    x, y = rng.randint(1, 9), rng.randint(1, 9)
+    match rng.choice("+-*/"):
+        case "+":
+            return f"<<{x}+{y}=", f"{x + y}>>\n"
+        case "-":
+            return f"<<{x + y}-{y}=", f"{x}>>\n"
+        case "*":
+            return f"<<{x}*{y}=", f"{x * y}>>\n"
+        case _:
+            return f"<<{x * y}/{y}=", f"{x}>>\n"

@@ -23,6 +23,9 @@ from redistill.refusals import INTERNAL, RefusedError
 from redistill.students.labelling import IGNORED, Example
 
 
+BETA2 = 0.98  # Adam averages squared gradients over 50 steps: our runs have hundreds, not 1e5
+
+
 @dataclass(frozen=True)
 class Plan:
     """How one training goes: *steps* optimiser steps of *batch_size* rows, cosine from the peak."""
@@ -67,6 +70,7 @@ def train(
                 warmup_steps=math.ceil(plan.warmup * plan.steps),
                 weight_decay=plan.weight_decay,
                 optim="adamw_torch_fused",
+                adam_beta2=BETA2,
                 bf16=plan.precision == "bf16",
                 seed=plan.seed,
                 data_seed=plan.seed,

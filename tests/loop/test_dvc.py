@@ -38,7 +38,7 @@ class Project:
                 shutil.copytree(source, root / part, ignore=skip)
             else:
                 shutil.copy(source, root / part)
-        self.set(TINY)
+        self.change(TINY)
         for command in ("git init -q", "git add -A", "git commit -qm start"):
             subprocess.run(command.split(), cwd=root, check=True, env=self.env)
 
@@ -49,7 +49,7 @@ class Project:
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         return {**os.environ, **who, "PATH": path, "DVC_NO_ANALYTICS": "1", "HF_HUB_OFFLINE": "1"}
 
-    def set(self, changes: dict) -> None:
+    def change(self, changes: dict) -> None:
         yaml = YAML()
         content = yaml.load(self.root / "params.yaml")
         for section, values in changes.items():
@@ -162,7 +162,7 @@ def test_a_late_parameter_reruns_nothing_before_it(
     section: str, key: str, value: object, first: set[str], project: Project
 ):
     before = (project.root / "params.yaml").read_text(encoding="utf-8")
-    project.set({section: {key: value}})
+    project.change({section: {key: value}})
 
     stale = {name.split("@")[0] for name in project.stale()}
     (project.root / "params.yaml").write_text(before, encoding="utf-8")
@@ -201,19 +201,20 @@ def test_adding_a_round_is_one_line_and_runs_only_that_round(project: Project):
     assert set(ran) == {"refine@r4", "train@r4", "evaluate@r4", "mine@r4", "report"}
 
 
-def test_settings_that_are_code_are_not_run(tmp_path: Path):
-    made = Project(tmp_path)
-    made.set({"report": {"title": '"; touch pwned; $(touch pwned)\ntouch pwned'}})
-    made.set({"student": {"prompt": "[[question]]; touch pwned\n"}})
+def test_settings_that_are_code_are_not_run(project: Project):
+    before = (project.root / "params.yaml").read_text(encoding="utf-8")
+    project.change({"report": {"title": '"; touch pwned; $(touch pwned)\ntouch pwned'}})
 
-    made.repro()
+    ran = project.repro()
+    (project.root / "params.yaml").write_text(before, encoding="utf-8")
 
-    assert not (tmp_path / "pwned").exists()
+    assert ran == ["report"]
+    assert not (project.root / "pwned").exists()
 
 
 def test_a_task_with_your_own_file_runs_and_a_test_row_in_train_is_refused(tmp_path: Path):
     made = Project(tmp_path)
-    made.repro()
+    made.dvc("repro", "prepare")
     for split in ("train", "test"):
         shutil.copy(tmp_path / f"data/problems/{split}.jsonl", tmp_path / f"{split}.jsonl")
     own = {"train": "train.jsonl", "dev": None, "test": "test.jsonl", "dev_share": 0.3}
