@@ -58,6 +58,7 @@ def verdict(
         "chosen_on": "dev",
         "dev_accuracy": metrics[chosen]["dev"]["accuracy"],
         "test": metrics[chosen]["test"],
+        "first_test": metrics[first]["test"],
         "control": control,
         "control_test": metrics[control]["test"],
         "steps_to_best": metrics[chosen]["steps_so_far"],

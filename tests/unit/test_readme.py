@@ -1,0 +1,61 @@
+"""What README says of stages and commands, held against the project."""
+
+import json
+import re
+
+import pytest
+from dvc.utils.serialize import load_yaml
+
+from tests.imports import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PIPELINE = load_yaml(str(ROOT / "dvc.yaml"))["stages"]
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+
+
+def test_the_stage_table_is_that_of_dvc_yaml():
+    table = README.split("| stage | what it does |\n| --- | --- |\n")[1].split("\n\n")[0]
+    rows = dict(re.findall(r"\| `([^`]+)` \| (.+) \|", table))
+
+    described = {}
+    for name, stage in PIPELINE.items():
+        body = stage.get("do", stage)
+        shown = f"{name}@NAME" if "do" in stage else name
+        text = re.sub(r"\$\{(?:key|item\.\w+)\}", lambda m: BLANKS[m.group()], body["desc"])
+        described[shown] = text
+    assert rows == described
+
+
+BLANKS = {
+    "${key}": "NAME",
+    "${item.from}": "the round before",
+    "${item.rationales}": "its round",
+    "${item.start}": "the base student",
+}
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"make ([a-z0-9]+)", README))))
+def test_every_make_target_of_the_readme_exists(target: str):
+    assert re.search(rf"^{target}:", MAKEFILE, re.MULTILINE)
+
+
+def test_every_file_that_the_readme_links_exists():
+    for link in re.findall(r"\]\(([^)h#][^)]*)\)", README):
+        assert (ROOT / link).is_file(), link
+
+
+def test_the_table_of_results_is_what_the_commands_wrote():
+    files = sorted((ROOT / "docs" / "results").glob("embedded-seed*.json"))
+    table = README.split("## Results")[1].split("## Using it")[0]
+
+    assert len(files) == 3
+    for file in files:
+        best = json.loads(file.read_text(encoding="utf-8"))
+        against = best["against_control"]
+        shares = (best[key]["accuracy"] for key in ("first_test", "control_test", "test"))
+        first, control, chosen = (f"{100 * share:.1f} %" for share in shares)
+        row = (
+            f"| {file.stem.removeprefix('embedded-seed')} | {best['round']} | {first} | {control} "
+            f"| {chosen} | {against['gain_points']:+.1f} | {against['p']:.0e} |"
+        )
+        assert row in table
