@@ -19,13 +19,9 @@ def lessons(seed: int, count: int) -> list[Lesson]:
     """
     rng = random.Random(f"curriculum {seed}")  # noqa: S311 - data, not a secret
     kinds = (
-        [_story] * 8
-        + [_copy, _reverse]
-        + [_join] * 2
-        + [_columns] * 3
-        + [_facts] * 6
-        + [_marked] * 4
-    )
+        [_story] * 8 + [_copy, _reverse] + [_join] * 2 + [_columns] * 6 + [_facts] * 6
+        + [_marked] * 3
+    )  # fmt: skip
     return [rng.choice(kinds)(rng) for _ in range(count)]
 
 
@@ -72,13 +68,18 @@ def _join(rng: random.Random) -> Lesson:
 
 
 def _columns(rng: random.Random) -> Lesson:
+    """Which digits meet in an operation, units first; what comes out is not said."""
+    return [_column(rng) for _ in range(rng.randint(1, 3))]
+
+
+def _column(rng: random.Random) -> tuple[str, str]:
     a, b, operator = str(_number(rng)), str(_number(rng)), rng.choice("+-*")
     if operator == "*":
         digit = rng.randrange(2, 10)
-        return [(f"columns {a}*{digit}\n", " ".join(f"{x}*{digit}" for x in reversed(a)))]
+        return f"{a}*{digit}:", "".join(f" {x}*{digit}" for x in reversed(a)) + "\n"
     width = max(len(a), len(b))
     pairs = zip(reversed(a.zfill(width)), reversed(b.zfill(width)), strict=True)
-    return [(f"columns {a}{operator}{b}\n", " ".join(f"{x}{operator}{y}" for x, y in pairs))]
+    return f"{a}{operator}{b}:", "".join(f" {x}{operator}{y}" for x, y in pairs) + "\n"
 
 
 def _facts(rng: random.Random) -> Lesson:
