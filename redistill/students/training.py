@@ -22,7 +22,6 @@ from redistill.progress import Progress
 from redistill.refusals import INTERNAL, RefusedError
 from redistill.students.labelling import IGNORED, Example
 
-
 BETA2 = 0.98  # Adam averages squared gradients over 50 steps: our runs have hundreds, not 1e5
 
 

@@ -139,6 +139,40 @@ def test_the_command_line_shows_rounds_and_the_life_of_a_problem(project: Projec
     assert "well-formed" in redistill("params")
 
 
+USING = (ROOT / "README.md").read_text(encoding="utf-8").split("## Using it")[1]
+COMMANDS = [
+    line.split("#")[0].strip() for line in USING.split("```console")[1].split("```")[0].split("\n")
+]
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c and "exp run" not in c])
+def test_the_commands_of_the_readme_run(command: str, project: Project):
+    name, *words = command.split()
+    module = {"dvc": "dvc", "redistill": "redistill.cli"}[name]
+
+    ran = subprocess.run(
+        [sys.executable, "-m", module, *words],
+        cwd=project.root,
+        env=project.env,
+        capture_output=True,
+        text=True,
+    )
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert ran.stdout
+
+
+@pytest.mark.slow
+def test_another_seed_is_an_experiment_of_dvc(tmp_path: Path):
+    made = Project(tmp_path)
+    made.repro()
+    first = made.hashes()
+
+    made.dvc("exp", "run", "-S", "seed=2")
+
+    assert made.hashes()["data/problems/test.jsonl"] != first["data/problems/test.jsonl"]
+
+
 def test_editing_mining_makes_no_earlier_stage_stale(project: Project):
     file = project.root / "redistill/mining.py"
     before = file.read_text(encoding="utf-8")
