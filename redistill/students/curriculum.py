@@ -19,8 +19,8 @@ def lessons(seed: int, count: int) -> list[Lesson]:
     """
     rng = random.Random(f"curriculum {seed}")  # noqa: S311 - data, not a secret
     kinds = (
-        [_story] * 8 + [_copy, _reverse] + [_join] * 2 + [_columns] * 6 + [_facts] * 6
-        + [_marked] * 3
+        [_story] * 6 + [_copy, _reverse] + [_join] * 3 + [_columns] * 6 + [_facts] * 7
+        + [_marked] * 4
     )  # fmt: skip
     return [rng.choice(kinds)(rng) for _ in range(count)]
 
@@ -34,14 +34,14 @@ def vocabulary(seed: int) -> Iterator[str]:
 
 
 def _number(rng: random.Random) -> int:
-    return rng.randrange(10 ** rng.choice([1, 2, 2, 3, 3]))
+    return rng.randrange(10 ** rng.choice([1, 2, 2, 2, 3]))
 
 
 def _story(rng: random.Random) -> Lesson:
     story = stories.tell(
         rng,
         steps=rng.choice([1, 1, 2, 2, 3]),
-        up_to=rng.choice([9, 60, 499]),
+        up_to=rng.choice([9, 40, 40, 200]),
         names=stories.READERS,
     )
     seen: dict[int, str] = {}

@@ -80,7 +80,7 @@ def _preface(problem: Problem, equations: list[Equation], kinds: frozenset[str])
     if "copying" in kinds:
         known = [word.strip(".,!?;:$%()") for word in problem.question.split()]
         lines.append("Given: " + " ".join(w for w in known if w[:1].isdigit()))
-    if kinds & PLANNED and equations:
+    if kinds & PLANNED and len(equations) > 1:
         seen: dict[str, str] = {}
         parts = []
         for index, equation in enumerate(equations):
