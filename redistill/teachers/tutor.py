@@ -32,15 +32,23 @@ def refine(requests: Sequence[Request], settings: Settings) -> list[Reply | None
     """
     Rewrite the explanations so that the kinds of step that went wrong are worked in small steps.
 
-    The kinds are those of the problem's own errors, those treated in earlier rounds, and those of
-    the dev profile, wherever its solution contains them. None where there is no solution.
+    Operations come first: those of the problem's own errors, those treated in earlier rounds, and
+    those of the dev profile, wherever the solution contains them. Only where that changes nothing
+    are the student's own gaps of another kind (set-up, copying, steps, format) treated: one that
+    still fails at the arithmetic has no use for a plan, and texts of many styles teach none.
+    None where there is no solution.
     """
     replies = []
     for request in requests:
-        wanted = {*request.rationale.gaps, *request.profile}
-        wanted |= {error.gap for error in request.errors}
-        kinds = sorted(wanted & kinds_in(request.problem))
-        replies.append(_reply(_write(request.problem, settings, frozenset(kinds)), kinds))
+        problem, old = request.problem, request.rationale
+        own = {error.gap for error in request.errors}
+        known = kinds_in(problem)
+        kinds = {*old.gaps} | ({*request.profile} | own) & known & {*gaps.OPERATION.values()}
+        text = _write(problem, settings, frozenset(kinds))
+        if text == old.text:
+            kinds |= own & known
+            text = _write(problem, settings, frozenset(kinds))
+        replies.append(_reply(text, sorted(kinds)))
     return replies
 
 

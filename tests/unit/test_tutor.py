@@ -34,8 +34,8 @@ def error(problem: Problem, gap: str) -> Error:
     )
 
 
-def refined(problem: Problem, style: tutor.Settings, *gaps: str, **fields: object) -> str:
-    request = Request(problem, rationale(problem, **fields), [error(problem, g) for g in gaps])
+def refined(problem: Problem, style: tutor.Settings, *found: str, **fields: object) -> str:
+    request = Request(problem, rationale(problem, **fields), [error(problem, gap) for gap in found])
     return tutor.refine([request], style)[0].text
 
 
@@ -73,14 +73,20 @@ def test_a_gap_common_on_dev_is_treated_where_the_student_was_right():
     assert reply.gaps == ["subtract"]
 
 
-def test_a_wrong_set_up_is_answered_by_a_plan_and_a_wrong_copy_by_the_numbers():
-    text = refined(LOAVES, TERSE, "set_up", "copying")
+def test_a_plan_comes_only_once_the_arithmetic_is_worked():
+    both = refined(LOAVES, TERSE, "set_up", "add")
+    worked = refined(LOAVES, TERSE, "add")
+    again = refined(LOAVES, TERSE, "set_up", "add", text=worked, gaps=["add"])
 
-    assert text.split("\n")[:2] == ["Given: 48 27 6", "Plan: (1) 48+27 (2) 6*6 (3) (1)-(2)"]
+    assert both == worked
+    assert again == f"Plan: (1) 48+27 (2) 6*6 (3) (1)-(2)\n{worked}"
 
 
-def test_a_missing_answer_is_answered_by_the_format():
-    assert refined(LOAVES, TERSE, "format").endswith("The answer is 39.\n#### 39")
+def test_a_wrong_copy_is_answered_by_the_numbers_and_a_missing_answer_by_the_format():
+    terse = tutor.explain([LOAVES], TERSE)[0].text
+
+    assert refined(LOAVES, TERSE, "copying", text=terse) == f"Given: 48 27 6\n{terse}"
+    assert refined(LOAVES, TERSE, "format", text=terse).endswith("The answer is 39.\n#### 39")
 
 
 def test_without_a_solution_it_says_that_it_cannot():
@@ -96,7 +102,7 @@ def test_it_reworks_the_human_solutions_of_gsm8k_without_changing_an_answer():
     problems = [Problem(**json.loads(line)) for line in lines]
     gaps = ["add", "subtract", "multiply", "divide", "set_up", "copying", "format"]
 
-    requests = [Request(p, rationale(p), [], gaps) for p in problems]
+    requests = [Request(p, rationale(p, gaps=gaps)) for p in problems]
     replies = tutor.refine(requests, WORDY)
 
     reasons = [guarding.first(p, r.text, numeric) for p, r in zip(problems, replies, strict=True)]
