@@ -89,7 +89,7 @@ def table(
 
 def summary(metrics: Mapping[str, Mapping[str, Any]], verdict: Mapping[str, Any]) -> dict[str, Any]:
     """All branches with their figures, and the verdict, as one JSON document."""
-    return {"branches": dict(metrics), "best": dict(verdict)}
+    return {"branches": dict(metrics), "best": dict(verdict), "order": list(metrics)}
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -182,7 +182,8 @@ def lines(summary: Mapping[str, Any]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [
         ("round", "test", "95 % interval", "dev", "lenient", "EOS", "tokens", "NLL", "rewritten")
     ]
-    for name, found in summary["branches"].items():
+    for name in summary["order"]:
+        found = summary["branches"][name]
         if passed_through(found):
             rows.append((name, "passed through: nothing rewritten", *[""] * 7))
             continue
