@@ -278,7 +278,7 @@ def test_a_task_with_your_own_file_runs_and_a_test_row_in_train_is_refused(tmp_p
     leaked = (tmp_path / "test.jsonl").read_text().split("\n")[0].replace("wp-test", "leak")
     with (tmp_path / "train.jsonl").open("a") as file:
         file.write(leaked + "\n")
-    content["jsonl"]["take_train"] = None
+    content["jsonl"] |= {"take_train": None, "take_dev": None}
     yaml.dump(content, tmp_path / "params.yaml")
     said = made.dvc("repro", "prepare", fails=True)
     assert "asks the same question as" in said
