@@ -8,12 +8,15 @@ MAX_WIDTH = 9  # digits; wider numbers make more small steps than a student can 
 MAX_DIVISOR = 99
 
 
-def small_steps(operator: str, left: Fraction, right: Fraction) -> list[str]:
+def small_steps(
+    operator: str, left: Fraction, right: Fraction, *, finer: bool = False
+) -> list[str]:
     """
     The small equations that lead to *left* *operator* *right*, units first (division: last).
 
     Each has operands of one digit and at most a carry, or is itself a simpler operation of
-    whole numbers. An operation that is a digit fact, or cannot be worked this way, has none.
+    whole numbers; *finer* makes the carry a step of its own. An operation that is a digit fact, or
+    cannot be worked this way, has none.
 
     >>> small_steps("+", Fraction(48), Fraction(27))
     ['8+7=15', '4+2+1=7']
@@ -23,23 +26,25 @@ def small_steps(operator: str, left: Fraction, right: Fraction) -> list[str]:
     ['4*6=24', '3*6+2=20']
     >>> small_steps("/", Fraction(96), Fraction(4))
     ['9=4*2+1', '16=4*4']
+    >>> small_steps("*", Fraction(34), Fraction(6), finer=True)
+    ['4*6=24', '3*6=18', '18+2=20']
     """
     if left < 0 or right < 0:
         return []
     if left.denominator != 1 or right.denominator != 1:
-        return _scaled(operator, left, right)
+        return _scaled(operator, left, right, finer)
     a, b = left.numerator, right.numerator
     if max(len(str(a)), len(str(b))) > MAX_WIDTH:
         return []
     match operator:
         case "+":
-            return _add(a, b) if max(a, b) > 9 else []
+            return _add(a, b, finer) if max(a, b) > 9 else []
         case "-":
-            return _subtract(a, b) if a > 18 and a >= b else []
+            return _subtract(a, b, finer) if a > 18 and a >= b else []
         case "*":
-            return _multiply(a, b) if max(a, b) > 9 else []
+            return _multiply(a, b, finer) if max(a, b) > 9 else []
         case "/":
-            return _divide(a, b) if a > 9 and 0 < b <= MAX_DIVISOR else []
+            return _divide(a, b, finer) if a > 9 and 0 < b <= MAX_DIVISOR else []
     return []
 
 
@@ -49,25 +54,31 @@ def _columns(a: int, b: int) -> list[tuple[int, int]]:
     return [(a // 10**place % 10, b // 10**place % 10) for place in range(width)]
 
 
-def _add(a: int, b: int) -> list[str]:
+def _add(a: int, b: int, finer: bool) -> list[str]:
     lines, carry = [], 0
     for x, y in _columns(a, b):
         total = x + y + carry
-        lines.append(f"{x}+{y}{'+1' if carry else ''}={total}")
+        if carry and finer:
+            lines += [f"{x}+{y}={x + y}", f"{x + y}+1={total}"]
+        else:
+            lines.append(f"{x}+{y}{'+1' if carry else ''}={total}")
         carry = total // 10
     return lines
 
 
-def _subtract(a: int, b: int) -> list[str]:
+def _subtract(a: int, b: int, finer: bool) -> list[str]:
     lines, borrowed = [], 0
     for x, y in _columns(a, b):
         top = x + 10 if x - borrowed < y else x
-        lines.append(f"{top}-{y}{'-1' if borrowed else ''}={top - y - borrowed}")
+        if borrowed and finer:
+            lines += [f"{top}-1={top - 1}", f"{top - 1}-{y}={top - 1 - y}"]
+        else:
+            lines.append(f"{top}-{y}{'-1' if borrowed else ''}={top - y - borrowed}")
         borrowed = int(top != x)
     return lines
 
 
-def _multiply(a: int, b: int) -> list[str]:
+def _multiply(a: int, b: int, finer: bool) -> list[str]:
     if a < 10:
         a, b = b, a
     if b < 10:
@@ -75,7 +86,10 @@ def _multiply(a: int, b: int) -> list[str]:
         for place in range(len(str(a))):
             digit = a // 10**place % 10
             total = digit * b + carry
-            lines.append(f"{digit}*{b}{f'+{carry}' if carry else ''}={total}")
+            if carry and finer:
+                lines += [f"{digit}*{b}={digit * b}", f"{digit * b}+{carry}={total}"]
+            else:
+                lines.append(f"{digit}*{b}{f'+{carry}' if carry else ''}={total}")
             carry = total // 10
         return lines
     parts = [int(d) * 10**place for place, d in enumerate(reversed(str(b))) if d != "0"]
@@ -88,10 +102,12 @@ def _multiply(a: int, b: int) -> list[str]:
         if total:
             lines.append(f"{total}+{a * part}={total + a * part}")
         total += a * part
-    return lines if len(parts) > 1 else _multiply(a, parts[0] // 10 ** (len(str(parts[0])) - 1))
+    if len(parts) > 1:
+        return lines
+    return _multiply(a, parts[0] // 10 ** (len(str(parts[0])) - 1), finer)
 
 
-def _divide(a: int, b: int) -> list[str]:
+def _divide(a: int, b: int, finer: bool) -> list[str]:
     if a % b or b == 1:
         return []
     lines: list[str] = []
@@ -100,13 +116,16 @@ def _divide(a: int, b: int) -> list[str]:
         rest = rest * 10 + int(digit)
         if rest < b and not lines:
             continue
-        over = f"+{rest % b}" if rest % b else ""
-        lines.append(f"{rest}={b}*{rest // b}{over}")
+        over = rest % b
+        if over and finer:
+            lines += [f"{b}*{rest // b}={rest - over}", f"{rest}-{rest - over}={over}"]
+        else:
+            lines.append(f"{rest}={b}*{rest // b}{f'+{over}' if over else ''}")
         rest %= b
     return lines
 
 
-def _scaled(operator: str, left: Fraction, right: Fraction) -> list[str]:
+def _scaled(operator: str, left: Fraction, right: Fraction, finer: bool) -> list[str]:
     """Decimals as whole numbers first, then the point put back."""
     a, shift_a = _whole(left)
     b, shift_b = _whole(right)
@@ -122,7 +141,7 @@ def _scaled(operator: str, left: Fraction, right: Fraction) -> list[str]:
     value = compute(operator, Fraction(a), Fraction(b))
     if len(str(value)) > MAX_WIDTH:
         return []
-    inner = small_steps(operator, Fraction(a), Fraction(b))
+    inner = small_steps(operator, Fraction(a), Fraction(b), finer=finer)
     point = f"{value}/{10**back}={decimal(value / 10**back)}"
     return [*inner, f"{a}{operator}{b}={value}", point]
 

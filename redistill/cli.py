@@ -1,5 +1,6 @@
 """The command ``redistill``: look at a run. (The run itself is ``dvc repro``.)"""
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import click
 
 from redistill import records, reporting, showing
 from redistill import rounds as branching
+from redistill.escaping import safe_text
 from redistill.records import Error, Prediction, Problem, Rationale
 from redistill.refusals import RefusedError
 
@@ -22,7 +24,7 @@ class Group(click.Group):
         try:
             return super().main(*args, **kwargs)
         except RefusedError as refusal:
-            click.echo(f"redistill: {showing.safe_text(str(refusal))}", err=True)
+            click.echo(f"redistill: {safe_text(str(refusal))}", err=True)
             sys.exit(refusal.code)
 
 
@@ -45,9 +47,19 @@ def rounds() -> None:
 
 
 @main.command()
-@click.argument("problem")
-def show(problem: str) -> None:
-    """Print the life of PROBLEM (an id) over the rounds."""
+@click.argument("problem", required=False)
+def show(problem: str | None) -> None:
+    """
+    Print the life of PROBLEM (an id) over the rounds.
+
+    Without PROBLEM, print the first prompt of each stage as a teacher would get it.
+    """
+    if problem is None:
+        from redistill import planning
+
+        for stage, prompt in planning.first_prompts(Path()):
+            click.echo(f"== {stage}\n\n{safe_text(prompt, 100_000)}\n")
+        return
     for split in ("train", "dev", "test"):
         found = {p.id: p for p in records.read(Path(f"data/problems/{split}.jsonl"), Problem)}
         if problem in found:
@@ -75,6 +87,108 @@ def check_params(file: Path) -> None:
 
     sections = settings.check(file)
     click.echo(f"{file}: {sections} sections are well-formed")
+
+
+@main.command("plan")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def show_plan(as_json: bool) -> None:
+    """Print what a run would ask of its teacher and what that can cost, without asking."""
+    from redistill import planning
+
+    rows = planning.plan(Path())
+    rows.append(planning.total(rows))
+    if as_json:
+        click.echo(json.dumps([vars(row) for row in rows], indent=2))
+        return
+    cells = [
+        (row.stage, str(row.cached), str(row.new), _known(row.tokens), _money(row.nano))
+        for row in rows
+    ]
+    head = ("stage", "stored", "new calls, at most", "tokens, at most", "cost, at most")
+    showing.table([head, *cells], title="Calls to the teacher")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def ledger(as_json: bool) -> None:
+    """Print what the teacher's calls came to, by stage, round and model."""
+    from redistill import store
+
+    with store.reading(store.path()) as known:
+        rows = known.ledger()
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    head = ("stage", "round", "model", "outcome", "calls", "tokens in", "tokens out", "cost")
+    cells = [
+        (
+            *(str(row[name]).replace("_", " ") for name in ("stage", "round", "model", "outcome")),
+            *(str(row[name]) for name in ("calls", "prompt_tokens", "completion_tokens")),
+            _money(row["nano"]),
+        )
+        for row in rows
+    ]
+    showing.table([head, *cells], title="Calls to the teacher, paid or reserved")
+
+
+@main.command()
+@click.option("--where", "conditions", multiple=True, required=True, help="As in outcome=refused.")
+def retry(conditions: tuple[str, ...]) -> None:
+    """Set stored answers aside, so that the next run asks for them again."""
+    from redistill import store
+
+    pairs = [condition.partition("=") for condition in conditions]
+    with store.writing(store.path()) as writer:
+        chosen = writer.retire({name: value for name, _, value in pairs})
+    click.echo(f"{len(chosen)} answers are set aside")
+    stages = sorted({s if s == "generate" else f"{s}@{r}" for _, s, r, _ in chosen})
+    if stages:
+        click.echo(f"ask again: dvc repro --force --single-item {' '.join(stages)} && dvc repro")
+
+
+@main.group("store")
+def keep() -> None:
+    """Export, import or reconcile the record store."""
+
+
+@keep.command("export")
+@click.argument("file", type=click.Path(path_type=Path))
+def export_store(file: Path) -> None:
+    """Write every call with its request and its answer to FILE, as sorted JSONL."""
+    from redistill import store
+
+    with store.reading(store.path()) as known:
+        count = records.write_rows(file, known.export())
+    click.echo(f"{count} calls in {file}")
+
+
+@keep.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+def import_store(file: Path) -> None:
+    """Add the calls in FILE, an export, that the store does not have yet."""
+    from redistill import store
+
+    with store.writing(store.path()) as writer:
+        added = writer.merge(records.read_rows(file, store.EXPORTED))
+    click.echo(f"{added} calls added")
+
+
+@keep.command()
+def reconcile() -> None:
+    """Release what calls without an answer have reserved, once you have seen your bill."""
+    from redistill import store
+
+    with store.writing(store.path()) as writer:
+        count = writer.reconcile()
+    click.echo(f"{count} calls without an answer no longer count against the budget")
+
+
+def _known(value: int | None) -> str:
+    return "unknown" if value is None else str(value)
+
+
+def _money(nano: int | None) -> str:
+    return "unknown" if nano is None else f"{nano / 1_000_000_000:.4f}"
 
 
 def _of(problem: str, files: dict[str, Path], kind: Any) -> dict[str, Any]:

@@ -2,12 +2,14 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from redistill import guarding
+from redistill.attempting import Attempts, Choose, attempt
 from redistill.grading import Grader
 from redistill.params import Section
 from redistill.records import Balance, Problem, Rationale, digest
-from redistill.teaching import Teacher
+from redistill.teaching import Engaged, Reply
 
 
 class Settings(Section):
@@ -16,40 +18,53 @@ class Settings(Section):
     max_loss: float
 
 
-def generate(
-    problems: Sequence[Problem],
-    teacher: Teacher,
-    settings: Section,
-    grader: Grader,
-    *,
-    name: str,
-    round: str,
-) -> tuple[list[Rationale], Balance]:
-    """
-    One rationale a problem from *teacher*, called *name*, and where the other rows went.
+@dataclass(frozen=True)
+class Generated:
+    """The first rationales, what came of every reply, and the problems that stay without."""
 
-    A text that does not reach the gold answer in the task's format is rejected with its reason.
+    rationales: list[Rationale]
+    attempts: Attempts
+    unsolved: list[str]
+    balance: Balance
+
+
+def generate(
+    problems: Sequence[Problem], teacher: Engaged, grader: Grader, choose: Choose, *, round: str
+) -> Generated:
     """
-    rationales: list[Rationale] = []
-    rejected: Counter[str] = Counter()
-    for problem, reply in zip(problems, teacher.explain(problems, settings), strict=True):
-        if reply is None:
-            rejected["no solution to explain"] += 1
-            continue
-        reason = guarding.first(problem, reply.text, grader)
-        if reason:
-            rejected[reason] += 1
-            continue
-        rationales.append(
-            Rationale(
-                id=problem.id,
-                problem=problem.id,
-                text=reply.text,
-                round=round,
-                teacher=name,
-                status="first",
-                gaps=reply.gaps,
-                fingerprint=digest(name, settings.model_dump_json(), problem.model_dump_json()),
-            )
-        )
-    return rationales, Balance("generate", len(problems), len(rationales), dict(rejected))
+    One rationale a problem from *teacher*, and where the other rows went.
+
+    A text that does not reach the gold answer in the task's format is rejected with its reason; a
+    problem is asked about in as many attempts as the teacher's rules allow.
+    """
+
+    def ask(places: list[int], draws: range) -> list[list[Reply]]:
+        sitting = teacher.sitting("generate", round, draws)
+        return teacher.module.explain([problems[p] for p in places], teacher.settings, sitting)
+
+    def judge(place: int, reply: Reply) -> str | None:
+        return guarding.first(problems[place], reply.text or "", grader)
+
+    found = attempt(len(problems), ask, judge, choose, teacher.rules)
+    rationales = [
+        _rationale(problem, reply, teacher, round)
+        for problem, reply in zip(problems, found.kept, strict=True)
+        if reply is not None
+    ]
+    lost = Counter(str(reason) for reason in found.reasons if reason is not None)
+    balance = Balance("generate", len(problems), len(rationales), dict(lost))
+    return Generated(rationales, found, found.unsolved([p.id for p in problems]), balance)
+
+
+def _rationale(problem: Problem, reply: Reply, teacher: Engaged, round: str) -> Rationale:
+    own = digest(teacher.name, teacher.settings.model_dump_json(), problem.model_dump_json())
+    return Rationale(
+        id=problem.id,
+        problem=problem.id,
+        text=reply.text or "",
+        round=round,
+        teacher=reply.teacher or teacher.name,
+        status="first",
+        gaps=reply.gaps,
+        fingerprint=reply.fingerprint or own,
+    )

@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from redistill.refusals import CONFIG, RefusedError
+from redistill.secrets import refuse_keys
 
 MAX_BYTES = 1024 * 1024
 
@@ -54,7 +55,9 @@ def read(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise _refused(f"{path}: larger than {MAX_BYTES} bytes")
-        content = YAML(typ="safe").load(path)
+        text = path.read_text(encoding="utf-8")
+        refuse_keys(path, text)
+        content = YAML(typ="safe").load(text)
     except OSError as problem:
         raise _refused(f"{path}: cannot be read: {problem.strerror}") from problem
     except (YAMLError, UnicodeDecodeError) as problem:

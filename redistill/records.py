@@ -193,15 +193,36 @@ def write(path: Path, records: Iterable[Record]) -> None:
     Keys are sorted and line separators escaped, so equal records give equal bytes.
     """
     rows = sorted(records, key=lambda record: record.id)
+    write_rows(path, (row.model_dump() for row in rows))
+
+
+def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> int:
+    """Write plain *rows* in the order given, as `write` does; returns how many there were."""
+    count = 0
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.tmp")
     with draft.open("w", encoding="utf-8", newline="\n") as file:
         writer = jsonlines.Writer(file, dumps=_dumps)
         for row in rows:
-            writer.write(row.model_dump())
+            writer.write(row)
+            count += 1
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
+    return count
+
+
+def read_rows(path: Path, fields: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Read plain rows that have exactly *fields*, as strictly as `read` does."""
+    for number, line in _lines(path):
+        row = _object(path, number, line)
+        for name in fields:
+            if name not in row:
+                _refuse(path, number, name, "missing")
+        for name in row:
+            if name not in fields:
+                _refuse(path, number, name, "unknown field")
+        yield row
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -252,6 +273,17 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def _parse(path: Path, number: int, line: bytes, kind: type[R]) -> R:
+    row = _object(path, number, line)
+    try:
+        return kind.model_validate(row)
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        _refuse(path, number, place, _fault(first), row.get("id"))
+
+
+def _object(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    """The JSON object on a line, with nothing in it that readers disagree on."""
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as problem:
@@ -273,12 +305,7 @@ def _parse(path: Path, number: int, line: bytes, kind: type[R]) -> R:
     for key, value in row.items():
         if _has_surrogate(key) or _has_surrogate(value):
             _refuse(path, number, key, "holds half of a surrogate pair", row.get("id"))
-    try:
-        return kind.model_validate(row)
-    except ValidationError as problem:
-        first = problem.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        _refuse(path, number, place, _fault(first), row.get("id"))
+    return row
 
 
 def _fault(error: Any) -> str:

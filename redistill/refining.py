@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from redistill import guarding
+from redistill.attempting import Attempts, Choose, attempt
+from redistill.gaps import Diagnosis
 from redistill.grading import Grader
 from redistill.params import Section
 from redistill.records import Balance, Error, Problem, Rationale, Version, digest
-from redistill.teaching import Reply, Request, Teacher
+from redistill.teaching import Engaged, Reply, Request
 
 
 class Settings(Section):
@@ -27,102 +29,107 @@ class Refined:
     rationales: list[Rationale]
     rewritten: int
     kept: dict[str, int]
+    attempts: Attempts
     balance: Balance
 
 
-def refine(
+def asked(
     problems: Mapping[str, Problem],
     before: Sequence[Rationale],
     errors: Sequence[Error],
-    common: Sequence[str],
-    *,
-    stop: bool,
-    round: str,
-    teacher: Teacher,
-    name: str,
-    teacher_settings: Section,
-    grader: Grader,
-    guard: guarding.Settings,
+    diagnosis: Diagnosis,
     settings: Settings,
-) -> Refined:
+) -> list[tuple[int, Request]]:
     """
-    The rationales *before*, those behind the student's *errors* on train rewritten.
+    Which of the rationales *before* the teacher is asked to rewrite, by their place.
 
-    With *extend*, the gaps *common* on dev are treated wherever they can open in train as well;
-    with scope "all" every rationale is offered to the teacher. A rewrite that a guard rejects, or
-    that the teacher cannot give, leaves the old rationale with the reason. With *stop* (the last
-    round was not better) every rationale is kept, and the teacher is not asked.
+    Those behind *errors* on train; with *extend* also those in which a gap common on dev can open,
+    with scope "all" every one, and none where the *diagnosis* is to stop.
     """
     by_problem: dict[str, list[Error]] = {}
     for error in errors:
         if error.split == "train":
             by_problem.setdefault(error.problem, []).append(error)
-    profile = list(common) if settings.extend else []
+    profile = list(diagnosis.common) if settings.extend else []
     requests = [
         Request(problems[old.problem], old, by_problem.get(old.problem, []), profile)
         for old in before
     ]
-    asked = [
-        index
-        for index, request in enumerate(requests)
-        if not stop and (request.errors or profile or settings.scope == "all")
+    return [
+        (place, request)
+        for place, request in enumerate(requests)
+        if not diagnosis.stop and (request.errors or profile or settings.scope == "all")
     ]
-    replies = dict(
-        zip(
-            asked,
-            teacher.refine([requests[i] for i in asked], teacher_settings),
-            strict=True,
+
+
+def refine(
+    requests: Sequence[tuple[int, Request]],
+    before: Sequence[Rationale],
+    teacher: Engaged,
+    grader: Grader,
+    choose: Choose,
+    guard: guarding.Settings,
+    *,
+    stop: bool,
+    round: str,
+) -> Refined:
+    """
+    The rationales *before*, those at the places of *requests* rewritten by *teacher*.
+
+    A rewrite that a guard rejects in every attempt, or that the teacher cannot give, leaves the
+    old rationale with the last reason. With *stop* (the round before was not better) every
+    rationale is kept with that as its reason.
+    """
+
+    def ask(places: list[int], draws: range) -> list[list[Reply]]:
+        sitting = teacher.sitting("refine", round, draws)
+        chosen = [requests[place][1] for place in places]
+        return teacher.module.refine(chosen, teacher.settings, sitting)
+
+    def judge(place: int, reply: Reply) -> str | None:
+        request = requests[place][1]
+        old = request.rationale.text
+        return guarding.refined(
+            request.problem, reply.text or "", old, request.errors, grader, guard
         )
-    )
+
+    found = attempt(len(requests), ask, judge, choose, teacher.rules)
+    results = {place: number for number, (place, _) in enumerate(requests)}
     out: list[Rationale] = []
     kept: Counter[str] = Counter()
-    for index, request in enumerate(requests):
-        old = request.rationale
-        reason: str | None
-        if stop:
-            reason = "stopped"
-        elif index not in replies:
-            reason = "not wrong"
-        else:
-            reply = replies[index]
-            reason = _reject(request, reply, grader, guard)
-            if reply is not None and reason is None:
-                out.append(_next(request, reply, round, name, teacher_settings))
-                continue
-        kept[reason or "kept"] += 1
+    for place, old in enumerate(before):
+        number = results.get(place)
+        reply = None if number is None else found.kept[number]
+        if number is not None and reply is not None:
+            out.append(_next(requests[number][1], reply, round, teacher))
+            continue
+        reason = found.reasons[number] if number is not None else None
+        reason = reason or ("stopped" if stop else "not wrong")
+        kept[reason] += 1
         out.append(old.model_copy(update={"status": "kept", "reason": reason}))
     balance = Balance("refine", len(before), len(out))
-    return Refined(out, len(out) - sum(kept.values()), dict(kept), balance)
+    return Refined(out, len(out) - kept.total(), dict(kept), found, balance)
 
 
-def _reject(
-    request: Request, reply: Reply | None, grader: Grader, guard: guarding.Settings
-) -> str | None:
-    if reply is None:
-        return "teacher could not"
-    return guarding.refined(
-        request.problem, reply.text, request.rationale.text, request.errors, grader, guard
-    )
-
-
-def _next(request: Request, reply: Reply, round: str, name: str, settings: Section) -> Rationale:
+def _next(request: Request, reply: Reply, round: str, teacher: Engaged) -> Rationale:
     old = request.rationale
+    own = digest(
+        teacher.name,
+        teacher.settings.model_dump_json(),
+        request.problem.model_dump_json(),
+        *(error.model_dump_json() for error in request.errors),
+        *request.profile,
+    )
     return Rationale(
         id=old.id,
         problem=old.problem,
-        text=reply.text,
+        text=reply.text or "",
         round=round,
         parent=digest(old.text),
-        teacher=name,
+        teacher=reply.teacher or teacher.name,
         status="refined",
         reason=", ".join(error.gap for error in request.errors) or "common on dev",
         gaps=reply.gaps,
         history=[*old.history, Version(round=old.round, text=old.text)],
-        fingerprint=digest(
-            name,
-            settings.model_dump_json(),
-            request.problem.model_dump_json(),
-            *(error.model_dump_json() for error in request.errors),
-            *request.profile,
-        ),
+        fingerprint=reply.fingerprint or own,
     )

@@ -13,6 +13,7 @@ from redistill import (
     refining,
     reporting,
     rounds,
+    spending,
     teaching,
 )
 from redistill.params import Section
@@ -46,13 +47,15 @@ def check(path: Path) -> int:
     params.seed(path)
     branches = rounds.branches(path)
     task = params.load(path, "prepare", preparing.Settings).task
-    teacher = params.load(path, "teach", teaching.Settings).teacher
+    engaged = teaching.engage(path)
     grading.grader(params.load(path, "grade", grading.Settings).grader)
     sections = {
         **SECTIONS,
         task: preparing.task(task).Settings,
-        teacher: teaching.teacher(teacher).Settings,
+        engaged.name: engaged.module.Settings,
     }
+    if engaged.spending is not None:
+        sections["spending"] = spending.Settings
     for name in content:
         if name not in sections and name not in PLAIN:
             known = [*sections, *PLAIN]

@@ -1,35 +1,13 @@
 """Text from outside, made safe for a terminal; tables for people."""
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from redistill.escaping import MAX_SHOWN, safe_text
 from redistill.records import Error, Prediction, Problem, Rationale
-
-MAX_SHOWN = 4000
-_UNSAFE = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
-
-
-def safe_text(text: str, limit: int = MAX_SHOWN) -> str:
-    """
-    *text* with every control, bidi and separator character as a visible escape, and capped.
-
-    Only the line feed stays itself.
-
-    >>> safe_text("a\\x1b[31mb")
-    'a\\\\x1b[31mb'
-    """
-    cut = len(text) - limit
-    shown = "".join(
-        c
-        if c == "\n" or unicodedata.category(c) not in _UNSAFE
-        else c.encode("unicode_escape").decode("ascii")
-        for c in text[:limit]
-    )
-    return f"{shown} [{cut} more characters]" if cut > 0 else shown
 
 
 def table(rows: Sequence[Sequence[str]], *, title: str) -> None:

@@ -4,11 +4,29 @@ import importlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, cast
+from pathlib import Path
+from typing import Literal, Protocol, cast
 
+from redistill import params, requesting
 from redistill.params import Section
 from redistill.records import Error, Problem, Rationale
 from redistill.refusals import CONFIG, RefusedError
+from redistill.spending import Settings as Spending
+
+
+class Settings(Section):
+    """
+    Section ``teach``: the teacher, by the name of its file, and how often it is asked.
+
+    *prompts* names the prompt files of a teacher that is a language model. Each of at most
+    *attempts* attempts draws *draws* texts; of those accepted, *choose* says which is kept.
+    """
+
+    teacher: str
+    prompts: str
+    attempts: int
+    draws: int
+    choose: Literal["first", "shortest", "likely"]
 
 
 @dataclass(frozen=True)
@@ -28,24 +46,104 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """A rationale text, and the kinds of gap that it treats."""
+    """
+    A rationale text and the kinds of gap that it treats, or the *reason* why there is none.
 
-    text: str
+    *teacher* is who wrote the text where that is not the module itself, *fingerprint* the key of
+    the request that it answers.
+    """
+
+    text: str | None
     gaps: list[str] = field(default_factory=list)
+    reason: str | None = None
+    teacher: str | None = None
+    fingerprint: str | None = None
+
+
+@dataclass
+class Plan:
+    """What a teacher would ask a model: how many answers are stored, and which are new."""
+
+    cached: int = 0
+    new: list[requesting.Request] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """
+    What a teacher is asked for: *draws* of each text, in a stage and round of the loop.
+
+    With a *plan* nothing is asked of a model: what would be is noted there instead.
+    """
+
+    stage: str
+    round: str
+    prompts: str
+    draws: range
+    spending: Spending | None = None
+    plan: Plan | None = None
 
 
 class Teacher(Protocol):
-    """The interface of a module in ``redistill/teachers``; None stands for 'cannot'."""
+    """
+    The interface of a module in ``redistill/teachers``.
+
+    Both verbs return, for each thing asked in its order, at most one reply a draw; none where the
+    teacher has nothing further to say. A module that asks a language model sets ``ASKS = True``;
+    one whose calls cost money also ``PAID = True``, and needs the section ``spending``.
+    """
 
     Settings: type[Section]
 
-    def explain(self, problems: Sequence[Problem], settings: Section) -> list[Reply | None]:
+    def explain(
+        self, problems: Sequence[Problem], settings: Section, sitting: Sitting
+    ) -> list[list[Reply]]:
         """Write the first rationale of each problem."""
         ...
 
-    def refine(self, requests: Sequence[Request], settings: Section) -> list[Reply | None]:
+    def refine(
+        self, requests: Sequence[Request], settings: Section, sitting: Sitting
+    ) -> list[list[Reply]]:
         """Rewrite each rationale in the light of the errors."""
         ...
+
+
+@dataclass(frozen=True)
+class Engaged:
+    """The teacher of a run, with everything that params.yaml says of it."""
+
+    name: str
+    module: Teacher
+    settings: Section
+    rules: Settings
+    spending: Spending | None = None
+    plan: Plan | None = None
+
+    @property
+    def asks(self) -> bool:
+        """Whether it asks a language model, which takes time or money."""
+        return bool(getattr(self.module, "ASKS", False))
+
+    def sitting(self, stage: str, round: str, draws: range) -> Sitting:
+        """What this teacher is asked for in *stage*."""
+        return Sitting(stage, round, self.rules.prompts, draws, self.spending, self.plan)
+
+
+def engage(path: Path) -> Engaged:
+    """The teacher that the settings *path* name; raises RefusedError for rules that are none."""
+    rules = params.load(path, "teach", Settings)
+    for name in ("attempts", "draws"):
+        if not 1 <= getattr(rules, name) <= 100:
+            raise RefusedError(f"{path}: teach.{name}: expected 1 to 100", code=CONFIG)
+    module = teacher(rules.teacher)
+    limits = params.load(path, "spending", Spending) if paid(module) else None
+    own = params.load(path, rules.teacher, module.Settings)
+    return Engaged(rules.teacher, module, own, rules, limits)
+
+
+def paid(module: Teacher) -> bool:
+    """Whether calls of this teacher cost money."""
+    return bool(getattr(module, "PAID", False))
 
 
 def teacher(name: str) -> Teacher:
@@ -60,9 +158,3 @@ def teacher(name: str) -> Teacher:
         raise RefusedError(
             f"teacher: there is no redistill/teachers/{name}.py", code=CONFIG
         ) from None
-
-
-class Settings(Section):
-    """Section ``teach``: the teacher, by the name of its file."""
-
-    teacher: str

@@ -1,6 +1,7 @@
 """What every stage's command shares: how it ends, and that it dies with its `dvc repro`."""
 
 import ctypes
+import os
 import signal
 import sys
 from pathlib import Path
@@ -8,12 +9,14 @@ from typing import Any, NoReturn
 
 import click
 
+from redistill import escaping, params, secrets
 from redistill.refusals import RefusedError
 
 FILE = click.Path(exists=False, dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 PARAMS = Path("params.yaml")
 PR_SET_PDEATHSIG = 1
+TEACHING = ("generate", "refine")  # the stages that call a teacher, and so may need its key
 
 
 class Stage(click.Command):
@@ -24,8 +27,17 @@ class Stage(click.Command):
         if sys.platform == "linux":  # a killed dvc must not leave a stage behind that writes on
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         try:
+            self._drop_keys()
             super().main(*args, **kwargs)
         except RefusedError as refusal:
-            click.echo(f"{self.name}: {refusal}", err=True)
+            click.echo(f"{self.name}: {escaping.safe_text(str(refusal))}", err=True)
             sys.exit(refusal.code)
         sys.exit(0)
+
+    def _drop_keys(self) -> None:
+        """Start this command again without keys in its environment, if it has no use for them."""
+        if self.name in TEACHING or not PARAMS.is_file():
+            return
+        kept = secrets.without_keys(params.read(PARAMS))
+        if kept is not None:
+            os.execve(sys.executable, sys.orig_argv, kept)  # noqa: S606 - this very command

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
+from redistill import choosing, grading, guarding, params, records, refining, teaching
 from redistill import gaps as diagnosing
-from redistill import grading, guarding, params, records, refining, teaching
 from redistill.records import Error, Problem, Rationale
-from stages import FILE, PARAMS, Stage
+from stages import FILE, FOLDER, PARAMS, Stage
 
 
 @click.command(cls=Stage, name="refine")
@@ -16,40 +16,40 @@ from stages import FILE, PARAMS, Stage
 @click.option("--rationales", type=FILE, required=True, help="What the student was taught.")
 @click.option("--errors", type=FILE, required=True, help="What it got wrong all the same.")
 @click.option("--gaps", type=FILE, required=True, help="The gaps on dev, and whether to stop.")
+@click.option("--student", type=FOLDER, required=True, help="Whom several draws are to fit.")
 @click.option("--out", type=FILE, required=True, help="Where the new rationales go.")
 @click.option("--metrics", type=FILE, required=True, help="Where the balance goes.")
 def main(
-    round: str, problems: Path, rationales: Path, errors: Path, gaps: Path, out: Path, metrics: Path
+    round: str,
+    problems: Path,
+    rationales: Path,
+    errors: Path,
+    gaps: Path,
+    student: Path,
+    out: Path,
+    metrics: Path,
 ) -> None:
     """Ask the teacher to rewrite the rationales behind the student's errors."""
     settings = params.load(PARAMS, "refine", refining.Settings)
     guard = params.load(PARAMS, "guard", guarding.Settings)
-    name = params.load(PARAMS, "teach", teaching.Settings).teacher
-    teacher = teaching.teacher(name)
+    teacher = teaching.engage(PARAMS)
     grader = grading.grader(params.load(PARAMS, "grade", grading.Settings).grader)
     known = {problem.id: problem for problem in records.read(problems, Problem)}
+    before, mistakes = records.read(rationales, Rationale), records.read(errors, Error)
     diagnosis = diagnosing.read(gaps)
 
+    requests = refining.asked(known, before, mistakes, diagnosis, settings)
+    choose = choosing.chooser(teacher.rules, [r.problem for _, r in requests], student, PARAMS)
     refined = refining.refine(
-        known,
-        records.read(rationales, Rationale),
-        records.read(errors, Error),
-        diagnosis.common,
-        stop=diagnosis.stop,
-        round=round,
-        teacher=teacher,
-        name=name,
-        teacher_settings=params.load(PARAMS, name, teacher.Settings),
-        grader=grader,
-        guard=guard,
-        settings=settings,
+        requests, before, teacher, grader, choose, guard, stop=diagnosis.stop, round=round
     )
 
     refined.balance.check(settings.max_loss)
     records.write(out, refined.rationales)
     content = {"rewritten": refined.rewritten, "kept": refined.kept}
-    records.write_json(metrics, {**content, "balance": refined.balance.as_dict()})
-    click.echo(f"{round}: {refined.balance}; rewrote {refined.rewritten}, kept {refined.kept}")
+    content |= {"balance": refined.balance.as_dict(), "attempts": refined.attempts.as_dict()}
+    records.write_json(metrics, content)
+    click.echo(f"{round}: {refined.balance}; {refined.attempts}; kept {refined.kept}")
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ def lessons(seed: int, count: int) -> list[Lesson]:
     """
     rng = random.Random(f"curriculum {seed}")  # noqa: S311 - data, not a secret
     kinds = (
-        [_story] * 6 + [_copy, _reverse] + [_join] * 3 + [_columns] * 6 + [_facts] * 7
-        + [_marked] * 4
+        [_story] * 6 + [_layout] * 4 + [_copy, _reverse] + [_join] * 3 + [_columns] * 6
+        + [_facts] * 7 + [_marked] * 4
     )  # fmt: skip
     return [rng.choice(kinds)(rng) for _ in range(count)]
 
@@ -34,14 +34,14 @@ def vocabulary(seed: int) -> Iterator[str]:
 
 
 def _number(rng: random.Random) -> int:
-    return rng.randrange(10 ** rng.choice([1, 2, 2, 2, 3]))
+    return rng.randrange(10 ** rng.choice([1, 2, 2, 3, 3]))
 
 
 def _story(rng: random.Random) -> Lesson:
     story = stories.tell(
         rng,
         steps=rng.choice([1, 1, 2, 2, 3]),
-        up_to=rng.choice([9, 40, 40, 200]),
+        up_to=rng.choice([9, 99, 200, 300]),
         names=stories.READERS,
     )
     seen: dict[int, str] = {}
@@ -72,14 +72,32 @@ def _columns(rng: random.Random) -> Lesson:
     return [_column(rng) for _ in range(rng.randint(1, 3))]
 
 
+def _layout(rng: random.Random) -> Lesson:
+    """A story of one step, its operation, and which digits meet in it."""
+    story = stories.tell(rng, steps=1, up_to=rng.choice([99, 300]), names=stories.READERS)
+    a, operator, b, _ = story.operations[0]
+    if operator == "/":
+        return [(f"{story.question}\n", f"{a}/{b}:")]
+    first, rest = _laid_out(str(a), operator, str(b))
+    return [(f"{story.question}\n", first + rest)]
+
+
 def _column(rng: random.Random) -> tuple[str, str]:
-    a, b, operator = str(_number(rng)), str(_number(rng)), rng.choice("+-*")
+    operator = rng.choice("+-*")
+    b = rng.randrange(2, 10) if operator == "*" else _number(rng)
+    return _laid_out(str(_number(rng)), operator, str(b))
+
+
+def _laid_out(a: str, operator: str, b: str) -> tuple[str, str]:
     if operator == "*":
-        digit = rng.randrange(2, 10)
-        return f"{a}*{digit}:", "".join(f" {x}*{digit}" for x in reversed(a)) + "\n"
+        return f"{a}*{b}:", _times(a, b)
     width = max(len(a), len(b))
     pairs = zip(reversed(a.zfill(width)), reversed(b.zfill(width)), strict=True)
     return f"{a}{operator}{b}:", "".join(f" {x}{operator}{y}" for x, y in pairs) + "\n"
+
+
+def _times(number: str, digit: str) -> str:
+    return "".join(f" {x}*{digit}" for x in reversed(number)) + "\n"
 
 
 def _facts(rng: random.Random) -> Lesson:
@@ -90,6 +108,8 @@ def _fact(rng: random.Random) -> tuple[str, str]:
     x, y, carry = rng.randrange(10), rng.randrange(10), rng.randrange(2)
     match rng.choice("+-*/"):
         case "+":
+            if rng.random() < 0.4:
+                x, carry = rng.randrange(10, 90), 0
             return f"{x}+{y}{'+1' if carry else ''}=", f"{x + y + carry} "
         case "-":
             top = x + 10 if x - carry < y else x

@@ -7,6 +7,8 @@ from redistill.students import curriculum
 from redistill.students.labelling import IGNORED, Example
 
 INITIAL = 0.06  # spread of the first weights: the usual 0.02 is for models ten times as wide
+WIDTH = 128  # tokens of a row that lessons are packed into
+THETA = 100.0  # base of the rotary positions: sharp at the short distances that digits have
 
 
 class Shape(Section):
@@ -70,6 +72,7 @@ def untrained(shape: Shape, vocabulary: int, eos: int, pad: int) -> Any:
             num_attention_heads=shape.heads,
             num_key_value_heads=shape.heads,
             max_position_embeddings=shape.context,
+            rope_parameters={"rope_type": "default", "rope_theta": THETA},
             tie_word_embeddings=True,
             initializer_range=INITIAL,
             bos_token_id=None,
@@ -80,11 +83,17 @@ def untrained(shape: Shape, vocabulary: int, eos: int, pad: int) -> Any:
 
 
 def rows(tokenizer: Any, shape: Shape, seed: int) -> list[Example]:
-    """The curriculum as training rows: loss on what is to be written, not on what is given."""
+    """
+    The curriculum as training rows: loss on what is to be written, not on what is given.
+
+    Lessons end in EOS and are packed into rows of at most WIDTH tokens, a longer one by itself:
+    without padding, and with lessons of all kinds in every batch.
+    """
     lessons = curriculum.lessons(seed, shape.texts)
     pieces = [piece for lesson in lessons for pair in lesson for piece in pair]
     encoded = iter(tokenizer(pieces, add_special_tokens=False)["input_ids"])
     found = []
+    row = Example([], [])
     for lesson in lessons:
         ids: list[int] = []
         labels: list[int] = []
@@ -92,5 +101,10 @@ def rows(tokenizer: Any, shape: Shape, seed: int) -> list[Example]:
             given, asked = next(encoded), next(encoded)
             ids += [*given, *asked]
             labels += [*[IGNORED] * len(given), *asked]
-        found.append(Example([*ids, tokenizer.eos_token_id], [*labels, tokenizer.eos_token_id]))
-    return found
+        ids.append(tokenizer.eos_token_id)
+        labels.append(tokenizer.eos_token_id)
+        if row.ids and len(row.ids) + len(ids) > WIDTH:
+            found.append(row)
+            row = Example([], [])
+        row = Example(row.ids + ids, row.labels + labels)
+    return [*found, row]

@@ -73,8 +73,7 @@ def train(
                 bf16=plan.precision == "bf16",
                 seed=plan.seed,
                 data_seed=plan.seed,
-                train_sampling_strategy="group_by_length",
-                length_column_name="length",
+                train_sampling_strategy="random",
                 remove_unused_columns=False,
                 save_strategy="no",
                 report_to=[],
@@ -110,19 +109,24 @@ def mean_nll(model: Any, examples: Sequence[Example], *, pad: int, batch_size: i
     model.eval()
     total, tokens = 0.0, 0
     ordered = sorted(examples, key=lambda example: len(example.ids))
-    with torch.inference_mode():
-        for start in range(0, len(ordered), batch_size):
-            rows = [_row(example) for example in ordered[start : start + batch_size]]
-            batch = {k: v.to(model.device) for k, v in collate(rows, pad).items()}
-            labels = batch.pop("labels")[:, 1:]
-            logits = model(**batch).logits[:, :-1].float()
-            total += float(
-                torch.nn.functional.cross_entropy(
-                    logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum"
-                )
-            )
-            tokens += int((labels != IGNORED).sum())
+    for start in range(0, len(ordered), batch_size):
+        for nll, count in token_nll(model, ordered[start : start + batch_size], pad):
+            total, tokens = total + nll, tokens + count
     return total / tokens if tokens else math.nan
+
+
+@torch.inference_mode()
+def token_nll(model: Any, examples: Sequence[Example], pad: int) -> list[tuple[float, int]]:
+    """For each of *examples* the summed NLL of its completion, in nats, and its tokens."""
+    rows = [_row(example) for example in examples]
+    batch = {name: values.to(model.device) for name, values in collate(rows, pad).items()}
+    labels = batch.pop("labels")[:, 1:]
+    logits = model(**batch).logits[:, :-1].float()
+    nll = torch.nn.functional.cross_entropy(
+        logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none"
+    ).sum(1)
+    counts = (labels != IGNORED).sum(1)
+    return list(zip(nll.tolist(), counts.tolist(), strict=True))
 
 
 def collate(rows: Sequence[dict[str, Any]], pad: int) -> dict[str, torch.Tensor]:
@@ -140,14 +144,14 @@ def collate(rows: Sequence[dict[str, Any]], pad: int) -> dict[str, torch.Tensor]
 
 
 def _row(example: Example) -> dict[str, Any]:
-    return {"input_ids": example.ids, "labels": example.labels, "length": len(example.ids)}
+    return {"input_ids": example.ids, "labels": example.labels}
 
 
 def _dataset(examples: Sequence[Example]) -> Dataset:
     ids = List(Value("int64"))
     return Dataset.from_list(
         [_row(example) for example in examples],
-        features=Features({"input_ids": ids, "labels": ids, "length": Value("int64")}),
+        features=Features({"input_ids": ids, "labels": ids}),
     )
 
 

@@ -8,9 +8,10 @@ from redistill.arithmetic import small_steps
 from redistill.equations import Equation, annotated, decimal
 from redistill.params import Section
 from redistill.records import Problem
-from redistill.teaching import Reply, Request
+from redistill.teaching import Reply, Request, Sitting
 
 PLANNED = {"set_up", "missing_step", "extra_step"}
+FINER = "finer "  # before the name of an operation: its carries are steps of their own
 
 
 class Settings(Section):
@@ -19,41 +20,46 @@ class Settings(Section):
     style: Literal["equations", "sentences"]
 
 
-def explain(problems: Sequence[Problem], settings: Settings) -> list[Reply | None]:
+def explain(problems: Sequence[Problem], settings: Settings, sitting: Sitting) -> list[list[Reply]]:
     """
     The terse rationales: the equations of the reference solutions, or their sentences as they are.
 
-    None where a problem has no solution to work from.
+    A problem without a solution to work from has none; a second draw would be the same.
     """
-    return [_reply(_write(problem, settings, frozenset()), []) for problem in problems]
+    texts = [_write(problem, settings, frozenset()) for problem in problems]
+    return [_replies(text, [], sitting) for text in texts]
 
 
-def refine(requests: Sequence[Request], settings: Settings) -> list[Reply | None]:
+def refine(requests: Sequence[Request], settings: Settings, sitting: Sitting) -> list[list[Reply]]:
     """
     Rewrite the explanations so that the kinds of step that went wrong are worked in small steps.
 
     Operations come first: those of the problem's own errors, those treated in earlier rounds, and
-    those of the dev profile, wherever the solution contains them. Only where that changes nothing
-    are the student's own gaps of another kind (set-up, copying, steps, format) treated: one that
-    still fails at the arithmetic has no use for a plan, and texts of many styles teach none.
-    None where there is no solution.
+    those of the dev profile, wherever the solution contains them. An operation that still fails
+    although it was treated is worked in finer steps. Only where that changes nothing are the
+    student's own gaps of another kind (set-up, copying, steps, format) treated: one that still
+    fails at the arithmetic has no use for a plan, and texts of many styles teach none.
+    No reply where there is no solution.
     """
     replies = []
     for request in requests:
         problem, old = request.problem, request.rationale
         own = {error.gap for error in request.errors}
         known = kinds_in(problem)
-        kinds = {*old.gaps} | ({*request.profile} | own) & known & {*gaps.OPERATION.values()}
+        failing = ({*request.profile} | own) & known & {*gaps.OPERATION.values()}
+        kinds = {*old.gaps} | failing | {FINER + kind for kind in failing & {*old.gaps}}
         text = _write(problem, settings, frozenset(kinds))
         if text == old.text:
             kinds |= own & known
             text = _write(problem, settings, frozenset(kinds))
-        replies.append(_reply(text, sorted(kinds)))
+        replies.append(_replies(text, sorted(kinds), sitting))
     return replies
 
 
-def _reply(text: str | None, kinds: list[str]) -> Reply | None:
-    return None if text is None else Reply(text, kinds)
+def _replies(text: str | None, kinds: list[str], sitting: Sitting) -> list[Reply]:
+    if sitting.draws.start > 0:
+        return []
+    return [Reply(None, reason="no solution to explain") if text is None else Reply(text, kinds)]
 
 
 def kinds_in(problem: Problem) -> set[str]:
@@ -140,7 +146,8 @@ def _worked(equation: Equation, kinds: frozenset[str]) -> list[str]:
     chain = len(equation.operations) > 1
     for operation in equation.operations:
         if gaps.OPERATION[operation.operator] in kinds:
-            lines += small_steps(operation.operator, operation.left, operation.right)
+            finer = FINER + gaps.OPERATION[operation.operator] in kinds
+            lines += small_steps(operation.operator, operation.left, operation.right, finer=finer)
             if chain:
                 left, right = decimal(operation.left), decimal(operation.right)
                 lines.append(f"{left}{operation.operator}{right}={decimal(operation.value)}")

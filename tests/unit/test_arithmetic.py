@@ -17,9 +17,9 @@ def value(expression: str) -> Fraction | None:
     return operations[-1].value if operations else number(expression)
 
 
-@given(operator=st.sampled_from("+-*/"), left=WHOLE, right=WHOLE)
-def test_every_small_step_holds(operator: str, left: int, right: int):
-    for line in small_steps(operator, Fraction(left), Fraction(right)):
+@given(operator=st.sampled_from("+-*/"), left=WHOLE, right=WHOLE, finer=st.booleans())
+def test_every_small_step_holds(operator: str, left: int, right: int, finer: bool):
+    for line in small_steps(operator, Fraction(left), Fraction(right), finer=finer):
         sides = [value(side) for side in line.split("=")]
         assert sides[0] == sides[1], line
 
@@ -34,6 +34,20 @@ def test_the_columns_of_a_sum_and_a_difference_end_in_the_digits_of_the_result(
         digits = "".join(line[-1] for line in reversed(lines))
         first = lines[-1].split("=")[1][:-1] if lines else ""
         assert not lines or int(first + digits) == result
+
+
+@given(operator=st.sampled_from("+-*/"), left=st.integers(10, 999), right=st.integers(2, 9))
+def test_in_finer_steps_no_step_does_two_things_at_once(operator: str, left: int, right: int):
+    left *= right if operator == "/" else 1
+    plain = small_steps(operator, Fraction(left), Fraction(right))
+    finer = small_steps(operator, Fraction(left), Fraction(right), finer=True)
+
+    twice = [
+        line for line in plain if len(work("".join(line.split("=")[operator == "/"])) or []) > 1
+    ]
+    assert len(finer) == len(plain) + len(twice)
+    for line in finer:
+        assert all(len(work(side) or []) <= 1 for side in line.split("=")), line
 
 
 @given(operator=st.sampled_from("+-*"), left=st.integers(0, 9), right=st.integers(0, 9))

@@ -1,13 +1,16 @@
 """Mining, refining and guarding: what goes from one round to the next, and what never does."""
 
 import math
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from redistill import guarding, mining, refining, reporting, scoring, showing
+from redistill import choosing, escaping, guarding, mining, refining, reporting, scoring, teaching
+from redistill.gaps import Diagnosis
 from redistill.grading import grader, predict
 from redistill.records import Error, Exemplar, Prediction, Problem, Rationale
 from redistill.refusals import RefusedError
@@ -17,6 +20,8 @@ from redistill.teaching import Reply, Request
 NUMERIC = grader("numeric")
 GUARD = guarding.Settings(max_growth=10.0, min_copied=10)
 RULES = refining.Settings(scope="wrong", extend=True, max_loss=0.0)
+TERSE = tutor.Settings(style="equations")
+FIRST = teaching.Sitting("generate", "r0", "math", range(1))
 MINE = mining.Settings(max_completion=100, exemplars=2, common=0.1, alpha=0.05)
 
 
@@ -33,7 +38,7 @@ def lesson(p: Problem) -> Rationale:
     return Rationale(
         id=p.id,
         problem=p.id,
-        text=tutor.explain([p], tutor.Settings(style="equations"))[0].text,
+        text=tutor.explain([p], TERSE, FIRST)[0][0].text,
         round="r0",
         teacher="tutor",
         status="first",
@@ -44,20 +49,26 @@ def answer(p: Problem, text: str, split: str = "train", eos: bool = True) -> Pre
     return predict(p, split, text, eos=eos, tokens=3, grader=NUMERIC)
 
 
-def go(problems: list[Problem], errors: list[Error], **changes: object) -> refining.Refined:
-    options = {
-        "stop": False,
-        "round": "r1",
-        "teacher": tutor,
-        "name": "tutor",
-        "teacher_settings": tutor.Settings(style="equations"),
-        "grader": NUMERIC,
-        "guard": GUARD,
-        "settings": RULES,
-    } | changes
-    common = options.pop("common", [])
+def go(
+    problems: list[Problem],
+    errors: list[Error],
+    *,
+    common: Sequence[str] = (),
+    stop: bool = False,
+    module: object = tutor,
+    attempts: int = 1,
+    draws: int = 1,
+    choose: str = "first",
+) -> refining.Refined:
+    rules = teaching.Settings(
+        teacher="tutor", prompts="math", attempts=attempts, draws=draws, choose=choose
+    )
+    teacher = teaching.Engaged("tutor", module, TERSE, rules, None)
     lessons = [lesson(p) for p in problems]
-    return refining.refine({p.id: p for p in problems}, lessons, errors, common, **options)
+    known = {p.id: p for p in problems}
+    requests = refining.asked(known, lessons, errors, Diagnosis(list(common), stop), RULES)
+    pick = choosing.chooser(rules, problems, Path("none"), Path("none"))
+    return refining.refine(requests, lessons, teacher, NUMERIC, pick, GUARD, stop=stop, round="r1")
 
 
 def test_the_verdict_comes_from_the_answer_and_from_how_the_completion_ended():
@@ -137,11 +148,10 @@ def test_errors_on_train_are_refined_and_the_rest_is_kept():
 
 def test_a_stopped_loop_keeps_every_rationale_without_asking():
     class Offended:
-        def refine(self, requests: list[Request], settings: object) -> list[Reply]:
-            assert requests == []
-            return []
+        def refine(self, requests: list[Request], *_: object) -> list[list[Reply]]:
+            raise AssertionError("the teacher was asked")
 
-    result = go([problem("p1")], [], teacher=Offended(), stop=True, common=["add"])
+    result = go([problem("p1")], [], module=Offended(), stop=True, common=["add"])
 
     assert result.kept == {"stopped": 1}
 
@@ -185,10 +195,10 @@ def test_a_guard_keeps_the_old_rationale_and_counts_the_reason(text: str, reason
     p = problem("p1")
 
     class Scripted:
-        def refine(self, requests: list[Request], settings: object) -> list[Reply]:
-            return [Reply(text) for _ in requests]
+        def refine(self, requests: list[Request], *_: object) -> list[list[Reply]]:
+            return [[Reply(text)] for _ in requests]
 
-    result = go([p], [error(p)], teacher=Scripted())
+    result = go([p], [error(p)], module=Scripted())
 
     assert result.kept == {reason: 1}
     assert result.rationales[0].text == lesson(p).text
@@ -235,7 +245,7 @@ def test_the_best_round_is_the_earliest_of_equals_and_never_a_passed_one():
     "text", ["\x1b[31mred", "\x1b]0;title\x07", "a\u202eb", "\u2028", "\x00", "\ud800"]
 )
 def test_no_control_character_reaches_the_terminal(text: str):
-    shown = showing.safe_text(text)
+    shown = escaping.safe_text(text)
 
     assert shown.isprintable()
 

@@ -8,9 +8,10 @@ from redistill import guarding, mining
 from redistill.graders import numeric
 from redistill.records import Error, Problem, Rationale
 from redistill.teachers import tutor
-from redistill.teaching import Request
+from redistill.teaching import Reply, Request, Sitting
 from tests.imports import ROOT
 
+SITTING = Sitting("refine", "r1", "math", range(1))
 TERSE = tutor.Settings(style="equations")
 WORDY = tutor.Settings(style="sentences")
 GSM8K = ROOT.parent / "shared" / "data" / "gsm8k"
@@ -36,11 +37,11 @@ def error(problem: Problem, gap: str) -> Error:
 
 def refined(problem: Problem, style: tutor.Settings, *found: str, **fields: object) -> str:
     request = Request(problem, rationale(problem, **fields), [error(problem, gap) for gap in found])
-    return tutor.refine([request], style)[0].text
+    return tutor.refine([request], style, SITTING)[0][0].text
 
 
 def test_the_first_rationale_is_terse():
-    assert tutor.explain([LOAVES], TERSE)[0].text == (
+    assert tutor.explain([LOAVES], TERSE, SITTING)[0][0].text == (
         "<<48+27=75>>\n<<6*6=36>>\n<<75-36=39>>\n#### 39"
     )
 
@@ -64,10 +65,19 @@ def test_what_was_treated_before_stays_treated():
     assert "15-6=9" in text
 
 
+def test_what_still_fails_though_it_was_treated_is_worked_in_finer_steps():
+    text = refined(LOAVES, TERSE, "add", gaps=["add"])
+
+    assert text.startswith("48+27: 8+7=15 4+2=6 6+1=7 <<48+27=75>>\n<<6*6=36>>")
+    assert refined(LOAVES, TERSE, "multiply", gaps=["add", "finer add"]).startswith(
+        "48+27: 8+7=15 4+2=6 6+1=7 <<48+27=75>>"
+    )
+
+
 def test_a_gap_common_on_dev_is_treated_where_the_student_was_right():
     request = Request(LOAVES, rationale(LOAVES), [], ["subtract", "divide"])
 
-    reply = tutor.refine([request], TERSE)[0]
+    reply = tutor.refine([request], TERSE, SITTING)[0][0]
 
     assert "15-6=9" in reply.text
     assert reply.gaps == ["subtract"]
@@ -76,14 +86,14 @@ def test_a_gap_common_on_dev_is_treated_where_the_student_was_right():
 def test_a_plan_comes_only_once_the_arithmetic_is_worked():
     both = refined(LOAVES, TERSE, "set_up", "add")
     worked = refined(LOAVES, TERSE, "add")
-    again = refined(LOAVES, TERSE, "set_up", "add", text=worked, gaps=["add"])
+    again = refined(LOAVES, TERSE, "set_up", text=worked, gaps=["add"])
 
     assert both == worked
     assert again == f"Plan: (1) 48+27 (2) 6*6 (3) (1)-(2)\n{worked}"
 
 
 def test_a_wrong_copy_is_answered_by_the_numbers_and_a_missing_answer_by_the_format():
-    terse = tutor.explain([LOAVES], TERSE)[0].text
+    terse = tutor.explain([LOAVES], TERSE, SITTING)[0][0].text
 
     assert refined(LOAVES, TERSE, "copying", text=terse) == f"Given: 48 27 6\n{terse}"
     assert refined(LOAVES, TERSE, "format", text=terse).endswith("The answer is 39.\n#### 39")
@@ -92,8 +102,9 @@ def test_a_wrong_copy_is_answered_by_the_numbers_and_a_missing_answer_by_the_for
 def test_without_a_solution_it_says_that_it_cannot():
     bare = LOAVES.model_copy(update={"solution": None})
 
-    assert tutor.explain([bare], TERSE) == [None]
-    assert tutor.refine([Request(bare, rationale(bare))], TERSE) == [None]
+    cannot = [[Reply(None, reason="no solution to explain")]]
+    assert tutor.explain([bare], TERSE, SITTING) == cannot
+    assert tutor.refine([Request(bare, rationale(bare))], TERSE, SITTING) == cannot
 
 
 @pytest.mark.skipif(not GSM8K.is_dir(), reason="shared/data is not beside this checkout")
@@ -103,7 +114,7 @@ def test_it_reworks_the_human_solutions_of_gsm8k_without_changing_an_answer():
     gaps = ["add", "subtract", "multiply", "divide", "set_up", "copying", "format"]
 
     requests = [Request(p, rationale(p, gaps=gaps)) for p in problems]
-    replies = tutor.refine(requests, WORDY)
+    replies = [found[0] for found in tutor.refine(requests, WORDY, SITTING)]
 
     reasons = [guarding.first(p, r.text, numeric) for p, r in zip(problems, replies, strict=True)]
     worked = [

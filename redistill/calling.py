@@ -1,0 +1,480 @@
+"""Asking a paid endpoint: each request once, within the budget, and nothing lost on the way."""
+
+import asyncio
+import email.utils
+import math
+import os
+import random
+import signal
+import sqlite3
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from redistill import responses, spending
+from redistill.escaping import safe_text
+from redistill.progress import Progress
+from redistill.refusals import CONFIG, DATA, IO, PERMISSION, TRY_AGAIN, RefusedError
+from redistill.requesting import Request
+from redistill.responses import FATAL, FINAL, MAYBE_BILLED, RETRIED, Reading
+from redistill.store import Intent, Result, Writer
+
+T = TypeVar("T")
+WINDOW = 50  # calls that the breaker looks back on, once there are MIN_SEEN
+MIN_SEEN = 20
+MAX_BAD = 5  # requests in a row that the server calls malformed: the next will be, too
+MAX_SHAPE = 2  # attempts at an answer of the wrong shape, each of which may be billed
+
+
+@dataclass(frozen=True)
+class Policy:
+    """
+    How calls are made; it decides nothing about what is asked.
+
+    *rate* is in calls a minute, *deadline* the seconds that one call may take in all, *attempts*
+    how often it is tried, *backoff* the first wait in seconds, doubled each time up to *cap*,
+    which holds for a server's Retry-After as well; *drain* is how long a stopped run waits.
+    """
+
+    concurrency: int = 8
+    rate: float | None = None
+    deadline: float = 120.0
+    attempts: int = 5
+    backoff: float = 0.5
+    cap: float = 60.0
+    drain: float = 60.0
+
+
+@dataclass(frozen=True)
+class Raw:
+    """An HTTP answer as it came."""
+
+    status: int
+    body: bytes
+    retry_after: str | None = None
+
+
+@dataclass(frozen=True)
+class Occasion:
+    """For which stage and round calls are made, as the ledger lists them."""
+
+    stage: str
+    round: str
+
+
+Send = Callable[[Request], Awaitable[Raw]]  # raises TimeoutError, or OSError for no connection
+
+
+def policy() -> Policy:
+    """The policy that the environment asks for, see README; raises RefusedError (78)."""
+    standard = Policy()
+    rate = _variable("REDISTILL_RATE", 0.0)
+    return Policy(
+        concurrency=max(1, int(_variable("REDISTILL_CONCURRENCY", standard.concurrency))),
+        rate=rate or None,
+        deadline=_variable("REDISTILL_DEADLINE", standard.deadline),
+        attempts=max(1, int(_variable("REDISTILL_ATTEMPTS", standard.attempts))),
+        backoff=_variable("REDISTILL_BACKOFF", standard.backoff),
+    )
+
+
+def ask(
+    requests: Iterable[Request],
+    send: Send,
+    writer: Writer,
+    settings: spending.Settings,
+    policy: Policy,
+    occasion: Occasion,
+) -> dict[str, Reading]:
+    """
+    Have every request answered that the store has no answer to, and return readings by key.
+
+    The intent is on disk before a call, its raw body before anyone reads it, in commits that many
+    calls share. A request whose attempts all failed has the reading of the last one, and is asked
+    again by the next run. Raises RefusedError where the run must stop, after the calls in flight
+    have been stored: 3 at the budget, 75 where most calls fail, 77 where the key is refused, 78
+    where the server refuses requests as malformed, 130 or 143 on SIGINT or SIGTERM.
+    """
+    unique = {request.key: request for request in requests}
+    _recover(writer, settings.prices)
+    stored = writer.answers(unique)
+    readings = {key: responses.read(a.status, a.body) for key, a in stored.items()}
+    missing = [request for key, request in unique.items() if key not in stored]
+    if missing:
+        run = _Run(send, writer, settings, policy, occasion, len(missing))
+        readings |= asyncio.run(run.all(missing))
+    return readings
+
+
+def _recover(writer: Writer, prices: spending.Prices) -> None:
+    """Read the bodies that a killed run had stored, but not come to read."""
+    received = writer.received()
+    with writer.transaction() as connection:
+        for number, request, status, body in received:
+            raw = Raw(status, body)
+            reading = responses.read(status, body)
+            writer.settle(connection, _result(number, request, raw, reading, prices))
+
+
+def wait(retry_after: str | None, attempt: int, policy: Policy) -> float:
+    """Seconds until the next attempt: what the server asks for, else a jittered back-off."""
+    asked = _seconds(retry_after) if retry_after else None
+    if asked is not None:
+        return min(asked, policy.cap)
+    most = min(policy.cap, policy.backoff * 2**attempt)
+    return random.uniform(most / 2, most)  # noqa: S311 - a wait, no secret
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        parsed = email.utils.parsedate_tz(text)
+        if parsed is None:
+            return None
+        value = email.utils.mktime_tz(parsed) - time.time()
+    return value if math.isfinite(value) and value >= 0 else None
+
+
+def _variable(name: str, otherwise: float) -> float:
+    text = os.environ.get(name)
+    if not text:
+        return otherwise
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < 1e9:
+        raise RefusedError(f"{name}: expected a number above 0, got {text!r}", code=CONFIG)
+    return value
+
+
+class _Commits:
+    """Writes of many coroutines in one transaction: each is on disk when its await returns."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._waiting: list[
+            tuple[Callable[[sqlite3.Connection], Any], asyncio.Future[Any] | None]
+        ] = []
+        self._thread = ThreadPoolExecutor(1)
+        self._task: asyncio.Task[None] | None = None
+        self._problem: sqlite3.Error | None = None
+
+    async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run *work* in the next transaction, and return once that is committed."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._join(work, future)
+        return await future
+
+    def later(self, work: Callable[[sqlite3.Connection], object]) -> None:
+        """Run *work* in the next transaction, or the one after a failure of the run."""
+        self._join(work, None)
+
+    async def done(self) -> None:
+        """Wait until everything handed in is committed; raises what a late write raised."""
+        while self._task is not None and not self._task.done():
+            await asyncio.wait({self._task})
+        self._thread.shutdown()
+        if self._problem is not None:
+            raise self._problem
+
+    def _join(
+        self, work: Callable[[sqlite3.Connection], Any], future: asyncio.Future[Any] | None
+    ) -> None:
+        self._waiting.append((work, future))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._flush())
+
+    async def _flush(self) -> None:
+        """Only the commit, which waits for the disk, leaves the loop's thread."""
+        loop = asyncio.get_running_loop()
+        connection = self._writer.connection
+        while self._waiting:
+            await asyncio.sleep(0)  # let whoever is ready join this group
+            group, self._waiting = self._waiting, []
+            try:
+                connection.execute("begin immediate")
+                done = [work(connection) for work, _ in group]
+                await loop.run_in_executor(self._thread, connection.execute, "commit")
+            except sqlite3.Error as problem:
+                self._problem = problem
+                if connection.in_transaction:
+                    connection.execute("rollback")
+                for _, future in group:
+                    if future is not None and not future.done():
+                        future.set_exception(problem)
+                continue
+            for (_, future), result in zip(group, done, strict=True):
+                if future is not None and not future.done():
+                    future.set_result(result)
+
+
+class _Run:
+    """The calls of one batch, and what stops them."""
+
+    def __init__(
+        self,
+        send: Send,
+        writer: Writer,
+        settings: spending.Settings,
+        policy: Policy,
+        occasion: Occasion,
+        total: int,
+    ) -> None:
+        self.send = send
+        self.writer = writer
+        self.settings = settings
+        self.policy = policy
+        self.occasion = occasion
+        self.progress = Progress(f"asking {occasion.round}", total)
+        self.committed = writer.committed()
+        self.commits = _Commits(writer)
+        self.readings: dict[str, Reading] = {}
+        self.window: deque[bool] = deque(maxlen=WINDOW)
+        self.bad = 0
+        self.in_flight = 0
+        self.refusal: RefusedError | None = None
+        self.told: Counter[str] = Counter()
+        self.limiter: Any = None
+
+    async def all(self, requests: Sequence[Request]) -> dict[str, Reading]:
+        """Ask *requests*, and end in order whatever happens."""
+        self.stopped = asyncio.Event()
+        self.settled = asyncio.Condition()
+        if self.policy.rate:
+            from aiolimiter import AsyncLimiter
+
+            self.limiter = AsyncLimiter(1, 60 / self.policy.rate)
+        waiting = iter(requests)
+        with _signals(self._signalled):
+            workers = [
+                asyncio.create_task(self._work(waiting))
+                for _ in range(min(self.policy.concurrency, len(requests)))
+            ]
+            try:
+                await self._finished(workers)
+                await self.commits.done()
+            except sqlite3.Error as problem:
+                raise RefusedError(
+                    f"{self.writer.file}: cannot be written: {problem}; nothing more is asked. "
+                    "Make room, then run dvc repro: what was answered is stored",
+                    code=IO,
+                ) from problem
+        self.progress.close()
+        for what, times in sorted(self.told.items()):
+            told = f"{self.occasion.stage} {self.occasion.round}: {what}: {times}"
+            print(safe_text(told), file=sys.stderr)
+        if self.refusal is not None:
+            raise self.refusal
+        return self.readings
+
+    async def _finished(self, workers: Sequence[asyncio.Task[None]]) -> None:
+        """Wait for *workers*; once the run is to stop, for *drain* seconds at most."""
+        stop = asyncio.create_task(self.stopped.wait())
+        left: set[asyncio.Task[Any]] = set(workers)
+        try:
+            while left and not stop.done():
+                done, left = await asyncio.wait({*left, stop}, return_when=asyncio.FIRST_COMPLETED)
+                left.discard(stop)
+                for worker in done - {stop}:
+                    worker.result()
+            if left:
+                done, left = await asyncio.wait(left, timeout=self.policy.drain)
+                for worker in done:
+                    worker.result()
+        finally:
+            for task in (stop, *left):
+                task.cancel()
+            await asyncio.gather(stop, *left, return_exceptions=True)
+
+    async def _work(self, waiting: Iterable[Request]) -> None:
+        for request in waiting:  # one iterator for all workers: each request goes to one of them
+            if self.refusal is not None:
+                return
+            reading = await self._answered(request)
+            if reading is not None:
+                self.readings[request.key] = reading
+                self.progress.to(len(self.readings))
+
+    async def _answered(self, request: Request) -> Reading | None:
+        reading: Reading | None = None
+        for attempt in range(self.policy.attempts):
+            if self.limiter is not None:
+                await self.limiter.acquire()
+            number = await self._reserve(request)
+            if number is None:
+                return None
+            reading, raw = await self._call(request, number)
+            if reading.outcome not in RETRIED or self.refusal is not None:
+                return reading
+            if reading.outcome == "malformed" and attempt + 1 >= MAX_SHAPE:
+                return reading
+            if attempt + 1 < self.policy.attempts:
+                delay = wait(raw.retry_after, attempt, self.policy)
+                try:
+                    await asyncio.wait_for(self.stopped.wait(), delay)
+                except TimeoutError:
+                    continue
+                return reading
+        return reading
+
+    async def _reserve(self, request: Request) -> int | None:
+        """The number of an attempt whose cost is reserved on disk; None where the run stops."""
+        most = spending.reservation(request, self.settings.prices)
+        async with self.settled:
+            while told := spending.exceeded(self.settings.budget, self.committed, most):
+                if not self.in_flight:
+                    self._stop(spending.refusal(told))
+                    return None
+                await self.settled.wait()  # a call in flight may cost less than was reserved
+            if self.refusal is not None:
+                return None
+            self.committed += most
+            self.in_flight += 1
+        intent = Intent(
+            key=request.key,
+            request=request.canonical,
+            stage=self.occasion.stage,
+            round=self.occasion.round,
+            problem=request.problem,
+            model=request.model,
+            prompt_tokens=request.max_input,
+            completion_tokens=request.max_output or 0,
+            nano=most.nano,
+        )
+        return await self.commits.do(lambda connection: self.writer.intend(connection, intent))
+
+    async def _call(self, request: Request, number: int) -> tuple[Reading, Raw]:
+        """One call: its raw body is on disk before it is read, and read before it is judged."""
+        started = time.monotonic()
+        raw, failed = Raw(0, b""), None
+        try:
+            async with asyncio.timeout(self.policy.deadline):
+                raw = await self.send(request)
+        except TimeoutError:
+            failed = Reading("timeout", detail=f"no answer within {self.policy.deadline:g} s")
+        except OSError as problem:
+            failed = Reading("no_connection", detail=f"{type(problem).__name__}: {problem}"[:200])
+        else:
+            await self.commits.do(lambda c: self.writer.receive(c, number, raw.status, raw.body))
+        reading = failed or responses.read(raw.status, raw.body)
+        result = _result(number, request, raw, reading, self.settings.prices)
+        result = replace(result, seconds=time.monotonic() - started)
+        self.commits.later(lambda c: self.writer.settle(c, result))
+        if reading.outcome in FINAL and not result.measured:
+            self.told["answers without a usable count of tokens, counted at their reservation"] += 1
+        async with self.settled:
+            most = spending.reservation(request, self.settings.prices)
+            self.committed += spending.difference(result.amount, most)
+            self.in_flight -= 1
+            self.settled.notify_all()
+        self._judge(request, reading)
+        return reading, raw
+
+    def _judge(self, request: Request, reading: Reading) -> None:
+        """Whether the run can go on after *reading*."""
+        if reading.model is not None and reading.model != request.model:
+            self.told[f"answers of {reading.model!r} where {request.model!r} was asked for"] += 1
+            if self.settings.strict_model:
+                self._stop(
+                    RefusedError(
+                        f"the server answered as {reading.model!r}, not as {request.model!r}, and "
+                        "spending.strict_model is set",
+                        code=DATA,
+                    )
+                )
+        if reading.outcome in FATAL:
+            self._stop(
+                RefusedError(f"stopped: {reading.outcome}: {reading.detail}", code=PERMISSION)
+            )
+        self.bad = self.bad + 1 if reading.outcome == "bad_request" else 0
+        if self.bad >= MAX_BAD:
+            self._stop(
+                RefusedError(
+                    f"the server refused {self.bad} requests in a row as malformed "
+                    f"({reading.detail}); mend the teacher's section in params.yaml",
+                    code=CONFIG,
+                )
+            )
+        self.window.append(reading.outcome in FINAL)
+        failed = self.window.count(False)
+        if len(self.window) >= MIN_SEEN and failed > len(self.window) / 2:
+            self._stop(
+                RefusedError(
+                    f"{failed} of the last {len(self.window)} calls failed, the last one with "
+                    f"{reading.outcome} ({reading.detail}); what was answered is stored, and dvc "
+                    "repro goes on from there",
+                    code=TRY_AGAIN,
+                )
+            )
+
+    def _signalled(self, number: signal.Signals) -> None:
+        self._stop(
+            RefusedError(
+                f"stopped by {number.name}; the calls in flight were stored, and dvc repro goes on "
+                "from there",
+                code=128 + number,
+            )
+        )
+
+    def _stop(self, refusal: RefusedError) -> None:
+        self.refusal = self.refusal or refusal
+        self.stopped.set()
+
+
+def _result(
+    number: int, request: Request, raw: Raw, reading: Reading, prices: spending.Prices
+) -> Result:
+    """
+    What the ledger notes of an attempt: tokens as the server counted them where that is possible.
+
+    A count that is missing, or beyond what was reserved, is replaced by the reservation, and so is
+    the cost of a call that ended without an answer but may have been billed.
+    """
+    prompt, completion = reading.prompt_tokens, reading.completion_tokens
+    limit = request.max_output
+    measured = (
+        prompt is not None
+        and completion is not None
+        and prompt <= request.max_input
+        and (limit is None or completion <= limit)
+    )
+    if not measured:
+        counted = reading.outcome in (*FINAL, *MAYBE_BILLED)
+        prompt, completion = (request.max_input, limit or 0) if counted else (0, 0)
+    return Result(
+        id=number,
+        key=request.key,
+        outcome=reading.outcome,
+        status=raw.status,
+        body=raw.body,
+        detail=reading.detail,
+        finish_reason=reading.finish_reason,
+        returned_model=reading.model,
+        prompt_tokens=prompt or 0,
+        completion_tokens=completion or 0,
+        nano=spending.price(prices, prompt or 0, completion or 0),
+        measured=measured,
+        seconds=0.0,
+    )
+
+
+class _signals:
+    """While the block runs, SIGINT and SIGTERM ask for an orderly end."""
+
+    def __init__(self, handler: Callable[[signal.Signals], None]) -> None:
+        self.handler = handler
+
+    def __enter__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self.loop.add_signal_handler(number, self.handler, number)
+
+    def __exit__(self, *_: object) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self.loop.remove_signal_handler(number)

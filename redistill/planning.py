@@ -1,0 +1,174 @@
+"""What a run would ask of its teacher, and what that can cost, before anything is spent."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from redistill import (
+    choosing,
+    gaps,
+    generating,
+    grading,
+    guarding,
+    params,
+    records,
+    refining,
+    rounds,
+    spending,
+    teaching,
+)
+from redistill.records import Error, Problem, Rationale
+from redistill.refusals import RefusedError
+from redistill.spending import Amount
+from redistill.teaching import Engaged, Plan
+
+
+@dataclass(frozen=True)
+class Row:
+    """
+    The calls of one stage: stored already, and at most new, with at most their tokens and money.
+
+    *tokens* is None where what will be asked is not known yet, money also where no price is.
+    """
+
+    stage: str
+    cached: int
+    new: int
+    tokens: int | None
+    nano: int | None
+
+
+def plan(root: Path) -> list[Row]:
+    """
+    The calls of every stage that asks a teacher, for the run in the folder *root*.
+
+    A stage whose input is there is planned by running it on the store alone: what is stored is
+    counted, and what is not is what may be asked, further attempts included. For the others the
+    number of train problems is the bound.
+    """
+    settings = root / "params.yaml"
+    teacher = teaching.engage(settings)
+    train = root / "data/problems/train.jsonl"
+    if not train.is_file():
+        raise RefusedError(f"{train}: is not there yet; run dvc repro prepare")
+    problems = records.read(train, Problem)
+    rows = [_first(problems, teacher, settings)]
+    for name, branch in rounds.branches(settings).items():
+        if name in rounds.rounds(settings)[1:]:
+            rows.append(_later(root, name, branch.from_, problems, teacher, settings))
+    return rows
+
+
+def first_prompts(root: Path) -> list[tuple[str, str]]:
+    """The first prompt of each verb as a teacher would get it, with the name of its stage."""
+    from redistill import prompting
+
+    settings = root / "params.yaml"
+    teacher = teaching.engage(settings)
+    train = root / "data/problems/train.jsonl"
+    if not train.is_file():
+        raise RefusedError(f"{train}: is not there yet; run dvc repro prepare")
+    problems = records.read(train, Problem)
+    found = [("generate", prompting.explain(problems[0], teacher.rules.prompts))]
+    for name, branch in rounds.branches(settings).items():
+        requests = _requests(root, branch.from_, problems, settings) if name != "r0" else []
+        if requests and name in rounds.rounds(settings):
+            found.append(
+                (f"refine@{name}", prompting.refine(requests[0][1], teacher.rules.prompts))
+            )
+    return found
+
+
+def total(rows: Sequence[Row]) -> Row:
+    """All *rows* together; what is unknown in one is unknown in the sum."""
+    tokens = [row.tokens for row in rows]
+    nano = [row.nano for row in rows]
+    return Row(
+        "together",
+        sum(row.cached for row in rows),
+        sum(row.new for row in rows),
+        None if None in tokens else sum(t or 0 for t in tokens),
+        None if None in nano else sum(n or 0 for n in nano),
+    )
+
+
+def _first(problems: Sequence[Problem], teacher: Engaged, settings: Path) -> Row:
+    noted = Plan()
+    grader = grading.grader(params.load(settings, "grade", grading.Settings).grader)
+    choose = choosing.chooser(_unchosen(teacher), problems, Path("none"), settings)
+    generating.generate(problems, replace(teacher, plan=noted), grader, choose, round="r0")
+    return _row("generate", noted, teacher)
+
+
+def _later(
+    root: Path,
+    name: str,
+    before: str,
+    problems: Sequence[Problem],
+    teacher: Engaged,
+    settings: Path,
+) -> Row:
+    requests = _requests(root, before, problems, settings)
+    if requests is None:
+        most = len(problems) * teacher.rules.attempts * teacher.rules.draws
+        return Row(f"refine@{name}", 0, most if teacher.asks else 0, None, None)
+    noted = Plan()
+    grader = grading.grader(params.load(settings, "grade", grading.Settings).grader)
+    guard = params.load(settings, "guard", guarding.Settings)
+    lessons = records.read(root / f"data/rationales/{before}.jsonl", Rationale)
+    choose = choosing.chooser(_unchosen(teacher), problems, Path("none"), settings)
+    refining.refine(
+        requests,
+        lessons,
+        replace(teacher, plan=noted),
+        grader,
+        choose,
+        guard,
+        stop=False,
+        round=name,
+    )
+    return _row(f"refine@{name}", noted, teacher)
+
+
+def _unchosen(teacher: Engaged) -> teaching.Settings:
+    """The teacher's rules, in which no student is needed to choose."""
+    return teacher.rules.model_copy(update={"choose": "first"})
+
+
+def _requests(
+    root: Path, before: str, problems: Sequence[Problem], settings: Path
+) -> list[tuple[int, teaching.Request]] | None:
+    """What would be asked after the round *before*; None where it has not been mined yet."""
+    files = [
+        root / f"data/rationales/{before}.jsonl",
+        root / f"data/errors/{before}.jsonl",
+        root / f"metrics/gaps/{before}.json",
+    ]
+    if not all(file.is_file() for file in files):
+        return None
+    return refining.asked(
+        {problem.id: problem for problem in problems},
+        records.read(files[0], Rationale),
+        records.read(files[1], Error),
+        gaps.read(files[2]),
+        params.load(settings, "refine", refining.Settings),
+    )
+
+
+def _row(stage: str, noted: Plan, teacher: Engaged) -> Row:
+    nothing = spending.Prices(input=None, output=None)
+    prices = teacher.spending.prices if teacher.spending else nothing
+    most = Amount()
+    for request in noted.new:
+        most += spending.reservation(request, prices)
+    if not noted.new:
+        return Row(stage, noted.cached, 0, 0, 0)
+    free = teacher.spending is None
+    bounded = all(request.max_output is not None for request in noted.new)
+    return Row(
+        stage,
+        noted.cached,
+        len(noted.new),
+        most.tokens if bounded else None,
+        0 if free else most.nano,
+    )

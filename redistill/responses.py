@@ -1,0 +1,106 @@
+"""What came back from a chat endpoint: its shape checked here, whatever the SDK makes of it."""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Outcome = Literal[
+    "answered", "truncated", "refused", "filtered", "malformed",
+    "bad_request", "no_permission", "no_quota", "rate_limited", "server_error", "redirected",
+    "timeout", "no_connection", "lost",
+]  # fmt: skip
+
+FINAL = ("answered", "truncated", "refused", "filtered")  # paid for and kept: never asked again
+FATAL = ("no_permission", "no_quota", "redirected")  # cannot succeed for any other request either
+RETRIED = ("rate_limited", "server_error", "timeout", "no_connection", "malformed")
+MAYBE_BILLED = ("malformed", "timeout", "no_connection", "lost")  # reserved cost stays counted
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A response as it was understood; *text* only where the outcome is ``answered``."""
+
+    outcome: Outcome
+    text: str = ""
+    detail: str = ""
+    finish_reason: str | None = None
+    model: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+def read(status: int, body: bytes) -> Reading:
+    """Understand the raw *body* of an HTTP answer with *status*; never raises."""
+    if status != 200:
+        return Reading(_of_status(status, body), detail=f"HTTP {status}{_message(body)}")
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError) as problem:
+        return Reading("malformed", detail=f"not JSON ({problem})")
+    if not isinstance(content, dict):
+        return Reading("malformed", detail="not a JSON object")
+    if content.get("error"):
+        return Reading("malformed", detail=f"error object{_message(body)}")
+    choices = content.get("choices")
+    if not isinstance(choices, list):
+        return Reading("malformed", detail="no list of choices")
+    usage: dict[str, Any] = {
+        "model": content["model"] if isinstance(content.get("model"), str) else None,
+        "prompt_tokens": _count(content, "prompt_tokens"),
+        "completion_tokens": _count(content, "completion_tokens"),
+    }
+    if not choices:
+        return Reading("refused", detail="no choices", **usage)
+    choice = choices[0]
+    if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
+        return Reading("malformed", detail="the choice has no message")
+    return _choice(choice, usage)
+
+
+def _choice(choice: dict[str, Any], usage: dict[str, Any]) -> Reading:
+    message, finish = choice["message"], choice.get("finish_reason")
+    finish = finish if isinstance(finish, str) else None
+    text = message.get("content")
+    if finish == "content_filter":
+        return Reading("filtered", detail="content filter", finish_reason=finish, **usage)
+    if message.get("refusal"):
+        told = str(message["refusal"])[:200]
+        return Reading("refused", detail=told, finish_reason=finish, **usage)
+    if text is not None and not isinstance(text, str):
+        return Reading("malformed", detail="the content is no text", finish_reason=finish)
+    if finish == "length":
+        return Reading("truncated", detail="output limit", finish_reason=finish, **usage)
+    if not text or not text.strip():
+        return Reading("refused", detail="no content", finish_reason=finish, **usage)
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        return Reading("malformed", detail="half of a surrogate pair", finish_reason=finish)
+    return Reading("answered", text=text, finish_reason=finish, **usage)
+
+
+def _of_status(status: int, body: bytes) -> Outcome:
+    if status in (401, 403, 404):
+        return "no_permission"
+    if status == 402 or (status == 429 and b"insufficient_quota" in body[:65536]):
+        return "no_quota"
+    if status in (408, 409, 429):
+        return "rate_limited"
+    if 300 <= status < 400:
+        return "redirected"
+    return "server_error" if status >= 500 else "bad_request"
+
+
+def _message(body: bytes) -> str:
+    try:
+        error = json.loads(body)["error"]
+        told = error["message"] if isinstance(error, dict) else error
+        return f": {' '.join(str(told).split())[:200]}"
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
+
+
+def _count(content: dict[str, Any], name: str) -> int | None:
+    usage = content.get("usage")
+    value = usage.get(name) if isinstance(usage, dict) else None
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        return None
+    return value

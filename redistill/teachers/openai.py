@@ -1,0 +1,194 @@
+"""Any OpenAI-compatible chat endpoint as the teacher, every answer stored and paid for once."""
+
+import ipaddress
+import os
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from redistill import calling, prompting, responses, spending, store
+from redistill.params import Section
+from redistill.records import Problem
+from redistill.refusals import CONFIG, PERMISSION, RefusedError
+from redistill.requesting import Request
+from redistill.responses import Reading
+from redistill.teaching import Reply, Sitting
+from redistill.teaching import Request as Refinement
+
+ASKS = PAID = True
+ADDRESS = "REDISTILL_BASE_URL"  # where the same service is reached from this machine
+RESERVED = ("model", "messages", "stream", "n", "seed")  # set by us, or not understood by us
+
+
+class Settings(Section):
+    """
+    Section ``openai``: the service, the model, and the request's body beside model and messages.
+
+    *key* is the name of the environment variable that holds the key, null where none is needed.
+    *seed* is sent, increased by the number of the draw, where it is not null.
+    """
+
+    base_url: str
+    key: str | None
+    model: str
+    system: str | None
+    seed: int | None
+    body: dict[str, Any]
+
+
+def explain(problems: Sequence[Problem], settings: Settings, sitting: Sitting) -> list[list[Reply]]:
+    """Ask for the first rationale of each problem; raises RefusedError as `calling.ask` does."""
+    rows = [
+        [explanation(p, settings, sitting.prompts, draw) for draw in sitting.draws]
+        for p in problems
+    ]
+    return _replies(rows, settings, sitting)
+
+
+def refine(
+    requests: Sequence[Refinement], settings: Settings, sitting: Sitting
+) -> list[list[Reply]]:
+    """Ask for a better rationale of each request; raises RefusedError as `calling.ask` does."""
+    rows = [
+        [refinement(r, settings, sitting.prompts, draw) for draw in sitting.draws] for r in requests
+    ]
+    return _replies(rows, settings, sitting)
+
+
+def explanation(problem: Problem, settings: Settings, prompts: str, draw: int) -> Request:
+    """The call that asks for the first rationale of *problem*."""
+    return _request(prompting.explain(problem, prompts), settings, draw, problem.id)
+
+
+def refinement(request: Refinement, settings: Settings, prompts: str, draw: int) -> Request:
+    """The call that asks for a better rationale."""
+    return _request(prompting.refine(request, prompts), settings, draw, request.problem.id)
+
+
+def _request(prompt: str, settings: Settings, draw: int, problem: str) -> Request:
+    messages = [{"role": "user", "content": prompt}]
+    if settings.system:
+        messages.insert(0, {"role": "system", "content": settings.system})
+    body = dict(settings.body)
+    for name in RESERVED:
+        if name in body:
+            raise RefusedError(f"openai.body: {name} is not set there", code=CONFIG)
+    if settings.seed is not None:
+        body["seed"] = settings.seed + draw
+    endpoint = _endpoint(settings.base_url)
+    return Request(endpoint, settings.model, messages, body, draw, problem)
+
+
+def _replies(
+    rows: Sequence[Sequence[Request]], settings: Settings, sitting: Sitting
+) -> list[list[Reply]]:
+    readings = _readings([request for row in rows for request in row], settings, sitting)
+    return [[prompting.reply(readings[r.key], r) for r in row if r.key in readings] for row in rows]
+
+
+def _readings(
+    requests: Sequence[Request], settings: Settings, sitting: Sitting
+) -> dict[str, Reading]:
+    """The answers to *requests*: without key, budget or network where the store has them all."""
+    file = store.path()
+    with store.reading(file) as known:
+        stored = known.answers(request.key for request in requests)
+    missing = {request.key: request for request in requests if request.key not in stored}
+    if sitting.plan is not None:
+        sitting.plan.cached += len(stored)
+        sitting.plan.new += missing.values()
+    if sitting.plan is not None or not missing:
+        return {key: responses.read(a.status, a.body) for key, a in stored.items()}
+    limits = sitting.spending
+    if limits is None:
+        raise RefusedError("params.yaml: the teacher needs a section 'spending'", code=CONFIG)
+    spending.check(limits, settings.body, what="openai")
+    occasion = calling.Occasion(sitting.stage, sitting.round)
+    secret = _secret(settings.key)
+    with store.writing(file) as writer:
+        writer.priced(settings.model, limits.prices)
+        return calling.ask(
+            requests, Sender(settings, secret), writer, limits, calling.policy(), occasion
+        )
+
+
+def _secret(name: str | None) -> str:
+    if name is None:
+        return ""
+    value = os.environ.get(name, "")
+    if not value.strip():
+        raise RefusedError(
+            f"openai.key: the environment variable {name} is not set; set it to your key, or "
+            "openai.key to null where the server needs none",
+            code=PERMISSION,
+        )
+    return value.strip()
+
+
+def _endpoint(address: str) -> str:
+    """
+    The identity of the service at *address*: scheme, host and path.
+
+    Refused are an address with user, password or query, and plain http beyond this machine.
+    """
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise RefusedError(f"openai.base_url: {address!r} is no http(s) address", code=CONFIG)
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise RefusedError(
+            "openai.base_url: may hold no user, password, query or fragment; a key belongs into "
+            "the environment variable that openai.key names",
+            code=CONFIG,
+        )
+    if parts.scheme == "http" and not _loopback(parts.hostname):
+        raise RefusedError(
+            f"openai.base_url: plain http to {parts.hostname} would send key and data in the "
+            "clear; use https, or a tunnel to this machine",
+            code=CONFIG,
+        )
+    return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
+
+
+def _loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Sender:
+    """Sends requests through the openai SDK, which neither retries, redirects nor parses."""
+
+    def __init__(self, settings: Settings, secret: str) -> None:
+        import openai
+
+        address = _endpoint(os.environ.get(ADDRESS) or settings.base_url)
+        self._sdk = openai
+        self._secret = secret.encode()
+        self._client: Any = openai.AsyncOpenAI(
+            base_url=address,
+            api_key=secret or "none",
+            max_retries=0,
+            timeout=calling.policy().deadline,
+            http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False),
+        )
+
+    async def __call__(self, request: Request) -> calling.Raw:
+        """Send *request*; raises TimeoutError, or OSError where there is no connection."""
+        try:
+            answer = await self._client.chat.completions.with_raw_response.create(
+                model=request.model, messages=request.messages, extra_body=request.body
+            )
+            response = answer.http_response
+        except self._sdk.APIStatusError as problem:
+            response = problem.response
+        except self._sdk.APITimeoutError:
+            raise TimeoutError from None
+        except self._sdk.APIConnectionError as problem:
+            raise ConnectionError(str(problem.__cause__ or problem)) from None
+        body = response.content
+        if self._secret:
+            body = body.replace(self._secret, b"[key]")
+        return calling.Raw(response.status_code, body, response.headers.get("retry-after"))

@@ -1,0 +1,95 @@
+"""Rationales that were written before, from a file or another run's store, as the teacher."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from redistill import prompting, responses, store
+from redistill.params import Section
+from redistill.records import Problem, Rationale, Record, normalised, read
+from redistill.refusals import CONFIG, RefusedError
+from redistill.teaching import Reply, Request, Sitting
+
+
+class Replayed(Record):
+    """A rationale for the problem of id *problem*, or for whichever asks *question*."""
+
+    problem: str | None = None
+    question: str | None = None
+    text: str
+    teacher: str
+    round: str = "r0"
+
+
+class Settings(Section):
+    """
+    Section ``replay``: where the rationales are, one of the three, the others null.
+
+    *rationales* is the file of a round, as a run writes it; *texts* a file of your own, with id,
+    text, teacher, and problem (an id) or question; *store* the record store of another run.
+    """
+
+    rationales: str | None
+    texts: str | None
+    store: str | None
+
+
+def explain(problems: Sequence[Problem], settings: Settings, sitting: Sitting) -> list[list[Reply]]:
+    """The first rationales of each problem, in the order of the source; none where it has none."""
+    return _found(problems, settings, sitting)
+
+
+def refine(requests: Sequence[Request], settings: Settings, sitting: Sitting) -> list[list[Reply]]:
+    """The rationales that the source has for this round; none where it has none."""
+    return _found([request.problem for request in requests], settings, sitting)
+
+
+def _found(problems: Sequence[Problem], settings: Settings, sitting: Sitting) -> list[list[Reply]]:
+    by_id, by_question = _source(settings, sitting)
+    found = []
+    for problem in problems:
+        replies = by_id.get(problem.id) or by_question.get(normalised(problem.question)) or []
+        found.append(replies[sitting.draws.start : sitting.draws.stop])
+    return found
+
+
+def _source(
+    settings: Settings, sitting: Sitting
+) -> tuple[dict[str, list[Reply]], dict[str, list[Reply]]]:
+    """The replies for the sitting's round, by the id of their problem and by its question."""
+    given = {name: value for name, value in settings if value is not None}
+    if len(given) != 1:
+        raise RefusedError(
+            "replay: exactly one of rationales, texts and store is not null", code=CONFIG
+        )
+    by_id: dict[str, list[Reply]] = defaultdict(list)
+    by_question: dict[str, list[Reply]] = defaultdict(list)
+    if settings.rationales is not None:
+        for row in read(Path(settings.rationales), Rationale):
+            if row.round == sitting.round:
+                by_id[row.problem].append(Reply(row.text, row.gaps, teacher=row.teacher))
+    elif settings.texts is not None:
+        for text in read(Path(settings.texts), Replayed):
+            if text.round != sitting.round:
+                continue
+            reply = Reply(text.text, teacher=text.teacher)
+            if text.problem is not None:
+                by_id[text.problem].append(reply)
+            if text.question is not None:
+                by_question[normalised(text.question)].append(reply)
+    elif settings.store is not None:
+        by_id.update(_stored(Path(settings.store), sitting))
+    return by_id, by_question
+
+
+def _stored(file: Path, sitting: Sitting) -> dict[str, list[Reply]]:
+    if not file.is_file():
+        raise RefusedError(f"replay.store: there is no file {file}", code=CONFIG)
+    found: dict[str, list[Reply]] = defaultdict(list)
+    with store.reading(file) as known:
+        for problem, model, answer in known.of_problems(sitting.stage, sitting.round):
+            reading = responses.read(answer.status, answer.body)
+            text = prompting.rationale(reading.text)
+            reason = None if text else "no rationale between the markers"
+            found[problem].append(Reply(text, reason=reason, teacher=model))
+    return found

@@ -1,0 +1,152 @@
+"""A small run with a paid teacher, as files and commands: what the stages see."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from redistill import records
+from redistill.records import Error, Problem, Rationale
+from tests.imports import ROOT
+from tests.paid.server import Action, Script, after, answer
+
+NUMBERS = re.compile(r"add (\d+) and (\d+)")
+VARIABLE = "REDISTILL_TEST_KEY"
+
+
+def problem(number: int) -> Problem:
+    return Problem(
+        id=f"p{number:05d}",
+        question=f"Number {number}: add {number} and 7.",
+        answer=str(number + 7),
+    )
+
+
+def solution(prompt: str) -> str:
+    """The right rationale for the problem that stands in *prompt*."""
+    found = NUMBERS.search(prompt)
+    assert found, prompt
+    a, b = int(found[1]), int(found[2])
+    return f"I think.\n<rationale>\nFirst {a} + {b} = {a + b}.\n#### {a + b}\n</rationale>"
+
+
+def solving(delay: float = 0.0, **fields: Any) -> Script:
+    """A server that knows the answers, after *delay* seconds."""
+
+    def script(number: int, request: dict[str, Any]) -> Action:
+        act = answer(solution(request["messages"][-1]["content"]), **fields)
+        return after(delay, act) if delay else act
+
+    return script
+
+
+class Run:
+    """A folder with params.yaml, the train problems, and what refine needs after a failed r0."""
+
+    def __init__(self, root: Path, url: str, count: int, **changes: Any) -> None:
+        self.root = root
+        self.problems = [problem(n) for n in range(count)]
+        yaml = YAML()
+        content = yaml.load(ROOT / "params.yaml")
+        content["teach"].update({"teacher": "openai", **changes.pop("teach", {})})
+        content["refine"]["extend"] = False
+        content["openai"] = {
+            "base_url": url,
+            "key": None,
+            "model": "m",
+            "system": None,
+            "seed": None,
+            "body": {"max_tokens": 50},
+            **changes.pop("openai", {}),
+        }
+        content["spending"] = {
+            "prices": {"input": None, "output": None},
+            "budget": {"calls": 100_000, "tokens": None, "cost": None},
+            "strict_model": False,
+            **changes.pop("spending", {}),
+        }
+        for section, values in changes.items():
+            content[section].update(values)
+        self.settings = content
+        self.save()
+        records.write(root / "data/problems/train.jsonl", self.problems)
+        (root / "data/students/base").mkdir(parents=True)
+        self.fail_r0()
+
+    def save(self) -> None:
+        YAML().dump(self.settings, self.root / "params.yaml")
+
+    def fail_r0(self) -> None:
+        """Lay out a first round in which the student got everything wrong."""
+        lessons = [
+            Rationale(
+                id=p.id, problem=p.id, text=f"#### {p.answer}", round="r0", teacher="t",
+                status="first",
+            )
+            for p in self.problems
+        ]  # fmt: skip
+        errors = [
+            Error(
+                id=p.id, problem=p.id, split="train", completion=f"It is {n}", verdict="wrong",
+                gap="add",
+            )
+            for n, p in enumerate(self.problems)
+        ]  # fmt: skip
+        records.write(self.root / "data/rationales/r0.jsonl", lessons)
+        records.write(self.root / "data/errors/r0.jsonl", errors)
+        gaps = {"profile": {"common": []}, "decision": {"stop": False}}
+        records.write_json(self.root / "metrics/gaps/r0.json", gaps)
+
+    def command(self, stage: str) -> list[str]:
+        p, m = "data/problems/train.jsonl", "metrics/rationales"
+        options = {
+            "generate": f"--problems {p} --student data/students/base --round r0 --out out.jsonl"
+            f" --metrics {m}/out.json",
+            "refine": f"--problems {p} --student data/students/base --round r1"
+            " --rationales data/rationales/r0.jsonl --errors data/errors/r0.jsonl"
+            f" --gaps metrics/gaps/r0.json --out out.jsonl --metrics {m}/out.json",
+        }[stage]
+        return [sys.executable, "-m", f"stages.{stage}", *options.split()]
+
+    def env(self, **more: str) -> dict[str, str]:
+        own = {"PYTHONPATH": str(ROOT), "REDISTILL_STORE": str(self.root / "store.sqlite")}
+        return {**os.environ, **own, "REDISTILL_BACKOFF": "0.01", **more}
+
+    def start(self, stage: str, **env: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.command(stage),
+            cwd=self.root,
+            env=self.env(**env),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def stage(self, stage: str, *, code: int = 0, **env: str) -> str:
+        """Run *stage*, and return what it said."""
+        process = self.start(stage, **env)
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == code, out + err
+        return out + err
+
+    def redistill(self, *words: str, code: int = 0, **env: str) -> str:
+        ran = subprocess.run(
+            [sys.executable, "-m", "redistill.cli", *words],
+            cwd=self.root,
+            env=self.env(**env),
+            capture_output=True,
+            text=True,
+        )
+        assert ran.returncode == code, ran.stdout + ran.stderr
+        return ran.stdout + ran.stderr
+
+    def metrics(self) -> dict[str, Any]:
+        return dict(json.loads((self.root / "metrics/rationales/out.json").read_text()))
+
+    def out(self) -> list[Rationale]:
+        return records.read(self.root / "out.jsonl", Rationale)

@@ -1,0 +1,465 @@
+"""What becomes of a call, whatever the endpoint does with it (rows A1 to A14 of the matrix)."""
+
+import email.utils
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from redistill import calling, spending, store
+from redistill.calling import Occasion, Policy
+from redistill.refusals import RefusedError
+from redistill.requesting import Request
+from redistill.responses import Reading
+from redistill.spending import Budget, Prices
+from redistill.teachers import openai
+from tests.paid.server import (
+    Action,
+    Script,
+    Server,
+    after,
+    always,
+    answer,
+    content,
+    drip,
+    half_body,
+    hang_up,
+    in_turn,
+    status,
+)
+
+Serve = Callable[[Script], Server]
+QUICK = Policy(concurrency=4, deadline=1.0, attempts=3, backoff=0.01, cap=0.3, drain=2.0)
+FREE = spending.Settings(
+    prices=Prices(input=None, output=None),
+    budget=Budget(calls=10_000, tokens=None, cost=None),
+    strict_model=False,
+)
+KEY = "sk-CANARY-0123456789abcdef"
+
+
+def settings(server: Server, **changes: object) -> openai.Settings:
+    return openai.Settings(
+        **{
+            "base_url": server.url,
+            "key": None,
+            "model": "m",
+            "system": None,
+            "seed": None,
+            "body": {"max_tokens": 20},
+        }
+        | changes
+    )
+
+
+def request(number: int = 0, **changes: object) -> Request:
+    base = Request(
+        endpoint="http://127.0.0.1/v1",
+        model="m",
+        messages=[{"role": "user", "content": f"question {number}"}],
+        body={"max_tokens": 20},
+        problem=f"p{number}",
+    )
+    return replace(base, **changes)
+
+
+def ask(
+    server: Server,
+    requests: Sequence[Request],
+    *,
+    policy: Policy = QUICK,
+    limits: spending.Settings = FREE,
+    key: str = "",
+) -> dict[str, Reading]:
+    sender = openai.Sender(settings(server), key)
+    with store.writing(store.path()) as writer:
+        return calling.ask(requests, sender, writer, limits, policy, Occasion("generate", "r0"))
+
+
+def outcomes() -> Counter[str]:
+    with store.reading(store.path()) as known:
+        return Counter({row["outcome"]: row["calls"] for row in known.ledger()})
+
+
+def one(server: Server, **changes: object) -> Reading:
+    return ask(server, [request()], **changes)[request().key]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("retry_after", ["0.05", "600", "nan", "-5", "soon", "date"])
+def test_a1_a_busy_server_is_asked_again_and_no_wait_is_longer_than_the_cap(
+    retry_after: str, serve: Serve
+):
+    if retry_after == "date":
+        retry_after = email.utils.formatdate(time.time() + 3600)
+    busy = status(429, {"error": {"message": "slow down"}}, retry_after=retry_after)
+    server = serve(in_turn(busy, busy, answer()))
+
+    started = time.monotonic()
+    reading = one(server)
+
+    assert reading.outcome == "answered"
+    assert len(server.calls) == 3
+    assert time.monotonic() - started < 2 * QUICK.cap + 1
+    assert outcomes() == {"answered": 1, "rate_limited": 2}
+
+
+def test_a_wait_is_what_the_server_asks_for_and_else_grows_with_jitter():
+    assert calling.wait("0.2", 0, QUICK) == 0.2
+    assert calling.wait("600", 0, QUICK) == QUICK.cap
+    for attempt in range(4):
+        waits = {calling.wait("nan", attempt, QUICK) for _ in range(20)}
+        most = min(QUICK.cap, QUICK.backoff * 2**attempt)
+        assert len(waits) > 10
+        assert all(most / 2 <= wait <= most for wait in waits)
+
+
+@pytest.mark.parametrize(
+    "fatal",
+    [
+        status(429, {"error": {"code": "insufficient_quota", "message": "You exceeded"}}),
+        status(402, {"error": {"message": "pay"}}),
+        status(401, {"error": {"message": f"wrong key {KEY}"}}),
+        status(403, {"error": {"message": "no"}}),
+        status(404, {"error": {"message": "no such model"}}),
+    ],
+)
+def test_a2_what_cannot_succeed_is_asked_once_and_stops_the_run(fatal: Action, serve: Serve):
+    server = serve(always(fatal))
+
+    with pytest.raises(RefusedError) as refusal:
+        ask(server, [request(n) for n in range(20)], policy=replace(QUICK, concurrency=1), key=KEY)
+
+    assert refusal.value.code == 77
+    assert len(server.calls) == 1
+    assert KEY not in str(refusal.value)
+    assert KEY.encode() not in store.path().read_bytes()
+
+
+@pytest.mark.parametrize("code", [500, 502, 503, 529])
+def test_a3_a_broken_server_is_tried_as_often_as_the_policy_says_and_no_more(
+    code: int, serve: Serve
+):
+    server = serve(always(status(code, "down")))
+
+    assert one(server).outcome == "server_error"
+    assert len(server.calls) == QUICK.attempts
+
+
+def test_a3_the_breaker_opens_when_most_calls_fail(serve: Serve):
+    server = serve(always(status(503, "down")))
+
+    with pytest.raises(RefusedError, match="of the last") as refusal:
+        ask(server, [request(n) for n in range(200)])
+
+    assert refusal.value.code == 75
+    assert len(server.calls) < calling.WINDOW
+    server.script = always(answer())
+    assert len(ask(server, [request(n) for n in range(200)])) == 200
+
+
+@pytest.mark.parametrize(
+    ("action", "outcome"),
+    [
+        (after(5, answer()), "timeout"),
+        (drip, "timeout"),
+        (half_body, "no_connection"),
+        (hang_up, "no_connection"),
+    ],
+)
+def test_a4_no_call_outlives_its_deadline_and_each_attempt_stays_reserved(
+    action: Action, outcome: str, serve: Serve
+):
+    server = serve(always(action))
+    policy = replace(QUICK, attempts=2, deadline=0.5)
+
+    started = time.monotonic()
+    reading = one(server, policy=policy)
+
+    assert reading.outcome == outcome
+    assert time.monotonic() - started < 2 * (policy.deadline + 1)
+    assert outcomes() == {outcome: 2}
+    with store.reading(store.path()) as known:
+        assert known.committed().tokens == 2 * spending.reservation(request(), FREE.prices).tokens
+
+
+def test_a4_a_server_that_is_not_there_is_no_traceback(serve: Serve):
+    server = serve(always(answer()))
+    server.close()
+
+    assert one(server).outcome == "no_connection"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<html>Bad gateway</html>",
+        "",
+        '{"choices": [',
+        "[]",
+        "null",
+        '{"error": {"message": "overloaded"}}',
+        '{"choices": "none"}',
+        '{"choices": [null]}',
+        '{"choices": [{"message": "text"}]}',
+        '{"choices": [{"message": {"content": ["a"]}}]}',
+        '{"choices": [{"message": {"content": "half a pair \\ud800"}}]}',
+        b"\xff\xfe{}",
+        "[" * 100_000,
+    ],
+)
+def test_a5_an_answer_of_the_wrong_shape_is_stored_raw_and_tried_once_more(
+    body: object, serve: Serve
+):
+    server = serve(always(status(200, body)))
+
+    reading = one(server)
+
+    assert reading.outcome == "malformed"
+    assert reading.detail
+    assert len(server.calls) == calling.MAX_SHAPE
+    with store.reading(store.path()) as known:
+        kept = next(iter(known.export()))
+    assert kept["outcome"] == "malformed"
+    assert kept["body"] or body == ""
+
+
+@pytest.mark.parametrize(
+    ("action", "outcome"),
+    [
+        (status(200, content() | {"choices": []}), "refused"),
+        (answer(None), "refused"),
+        (answer(""), "refused"),
+        (answer(None, refusal="I cannot"), "refused"),
+        (answer("text", finish="content_filter"), "filtered"),
+        (answer("<rationale>half", finish="length"), "truncated"),
+    ],
+)
+def test_a6_a7_what_was_paid_for_without_a_use_is_kept_and_not_asked_again(
+    action: Action, outcome: str, serve: Serve
+):
+    server = serve(always(action))
+
+    first, second = one(server), one(server)
+
+    assert first.outcome == second.outcome == outcome
+    assert first.text == ""
+    assert len(server.calls) == 1
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {},
+        {"prompt_tokens": -1, "completion_tokens": 5},
+        {"prompt_tokens": 10**12, "completion_tokens": 5},
+        {"prompt_tokens": 5, "completion_tokens": 10**9},
+        {"prompt_tokens": "5", "completion_tokens": 5},
+        "much",
+    ],
+)
+def test_a8_a_count_that_cannot_be_is_replaced_by_the_reservation(
+    usage: object, serve: Serve, capsys: pytest.CaptureFixture[str]
+):
+    server = serve(always(answer(usage=usage)))
+
+    assert one(server).outcome == "answered"
+
+    with store.reading(store.path()) as known:
+        assert known.committed().tokens == spending.reservation(request(), FREE.prices).tokens
+    assert "without a usable count of tokens" in capsys.readouterr().err
+
+
+def test_a9_another_model_than_asked_for_is_noted_and_refused_where_that_is_wanted(
+    serve: Serve, capsys: pytest.CaptureFixture[str]
+):
+    server = serve(always(answer(model="m-2026-01-01")))
+
+    assert one(server).outcome == "answered"
+    assert "'m-2026-01-01' where 'm' was asked for: 1" in capsys.readouterr().err
+    with pytest.raises(RefusedError, match="strict_model"):
+        ask(server, [request(1)], limits=FREE.model_copy(update={"strict_model": True}))
+
+
+def test_a10_a_redirect_is_not_followed_and_the_key_goes_nowhere_else(serve: Serve):
+    elsewhere = serve(always(answer()))
+    server = serve(always(status(307, "", location=f"{elsewhere.url}/chat/completions")))
+
+    with pytest.raises(RefusedError, match="redirected") as refusal:
+        one(server, key=KEY)
+
+    assert refusal.value.code == 77
+    assert elsewhere.calls == []
+
+
+@pytest.mark.parametrize(
+    ("address", "fault"),
+    [
+        ("https://user:pass@example.org/v1", "no user, password"),
+        ("https://example.org/v1?key=abc", "no user, password"),
+        ("http://example.org/v1", "plain http"),
+        ("http://192.168.1.4:8000/v1", "plain http"),
+        ("ftp://example.org", "no http"),
+        ("example.org/v1", "no http"),
+        ("http://127.0.0.1@example.org/v1", "no user, password"),
+    ],
+)
+def test_a10_an_address_that_would_give_the_key_away_is_refused(
+    address: str, fault: str, serve: Serve
+):
+    with pytest.raises(RefusedError, match=fault):
+        openai.Sender(settings(serve(always(answer())), base_url=address), KEY)
+
+
+def test_a11_under_random_faults_every_request_ends_in_one_state(serve: Serve):
+    chance = random.Random(5)
+    faults = [
+        status(429, "busy"), status(500, "down"), status(200, "<html>"), answer(None),
+        answer("half", finish="length"), half_body, hang_up, status(400, {"error": "no"}),
+    ]  # fmt: skip
+    server = serve(lambda n, r: chance.choice(faults) if chance.random() < 0.3 else answer())
+    requests = [request(n) for n in range(1000)]
+
+    readings = ask(server, requests, policy=replace(QUICK, concurrency=8))
+
+    ended = Counter(reading.outcome for reading in readings.values())
+    attempts = outcomes()
+    print(f"\nA11: {len(server.calls)} calls for 1000 requests: {dict(ended)}")
+    assert set(readings) == {r.key for r in requests}
+    assert ended.total() == 1000
+    assert attempts.total() == len(server.calls) <= 1000 * QUICK.attempts
+    assert attempts["answered"] == ended["answered"] > 800
+    before = len(server.calls)
+    server.script = always(answer())
+    again = ask(server, requests)
+    unpaid = sum(ended[o] for o in ended if o not in ("answered", "refused", "truncated"))
+    assert len(server.calls) - before == unpaid
+    assert len(again) == 1000
+
+
+def test_a12_the_same_requests_in_another_order_and_with_another_key_are_not_asked_again(
+    serve: Serve,
+):
+    server = serve(always(answer()))
+    requests = [request(n) for n in range(50)]
+    ask(server, requests, policy=replace(QUICK, concurrency=1), key="a-key")
+    shuffled = [replace(r, problem=f"q{n}") for n, r in enumerate(reversed(requests))]
+
+    with store.writing(store.path()) as writer:
+        calling.ask(
+            shuffled,
+            openai.Sender(settings(server), "another-key"),
+            writer,
+            FREE,
+            replace(QUICK, concurrency=16),
+            Occasion("refine", "r3"),
+        )
+
+    assert len(server.calls) == 50
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": "n"},
+        {"messages": [{"role": "user", "content": "question 0 "}]},
+        {"messages": [{"role": "system", "content": "question 0"}]},
+        {"body": {"max_tokens": 20, "temperature": 0.5}},
+        {"body": {"max_tokens": 21}},
+        {"body": {"max_tokens": 20, "seed": 7}},
+        {"draw": 1},
+        {"endpoint": "https://example.org/v1"},
+        {"endpoint": "http://127.0.0.1/v2"},
+    ],
+)
+def test_a13_whatever_can_change_the_text_is_another_request(changes: dict, serve: Serve):
+    server = serve(always(answer()))
+    ask(server, [request()])
+
+    ask(server, [request(), request(**changes)])
+
+    assert len(server.calls) == 2
+
+
+@given(st.floats(-5, 5), st.integers(-5, 5))
+def test_a14_numbers_are_the_same_however_they_are_written(real: float, whole: int):
+    def key(*pairs: tuple[str, object]) -> str:
+        return request(body=dict(pairs)).key
+
+    assert key(("a", real), ("b", whole)) == key(("b", float(whole)), ("a", real))
+    assert key(("a", real)) == key(("a", float(repr(real))))
+
+
+def test_ten_problems_more_are_ten_calls_more(serve: Serve):
+    server = serve(always(answer()))
+    ask(server, [request(n) for n in range(1000)], policy=replace(QUICK, concurrency=32))
+
+    ask(server, [request(n) for n in range(1010)])
+
+    assert len(server.calls) == 1010
+
+
+def test_requests_that_the_server_refuses_in_a_row_stop_the_run(serve: Serve):
+    server = serve(always(status(400, {"error": {"message": "max_tokens is not supported"}})))
+
+    with pytest.raises(RefusedError, match="max_tokens is not supported") as refusal:
+        ask(server, [request(n) for n in range(50)], policy=replace(QUICK, concurrency=1))
+
+    assert refusal.value.code == 78
+    assert len(server.calls) == calling.MAX_BAD
+
+
+def test_no_more_calls_are_in_flight_than_the_policy_allows(serve: Serve):
+    server = serve(always(after(0.02, answer())))
+
+    ask(server, [request(n) for n in range(60)], policy=replace(QUICK, concurrency=5))
+
+    assert 1 < server.most_at_once <= 5
+
+
+def test_a_rate_limit_spreads_the_calls(serve: Serve):
+    server = serve(always(answer()))
+
+    started = time.monotonic()
+    ask(server, [request(n) for n in range(8)], policy=replace(QUICK, rate=1200))
+
+    assert time.monotonic() - started > 7 * 60 / 1200 - 0.05
+
+
+def test_the_request_is_sent_as_it_was_configured(serve: Serve):
+    server = serve(always(answer()))
+    body = {"max_completion_tokens": 9, "reasoning_effort": "low", "metadata": {"a": "b"}}
+
+    ask(server, [request(body=body)], key=KEY)
+
+    sent = server.calls[0]
+    assert sent == {"model": "m", "messages": list(request().messages), **body}
+    assert server.paths == ["/v1/chat/completions"]
+    assert {k.lower(): v for k, v in server.headers[0].items()}["authorization"] == f"Bearer {KEY}"
+
+
+def test_a_variable_that_is_no_number_is_refused_by_name(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("REDISTILL_CONCURRENCY", "many")
+
+    with pytest.raises(RefusedError, match="REDISTILL_CONCURRENCY"):
+        calling.policy()
+
+
+def test_the_raw_body_of_a_run_that_died_before_reading_it_is_read_by_the_next(
+    serve: Serve, tmp_path: Path
+):
+    server = serve(always(answer()))
+    with store.writing(store.path()) as writer, writer.transaction() as connection:
+        r = request()
+        number = writer.intend(
+            connection, store.Intent(r.key, r.canonical, "generate", "r0", "p", "m", 50, 20, None)
+        )
+        writer.receive(connection, number, 200, b'{"choices": [{"message": {"content": "hi"}}]}')
+
+    assert one(server).text == "hi"
+    assert server.calls == []

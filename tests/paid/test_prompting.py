@@ -1,0 +1,156 @@
+"""What a teacher that is a language model gets to read, and what is read out of its reply."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from redistill import prompting
+from redistill.records import Error, Exemplar, Problem, Rationale, Version
+from redistill.refusals import RefusedError
+from redistill.requesting import Request as Call
+from redistill.responses import Reading
+from redistill.teaching import Request
+
+KINDS = ["math", "choice", "yes_no"]
+FIELDS = {
+    "question": "Who baked the forty loaves?",
+    "choices": "the miller's cousin",
+    "history": "An early version",
+    "round": "Round r0",
+    "rationale": "A later version",
+    "completion": "A completion of mine",
+    "verdict": "cut off",
+    "gap": "extra step",
+    "first_wrong_step": "step 2: 4*4=15",
+    "exemplar question": "A question of dev",
+    "exemplar completion": "A completion on dev",
+}
+
+
+def request(completion: str = FIELDS["completion"], **changes: object) -> Request:
+    problem = Problem(
+        id="p",
+        question=FIELDS["question"],
+        answer="B",
+        choices={"A": FIELDS["choices"], "B": "nobody"},
+    )
+    rationale = Rationale(
+        id="p",
+        problem="p",
+        text=FIELDS["rationale"],
+        round="r1",
+        teacher="t",
+        status="refined",
+        history=[Version(round="r0", text=FIELDS["history"])],
+    )
+    error = Error(
+        id="p",
+        problem="p",
+        split="train",
+        completion=completion,
+        verdict="cut_off",
+        gap="extra_step",
+        first_wrong_step=FIELDS["first_wrong_step"],
+        exemplars=[
+            Exemplar(
+                problem="d",
+                question=FIELDS["exemplar question"],
+                completion=FIELDS["exemplar completion"],
+            )
+        ],
+    )
+    return Request(problem, rationale, [error.model_copy(update=changes)])
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_field_reaches_the_prompt_to_refine(kind: str, field: str):
+    if (kind, field) in [("math", "choices"), ("yes_no", "choices")]:
+        assert "[[choices]]" not in prompting.template("refine", kind)
+        return
+
+    assert FIELDS[field] in prompting.refine(request(), kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_teacher_is_asked_to_diagnose_first_and_to_answer_between_markers(kind: str):
+    prompt = prompting.refine(request(), kind)
+
+    assert prompt.index("First diagnose") < prompt.index("Then write") < prompt.index("<rationale>")
+    assert "####" in prompt
+    assert "[[" not in prompt
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_prompt_to_explain_holds_the_question_and_not_the_answer(kind: str):
+    problem = Problem(id="p", question="How many are left?", answer="8193", choices={"A": "few"})
+
+    prompt = prompting.explain(problem, kind)
+
+    assert "How many are left?" in prompt
+    assert ("few" in prompt) == (kind == "choice")
+    assert "8193" not in prompt
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=300))
+def test_what_a_student_wrote_never_closes_its_fence(text: str):
+    mark = prompting.fence(text)
+    prompt = prompting.refine(request(text), "math")
+
+    assert mark not in text
+    if text not in FIELDS.values():
+        assert f"=====\n{text}\n=====" in prompt
+
+
+def test_a_fence_is_the_same_for_the_same_text_and_avoids_one_that_guesses_it():
+    guess = prompting.fence("")
+
+    assert prompting.fence("a") == prompting.fence("a")
+    assert prompting.fence(guess) not in guess
+
+
+def test_a_rambling_student_is_capped_with_a_count():
+    prompt = prompting.refine(request("ab " * 5000), "math")
+
+    assert "[11000 more characters]" in prompt
+    assert len(prompt) < prompting.MAX_STUDENT + 5000
+
+
+def test_a_blank_in_a_field_is_text():
+    assert "[[question]] [[nothing]]" in prompting.refine(
+        request("[[question]] [[nothing]]"), "math"
+    )
+
+
+def test_an_unknown_blank_and_an_unknown_kind_are_refused_by_name():
+    with pytest.raises(RefusedError, match=r"unknown blank \[\[colour\]\]"):
+        prompting.fill("[[colour]]", {"question": "q"})
+    with pytest.raises(RefusedError, match="known are choice, math, yes_no"):
+        prompting.template("explain", "poetry")
+
+
+@pytest.mark.parametrize(
+    ("reply", "text"),
+    [
+        ("diagnosis <rationale>\nA\n#### 1\n</rationale> bye", "A\n#### 1"),
+        ("<rationale>first</rationale> <rationale>last</rationale>", "last"),
+        ("<rationale>open", None),
+        ("no markers", None),
+        ("<rationale>  </rationale>", None),
+        ("</rationale> <rationale>", None),
+        ("", None),
+    ],
+)
+def test_the_last_complete_rationale_between_markers_is_read(reply: str, text: str | None):
+    assert prompting.rationale(reply) == text
+
+
+def test_a_reply_without_use_carries_its_reason():
+    call = Call("e", "m", [], {})
+
+    assert prompting.reply(Reading("truncated"), call).reason == "truncated"
+    assert prompting.reply(Reading("answered", text="x"), call).reason == (
+        "no rationale between the markers"
+    )
+    kept = prompting.reply(Reading("answered", text="<rationale>x</rationale>"), call)
+    assert (kept.text, kept.teacher, kept.fingerprint) == ("x", "m", call.key[:16])
