@@ -10,10 +10,10 @@ import sqlite3
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from redistill import responses, spending
 from redistill.escaping import safe_text
@@ -66,7 +66,16 @@ class Occasion:
     round: str
 
 
-Send = Callable[[Request], Awaitable[Raw]]  # raises TimeoutError, or OSError for no connection
+class Sender(Protocol):
+    """Carries requests to an endpoint, once each, without a look at the answer."""
+
+    async def __call__(self, request: Request) -> Raw:
+        """Send *request*; raises TimeoutError, or OSError where there is no connection."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        ...
 
 
 def policy() -> Policy:
@@ -84,7 +93,7 @@ def policy() -> Policy:
 
 def ask(
     requests: Iterable[Request],
-    send: Send,
+    send: Sender,
     writer: Writer,
     settings: spending.Settings,
     policy: Policy,
@@ -219,7 +228,7 @@ class _Run:
 
     def __init__(
         self,
-        send: Send,
+        send: Sender,
         writer: Writer,
         settings: spending.Settings,
         policy: Policy,
@@ -265,6 +274,8 @@ class _Run:
                     "Make room, then run dvc repro: what was answered is stored",
                     code=IO,
                 ) from problem
+            finally:
+                await self.send.close()
         self.progress.close()
         for what, times in sorted(self.told.items()):
             told = f"{self.occasion.stage} {self.occasion.round}: {what}: {times}"

@@ -1,6 +1,7 @@
 """What came back from a chat endpoint: its shape checked here, whatever the SDK makes of it."""
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ Outcome = Literal[
     "timeout", "no_connection", "lost",
 ]  # fmt: skip
 
+SURROGATE = re.compile("[\ud800-\udfff]")  # half of a pair: no text that can be written
 FINAL = ("answered", "truncated", "refused", "filtered")  # paid for and kept: never asked again
 FATAL = ("no_permission", "no_quota", "redirected")  # cannot succeed for any other request either
 RETRIED = ("rate_limited", "server_error", "timeout", "no_connection", "malformed")
@@ -72,7 +74,7 @@ def _choice(choice: dict[str, Any], usage: dict[str, Any]) -> Reading:
         return Reading("truncated", detail="output limit", finish_reason=finish, **usage)
     if not text or not text.strip():
         return Reading("refused", detail="no content", finish_reason=finish, **usage)
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if SURROGATE.search(text):
         return Reading("malformed", detail="half of a surrogate pair", finish_reason=finish)
     return Reading("answered", text=text, finish_reason=finish, **usage)
 

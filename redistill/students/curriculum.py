@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from itertools import zip_longest
 
 from redistill import stories
 
@@ -68,7 +69,7 @@ def _join(rng: random.Random) -> Lesson:
 
 
 def _columns(rng: random.Random) -> Lesson:
-    """Which digits meet in an operation, units first; what comes out is not said."""
+    """Which digits meet in an operation, units first; nothing is carried or put together."""
     return [_column(rng) for _ in range(rng.randint(1, 3))]
 
 
@@ -76,28 +77,45 @@ def _layout(rng: random.Random) -> Lesson:
     """A story of one step, its operation, and which digits meet in it."""
     story = stories.tell(rng, steps=1, up_to=rng.choice([99, 300]), names=stories.READERS)
     a, operator, b, _ = story.operations[0]
-    if operator == "/":
-        return [(f"{story.question}\n", f"{a}/{b}:")]
-    first, rest = _laid_out(str(a), operator, str(b))
+    first, rest = _laid_out(a, operator, b, rng.random() < 0.5)
     return [(f"{story.question}\n", first + rest)]
 
 
 def _column(rng: random.Random) -> tuple[str, str]:
-    operator = rng.choice("+-*")
-    b = rng.randrange(2, 10) if operator == "*" else _number(rng)
-    return _laid_out(str(_number(rng)), operator, str(b))
+    operator = rng.choice("+-*/")
+    b = rng.randrange(2, 10) if operator in "*/" else _number(rng)
+    a = b * _number(rng) if operator == "/" else _number(rng)
+    return _laid_out(a, operator, b, rng.random() < 0.5)
 
 
-def _laid_out(a: str, operator: str, b: str) -> tuple[str, str]:
+def _laid_out(a: int, operator: str, b: int, facts: bool) -> tuple[str, str]:
+    """The columns of an operation; with *facts*, what each comes to by itself."""
+    if operator == "/":
+        return f"{a}/{b}:", f" {_shared(a, b, facts)}\n"
+    pairs = zip_longest(reversed(str(a)), reversed(str(b)), fillvalue="0")
     if operator == "*":
-        return f"{a}*{b}:", _times(a, b)
-    width = max(len(a), len(b))
-    pairs = zip(reversed(a.zfill(width)), reversed(b.zfill(width)), strict=True)
-    return f"{a}{operator}{b}:", "".join(f" {x}{operator}{y}" for x, y in pairs) + "\n"
+        pairs = zip_longest(reversed(str(a)), "", fillvalue=str(b))
+    columns = [_met(int(x), operator, int(y), facts) for x, y in pairs]
+    return f"{a}{operator}{b}:", f" {' '.join(columns)}\n"
 
 
-def _times(number: str, digit: str) -> str:
-    return "".join(f" {x}*{digit}" for x in reversed(number)) + "\n"
+def _met(x: int, operator: str, y: int, facts: bool) -> str:
+    if not facts:
+        return f"{x}{operator}{y}"
+    if operator == "-" and x < y:
+        x += 10
+    results = {"+": x + y, "-": x - y, "*": x * y}
+    return f"{x}{operator}{y}={results[operator]}"
+
+
+def _shared(a: int, b: int, facts: bool) -> str:
+    """The leading digits that *b* goes into; with *facts*, how often."""
+    digits = str(a)
+    first = int(digits[0])
+    if first < b and len(digits) > 1:
+        first = int(digits[:2])
+    over = f"+{first % b}" if first % b else ""
+    return f"{first}={b}*{first // b}{over}" if facts else str(first)
 
 
 def _facts(rng: random.Random) -> Lesson:

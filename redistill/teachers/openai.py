@@ -162,33 +162,41 @@ class Sender:
     """Sends requests through the openai SDK, which neither retries, redirects nor parses."""
 
     def __init__(self, settings: Settings, secret: str) -> None:
+        import httpx2
         import openai
 
         address = _endpoint(os.environ.get(ADDRESS) or settings.base_url)
         self._sdk = openai
+        self._raw = httpx2.Response
         self._secret = secret.encode()
         self._client: Any = openai.AsyncOpenAI(
             base_url=address,
             api_key=secret or "none",
             max_retries=0,
             timeout=calling.policy().deadline,
-            http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False),
+            http_client=openai.DefaultAioHttpClient(follow_redirects=False),
         )
 
     async def __call__(self, request: Request) -> calling.Raw:
         """Send *request*; raises TimeoutError, or OSError where there is no connection."""
+        content = {"model": request.model, "messages": request.messages, **request.body}
         try:
-            answer = await self._client.chat.completions.with_raw_response.create(
-                model=request.model, messages=request.messages, extra_body=request.body
-            )
-            response = answer.http_response
+            response = await self._client.post("/chat/completions", body=content, cast_to=self._raw)
         except self._sdk.APIStatusError as problem:
             response = problem.response
-        except self._sdk.APITimeoutError:
-            raise TimeoutError from None
-        except self._sdk.APIConnectionError as problem:
-            raise ConnectionError(str(problem.__cause__ or problem)) from None
+        except self._sdk.APIConnectionError as problem:  # a timeout is one of them
+            cause = problem.__cause__ or problem
+            lost = (
+                type(cause).__name__ == "ConnectTimeout"
+            )  # what aiohttp's lost connections become
+            if isinstance(problem, self._sdk.APITimeoutError) and not lost:
+                raise TimeoutError from None
+            raise ConnectionError(str(cause)) from None
         body = response.content
         if self._secret:
             body = body.replace(self._secret, b"[key]")
         return calling.Raw(response.status_code, body, response.headers.get("retry-after"))
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self._client.close()

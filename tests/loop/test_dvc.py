@@ -81,6 +81,18 @@ class Project:
         """The stages that `dvc repro` ran."""
         return re.findall(r"Running stage '([^']+)'", self.dvc("repro"))
 
+    def redistill(self, *words: str) -> str:
+        """What `redistill` prints."""
+        ran = subprocess.run(
+            [sys.executable, "-m", "redistill.cli", *words],
+            cwd=self.root,
+            env=self.env,
+            capture_output=True,
+            text=True,
+        )
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        return ran.stdout
+
     def stale(self) -> set[str]:
         """The stages that `dvc repro` would run, as far as can be known before it runs."""
         return set(json.loads(self.dvc("status", "--json").split("\n")[0]))
@@ -134,16 +146,7 @@ def test_a_loop_that_gets_nowhere_stops_and_passes_the_rest_through(project: Pro
 
 
 def test_the_command_line_shows_rounds_and_the_life_of_a_problem(project: Project):
-    def redistill(*words: str) -> str:
-        return subprocess.run(
-            [sys.executable, "-m", "redistill.cli", *words],
-            cwd=project.root,
-            env=project.env,
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
-
+    redistill = project.redistill
     assert "passed through" in redistill("rounds")
     assert "== r0" in redistill("show", "wp-train-00000")
     assert "well-formed" in redistill("params")

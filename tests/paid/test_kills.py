@@ -180,11 +180,15 @@ from pathlib import Path
 from redistill import calling, spending, store
 from redistill.requesting import Request
 
-async def send(request):
-    with open(sys.argv[1], "a") as paid:
-        paid.write(request.key + "\\n")
-    body = b'{"choices": [{"message": {"content": "x"}}], "usage": null}'
-    return calling.Raw(200, body + b" " * 5000)
+class Sender:
+    async def __call__(self, request):
+        with open(sys.argv[1], "a") as paid:
+            paid.write(request.key + "\\n")
+        body = b'{"choices": [{"message": {"content": "x"}}], "usage": null}'
+        return calling.Raw(200, body + b" " * 5000)
+
+    async def close(self):
+        pass
 
 limits = spending.Settings(
     prices=spending.Prices(input=None, output=None),
@@ -192,7 +196,7 @@ limits = spending.Settings(
 requests = [Request("e", "m", [{"role": "user", "content": str(n)}], {}) for n in range(5)]
 try:
     with store.writing(store.path()) as writer:
-        calling.ask(requests, send, writer, limits, calling.Policy(concurrency=1),
+        calling.ask(requests, Sender(), writer, limits, calling.Policy(concurrency=1),
                     calling.Occasion("generate", "r0"))
 except Exception as problem:
     print(type(problem).__name__, problem, file=sys.stderr)
