@@ -6,7 +6,7 @@ READY   = $(VENV)/.ready
 export DVC_NO_ANALYTICS = 1
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: repro test unit check run smollm2 clean
+.PHONY: repro test unit figures check run smollm2 clean
 .DEFAULT_GOAL = repro
 
 $(READY): pyproject.toml constraints.txt
@@ -30,6 +30,13 @@ test: $(READY)
 unit: $(READY)
 	@echo "== the tests that run neither a student nor DVC"
 	@PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -m "not slow" tests/unit
+
+# What docs/reliability.md quotes, as the tests print it: 200 kills, every failing write (a quarter of an hour)
+figures: $(READY)
+	@echo "== the tests of paid calls, the slow ones too"
+	@PATH="$(CURDIR)/$(BIN):$$PATH" REDISTILL_RESULTS=docs/results python -m pytest -m "" -s tests/paid > .figures.log; \
+	  code=$$?; grep -E "^(A11|B2|K1|K2/K3|K7|S1|X7|store|llama)" .figures.log | sort > docs/results/reliability.txt; \
+	  tail -n 3 .figures.log; exit $$code
 
 check: $(READY)
 	@echo "== ruff and mypy"

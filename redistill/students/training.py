@@ -70,6 +70,7 @@ def train(
                 weight_decay=plan.weight_decay,
                 optim="adamw_torch_fused",
                 adam_beta2=BETA2,
+                use_cpu=model.device.type == "cpu",
                 bf16=plan.precision == "bf16",
                 seed=plan.seed,
                 data_seed=plan.seed,

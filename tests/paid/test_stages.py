@@ -9,7 +9,7 @@ from pathlib import Path
 from redistill import records
 from redistill.records import Error, Exemplar
 from tests.paid.run import VARIABLE, Run, solution, solving
-from tests.paid.server import Action, Script, Server, always, answer, status
+from tests.paid.server import Action, Script, Server, always, answer, hang_up, in_turn, status
 
 Serve = Callable[[Script], Server]
 KEY = "sk-CANARY-0123456789abcdef"
@@ -377,6 +377,24 @@ def test_retry_asks_again_for_the_chosen_answers_only(serve: Serve, tmp_path: Pa
     assert "dvc repro --force --single-item generate" in said
     assert len(server.calls) == 25
     assert len(run.out()) == 20
+
+
+def test_what_a_failed_call_reserved_is_released_when_the_bill_has_been_seen(
+    serve: Serve, tmp_path: Path
+):
+    server = serve(in_turn(hang_up, answer("<rationale>\n0 + 7 = 7.\n#### 7\n</rationale>")))
+    run = Run(tmp_path, server.url, 1)
+    run.stage("generate")
+    before = json.loads(run.redistill("ledger", "--json"))
+
+    said = run.redistill("store", "reconcile")
+
+    after = json.loads(run.redistill("ledger", "--json"))
+    assert [row["outcome"] for row in before] == ["answered", "no_connection"]
+    assert before[1]["prompt_tokens"] > 0
+    assert "1 calls without an answer" in said
+    assert (after[1]["prompt_tokens"], after[1]["completion_tokens"]) == (0, 0)
+    assert after[0] == before[0]
 
 
 def test_a_merged_store_answers_for_both(serve: Serve, tmp_path: Path):

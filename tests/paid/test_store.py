@@ -11,6 +11,7 @@ import pytest
 from redistill import records, store
 from redistill.refusals import RefusedError
 from redistill.requesting import Request
+from redistill.spending import Prices
 from redistill.store import Intent, Result
 
 
@@ -84,6 +85,25 @@ def test_a_call_that_never_ended_stays_counted_until_it_is_reconciled(tmp_path: 
         assert writer.reconcile() == 1
         assert (writer.committed().tokens, writer.committed().nano) == (0, 0)
     assert bodies(file, 2) == {}
+
+
+def test_a_price_that_is_known_later_is_given_to_what_was_unknown(tmp_path: Path):
+    file, r = tmp_path / "s", request(1)
+    with store.writing(file) as writer:
+        for model in ("m", "n"):
+            with writer.transaction() as connection:
+                writer.intend(
+                    connection,
+                    Intent(r.key, r.canonical, "generate", "r0", "p", model, 20, 5, None),
+                )
+        assert writer.committed().nano is None
+        writer.priced("m", Prices(input=None, output=2.0))
+        assert [row["nano"] for row in writer.ledger()] == [None, None]
+        writer.priced("m", Prices(input=1.0, output=2.0))
+        known, unknown = writer.ledger()
+
+    assert 1000 * (20 * 1 + 5 * 2) <= known["nano"] <= 1000 * (20 * 1 + 5 * 2) + 1
+    assert unknown["nano"] is None
 
 
 def test_an_answer_that_is_set_aside_is_no_answer(tmp_path: Path):
