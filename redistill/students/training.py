@@ -74,7 +74,8 @@ def train(
                 bf16=plan.precision == "bf16",
                 seed=plan.seed,
                 data_seed=plan.seed,
-                train_sampling_strategy="random",
+                train_sampling_strategy="group_by_length",
+                length_column_name="length",
                 remove_unused_columns=False,
                 save_strategy="no",
                 report_to=[],
@@ -145,14 +146,14 @@ def collate(rows: Sequence[dict[str, Any]], pad: int) -> dict[str, torch.Tensor]
 
 
 def _row(example: Example) -> dict[str, Any]:
-    return {"input_ids": example.ids, "labels": example.labels}
+    return {"input_ids": example.ids, "labels": example.labels, "length": len(example.ids)}
 
 
 def _dataset(examples: Sequence[Example]) -> Dataset:
     ids = List(Value("int64"))
     return Dataset.from_list(
         [_row(example) for example in examples],
-        features=Features({"input_ids": ids, "labels": ids}),
+        features=Features({"input_ids": ids, "labels": ids, "length": Value("int64")}),
     )
 
 
