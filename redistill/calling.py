@@ -10,7 +10,7 @@ import sqlite3
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
@@ -27,6 +27,7 @@ T = TypeVar("T")
 WINDOW = 50  # calls that the breaker looks back on, once there are MIN_SEEN
 MIN_SEEN = 20
 MAX_BAD = 5  # requests in a row that the server calls malformed: the next will be, too
+TRANSIENT = tuple(outcome for outcome in RETRIED if outcome != "malformed")
 MAX_SHAPE = 2  # attempts at an answer of the wrong shape, each of which may be billed
 
 
@@ -37,7 +38,7 @@ class Policy:
 
     *rate* is in calls a minute, *deadline* the seconds that one call may take in all, *attempts*
     how often it is tried, *backoff* the first wait in seconds, doubled each time up to *cap*,
-    which holds for a server's Retry-After as well; *drain* is how long a stopped run waits.
+    which holds for a server's Retry-After as well.
     """
 
     concurrency: int = 8
@@ -46,7 +47,11 @@ class Policy:
     attempts: int = 5
     backoff: float = 0.5
     cap: float = 60.0
-    drain: float = 60.0
+
+    @property
+    def drain(self) -> float:
+        """Seconds that a stopped run waits for the calls in flight: each ends by its deadline."""
+        return self.deadline + 5.0
 
 
 @dataclass(frozen=True)
@@ -103,20 +108,31 @@ def ask(
     Have every request answered that the store has no answer to, and return readings by key.
 
     The intent is on disk before a call, its raw body before anyone reads it, in commits that many
-    calls share. A request whose attempts all failed has the reading of the last one, and is asked
-    again by the next run. Raises RefusedError where the run must stop, after the calls in flight
-    have been stored: 3 at the budget, 75 where most calls fail, 77 where the key is refused, 78
-    where the server refuses requests as malformed, 130 or 143 on SIGINT or SIGTERM.
+    calls share. A malformed answer, or a request that the server calls malformed, is a reading
+    like any other; the next run asks again. Raises RefusedError where the run must stop, after the
+    calls in flight have been stored: 3 at the budget, 75 where calls failed that may work later,
+    77 where the key is refused, 78 where the server refuses requests as malformed, 130 or 143 on
+    SIGINT or SIGTERM.
     """
     unique = {request.key: request for request in requests}
     _recover(writer, settings.prices)
     stored = writer.answers(unique)
     readings = {key: responses.read(a.status, a.body) for key, a in stored.items()}
+    check_models(unique, readings, settings)
     missing = [request for key, request in unique.items() if key not in stored]
     if missing:
         run = _Run(send, writer, settings, policy, occasion, len(missing))
         readings |= asyncio.run(run.all(missing))
     return readings
+
+
+def check_models(
+    requests: Mapping[str, Request], readings: Mapping[str, Reading], settings: spending.Settings
+) -> None:
+    """Refuse stored answers of another model than was asked for, where that is wanted."""
+    for key, reading in readings.items() if settings.strict_model else ():
+        if reading.model is not None and reading.model != requests[key].model:
+            raise another_model(requests[key], reading)
 
 
 def _recover(writer: Writer, prices: spending.Prices) -> None:
@@ -127,6 +143,16 @@ def _recover(writer: Writer, prices: spending.Prices) -> None:
             raw = Raw(status, body)
             reading = responses.read(status, body)
             writer.settle(connection, _result(number, request, raw, reading, prices))
+
+
+def another_model(request: Request, reading: Reading) -> RefusedError:
+    """The refusal of an answer by another model than *request* named."""
+    return RefusedError(
+        f"the server answered as {reading.model!r}, not as {request.model!r}, and "
+        "spending.strict_model is set; name that model, or set the answers aside with "
+        f"redistill retry --where returned_model={reading.model}",
+        code=DATA,
+    )
 
 
 def wait(retry_after: str | None, attempt: int, policy: Policy) -> float:
@@ -145,7 +171,10 @@ def _seconds(text: str) -> float | None:
         parsed = email.utils.parsedate_tz(text)
         if parsed is None:
             return None
-        value = email.utils.mktime_tz(parsed) - time.time()
+        try:
+            value = email.utils.mktime_tz(parsed) - time.time()
+        except (ValueError, OverflowError):
+            return None
     return value if math.isfinite(value) and value >= 0 else None
 
 
@@ -172,7 +201,7 @@ class _Commits:
         ] = []
         self._thread = ThreadPoolExecutor(1)
         self._task: asyncio.Task[None] | None = None
-        self._problem: sqlite3.Error | None = None
+        self._problem: Exception | None = None
 
     async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run *work* in the next transaction, and return once that is committed."""
@@ -210,7 +239,7 @@ class _Commits:
                 connection.execute("begin immediate")
                 done = [work(connection) for work, _ in group]
                 await loop.run_in_executor(self._thread, connection.execute, "commit")
-            except sqlite3.Error as problem:
+            except Exception as problem:  # whatever it is, nobody may go on as if it were written
                 self._problem = problem
                 if connection.in_transaction:
                     connection.execute("rollback")
@@ -268,7 +297,7 @@ class _Run:
             try:
                 await self._finished(workers)
                 await self.commits.done()
-            except sqlite3.Error as problem:
+            except (sqlite3.Error, OverflowError, UnicodeError) as problem:
                 raise RefusedError(
                     f"{self.writer.file}: cannot be written: {problem}; nothing more is asked. "
                     "Make room, then run dvc repro: what was answered is stored",
@@ -282,7 +311,21 @@ class _Run:
             print(safe_text(told), file=sys.stderr)
         if self.refusal is not None:
             raise self.refusal
+        self._complete()
         return self.readings
+
+    def _complete(self) -> None:
+        """Refuse to end as if all were answered where calls failed that may work later."""
+        failed = Counter(r.outcome for r in self.readings.values() if r.outcome in TRANSIENT)
+        if failed:
+            reasons = ", ".join(
+                f"{n} {outcome.replace('_', ' ')}" for outcome, n in sorted(failed.items())
+            )
+            raise RefusedError(
+                f"{failed.total()} requests have no answer yet ({reasons}); what was answered is "
+                "stored, and dvc repro asks for the rest",
+                code=TRY_AGAIN,
+            )
 
     async def _finished(self, workers: Sequence[asyncio.Task[None]]) -> None:
         """Wait for *workers*; once the run is to stop, for *drain* seconds at most."""
@@ -315,8 +358,8 @@ class _Run:
     async def _answered(self, request: Request) -> Reading | None:
         reading: Reading | None = None
         for attempt in range(self.policy.attempts):
-            if self.limiter is not None:
-                await self.limiter.acquire()
+            if self.limiter is not None and not await self._allowed():
+                return reading
             number = await self._reserve(request)
             if number is None:
                 return None
@@ -333,6 +376,15 @@ class _Run:
                     continue
                 return reading
         return reading
+
+    async def _allowed(self) -> bool:
+        """Wait for the rate limit; False where the run stops meanwhile."""
+        turn = asyncio.ensure_future(self.limiter.acquire())
+        stop = asyncio.ensure_future(self.stopped.wait())
+        await asyncio.wait({turn, stop}, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        turn.cancel()
+        return not self.stopped.is_set()
 
     async def _reserve(self, request: Request) -> int | None:
         """The number of an attempt whose cost is reserved on disk; None where the run stops."""
@@ -392,13 +444,7 @@ class _Run:
         if reading.model is not None and reading.model != request.model:
             self.told[f"answers of {reading.model!r} where {request.model!r} was asked for"] += 1
             if self.settings.strict_model:
-                self._stop(
-                    RefusedError(
-                        f"the server answered as {reading.model!r}, not as {request.model!r}, and "
-                        "spending.strict_model is set",
-                        code=DATA,
-                    )
-                )
+                self._stop(another_model(request, reading))
         if reading.outcome in FATAL:
             self._stop(
                 RefusedError(f"stopped: {reading.outcome}: {reading.detail}", code=PERMISSION)
@@ -427,7 +473,7 @@ class _Run:
     def _signalled(self, number: signal.Signals) -> None:
         self._stop(
             RefusedError(
-                f"stopped by {number.name}; the calls in flight were stored, and dvc repro goes on "
+                f"stopped by {number.name}; what was answered is stored, and dvc repro goes on "
                 "from there",
                 code=128 + number,
             )
@@ -449,6 +495,7 @@ def _result(
     """
     prompt, completion = reading.prompt_tokens, reading.completion_tokens
     limit = request.max_output
+    counted = reading.outcome in (*FINAL, *MAYBE_BILLED)
     measured = (
         prompt is not None
         and completion is not None
@@ -456,7 +503,6 @@ def _result(
         and (limit is None or completion <= limit)
     )
     if not measured:
-        counted = reading.outcome in (*FINAL, *MAYBE_BILLED)
         prompt, completion = (request.max_input, limit or 0) if counted else (0, 0)
     return Result(
         id=number,
@@ -469,7 +515,9 @@ def _result(
         returned_model=reading.model,
         prompt_tokens=prompt or 0,
         completion_tokens=completion or 0,
-        nano=spending.price(prices, prompt or 0, completion or 0),
+        nano=None
+        if counted and not measured and limit is None
+        else spending.price(prices, prompt or 0, completion or 0),
         measured=measured,
         seconds=0.0,
     )

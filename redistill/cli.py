@@ -105,7 +105,7 @@ def show_plan(as_json: bool) -> None:
         for row in rows
     ]
     head = ("stage", "stored", "new calls, at most", "tokens, at most", "cost, at most")
-    showing.table([head, *cells], title="Calls to the teacher")
+    showing.table([head, *cells], title="Calls to the teacher, if none fails on the way")
 
 
 @main.command()
@@ -143,7 +143,8 @@ def retry(conditions: tuple[str, ...]) -> None:
     click.echo(f"{len(chosen)} answers are set aside")
     stages = sorted({s if s == "generate" else f"{s}@{r}" for _, s, r, _ in chosen})
     if stages:
-        click.echo(f"ask again: dvc repro --force --single-item {' '.join(stages)} && dvc repro")
+        told = f"ask again: dvc repro --force --single-item {' '.join(stages)} && dvc repro"
+        click.echo(safe_text(told))
 
 
 @main.group("store")
@@ -180,7 +181,9 @@ def reconcile() -> None:
 
     with store.writing(store.path()) as writer:
         count = writer.reconcile()
-    click.echo(f"{count} calls without an answer no longer count against the budget")
+    click.echo(
+        f"{count} calls without an answer hold no tokens or money any more; they remain calls"
+    )
 
 
 def _known(value: int | None) -> str:

@@ -55,7 +55,8 @@ def plan(root: Path) -> list[Row]:
     rows = [_first(problems, teacher, settings)]
     for name, branch in rounds.branches(settings).items():
         if name in rounds.rounds(settings)[1:]:
-            rows.append(_later(root, name, branch.from_, problems, teacher, settings))
+            mined = not any(row.new for row in rows)  # else what lies there is of an earlier run
+            rows.append(_later(root, name, branch.from_, problems, teacher, settings, mined=mined))
     return rows
 
 
@@ -107,11 +108,15 @@ def _later(
     problems: Sequence[Problem],
     teacher: Engaged,
     settings: Path,
+    *,
+    mined: bool,
 ) -> Row:
-    requests = _requests(root, before, problems, settings)
+    if not teacher.asks:
+        return Row(f"refine@{name}", 0, 0, 0, 0)
+    requests = _requests(root, before, problems, settings) if mined else None
     if requests is None:
         most = len(problems) * teacher.rules.attempts * teacher.rules.draws
-        return Row(f"refine@{name}", 0, most if teacher.asks else 0, None, None)
+        return Row(f"refine@{name}", 0, most, None, None if teacher.spending else 0)
     noted = Plan()
     grader = grading.grader(params.load(settings, "grade", grading.Settings).grader)
     guard = params.load(settings, "guard", guarding.Settings)
@@ -146,9 +151,13 @@ def _requests(
     ]
     if not all(file.is_file() for file in files):
         return None
+    known = {problem.id: problem for problem in problems}
+    lessons = records.read(files[0], Rationale)
+    if any(lesson.problem not in known for lesson in lessons):
+        return None  # left over from a run on other problems
     return refining.asked(
-        {problem.id: problem for problem in problems},
-        records.read(files[0], Rationale),
+        known,
+        lessons,
         records.read(files[1], Error),
         gaps.read(files[2]),
         params.load(settings, "refine", refining.Settings),

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from redistill.refusals import CONFIG, RefusedError
+
 VERSION = "redistill-req-v1\n"
 LIMITS = ("max_completion_tokens", "max_tokens")  # the names that servers give the output limit
 PER_MESSAGE = 16  # tokens that a chat template may put around a message, generously
@@ -53,8 +55,8 @@ class Request:
     @property
     def max_output(self) -> int | None:
         """The most tokens that the answer may have, None where the body sets no limit."""
-        found = [self.body[name] for name in LIMITS if self.body.get(name) is not None]
-        return int(found[0]) if found else None
+        found = [self.body[name] for name in LIMITS if isinstance(self.body.get(name), int)]
+        return max(found, default=None)
 
     @property
     def max_input(self) -> int:
@@ -89,7 +91,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
     if isinstance(value, float):
-        if not math.isfinite(value):
-            raise ValueError(f"a request may not hold {value}")
-        return int(value) if value.is_integer() else value
-    return value
+        if math.isfinite(value):
+            return int(value) if value.is_integer() else value
+    elif value is None or isinstance(value, str | int):
+        return value
+    raise RefusedError(f"a request cannot hold {value!r}; mend the teacher's body", code=CONFIG)

@@ -2,8 +2,8 @@
 
 import json
 import re
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 Outcome = Literal[
     "answered", "truncated", "refused", "filtered", "malformed",
@@ -11,7 +11,10 @@ Outcome = Literal[
     "timeout", "no_connection", "lost",
 ]  # fmt: skip
 
+GAVE_UP = (408, 504, 522, 524)  # somebody on the way stopped waiting; it may be billed
+OUTCOMES = get_args(Outcome)
 SURROGATE = re.compile("[\ud800-\udfff]")  # half of a pair: no text that can be written
+MAX_COUNT = 10**9  # tokens; more in one answer are no count of anything
 FINAL = ("answered", "truncated", "refused", "filtered")  # paid for and kept: never asked again
 FATAL = ("no_permission", "no_quota", "redirected")  # cannot succeed for any other request either
 RETRIED = ("rate_limited", "server_error", "timeout", "no_connection", "malformed")
@@ -33,6 +36,16 @@ class Reading:
 
 def read(status: int, body: bytes) -> Reading:
     """Understand the raw *body* of an HTTP answer with *status*; never raises."""
+    found = _read(status, body)
+    return replace(
+        found,
+        detail=_clean(found.detail),
+        finish_reason=found.finish_reason and _clean(found.finish_reason),
+        model=found.model and _clean(found.model),
+    )
+
+
+def _read(status: int, body: bytes) -> Reading:
     if status != 200:
         return Reading(_of_status(status, body), detail=f"HTTP {status}{_message(body)}")
     try:
@@ -84,7 +97,9 @@ def _of_status(status: int, body: bytes) -> Outcome:
         return "no_permission"
     if status == 402 or (status == 429 and b"insufficient_quota" in body[:65536]):
         return "no_quota"
-    if status in (408, 409, 429):
+    if status in GAVE_UP:
+        return "timeout"
+    if status in (409, 429):
         return "rate_limited"
     if 300 <= status < 400:
         return "redirected"
@@ -103,6 +118,11 @@ def _message(body: bytes) -> str:
 def _count(content: dict[str, Any], name: str) -> int | None:
     usage = content.get("usage")
     value = usage.get(name) if isinstance(usage, dict) else None
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_COUNT:
         return None
     return value
+
+
+def _clean(text: str) -> str:
+    """*text* as it can be written anywhere, and no longer than a line."""
+    return SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)[:300]

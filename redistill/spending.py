@@ -85,6 +85,14 @@ def check(settings: Settings, body: dict[str, object], *, what: str) -> None:
     A budget in tokens or money needs an output limit in *body*, one in money needs both prices.
     """
     budget, prices = settings.budget, settings.prices
+    for name in LIMITS:
+        limit = body.get(name)
+        if limit is not None and (type(limit) is not int or limit < 1):
+            raise RefusedError(
+                f"{what}: {name}: expected a whole number from 1, got {limit!r}; a call without a "
+                "limit cannot be held to a budget",
+                code=CONFIG,
+            )
     for name, value in [("input", prices.input), ("output", prices.output), ("cost", budget.cost)]:
         if value is not None and not 0 <= value < 1e9:
             raise RefusedError(f"spending: {name}: expected an amount from 0", code=CONFIG)
@@ -94,7 +102,7 @@ def check(settings: Settings, body: dict[str, object], *, what: str) -> None:
             "or .cost in params.yaml (redistill plan tells what a run needs)",
             code=CONFIG,
         )
-    bounded = any(isinstance(body.get(name), int) for name in LIMITS)
+    bounded = any(body.get(name) is not None for name in LIMITS)
     if not bounded and (budget.tokens is not None or budget.cost is not None):
         raise RefusedError(
             f"{what}: a budget in tokens or money needs an output limit; set {LIMITS[0]} or "
@@ -116,7 +124,10 @@ def exceeded(budget: Budget, committed: Amount, more: Amount) -> str | None:
         return f"{total.tokens} tokens of {budget.tokens}"
     if budget.cost is not None:
         if total.nano is None:
-            return f"an unknown amount of {budget.cost:g}"
+            return (
+                f"an unknown amount of {budget.cost:g}, since calls of another model have no price "
+                "(redistill ledger lists them; a budget in calls or tokens needs none)"
+            )
         if total.nano > math.floor(budget.cost * NANO):
             return f"{total.nano / NANO:.6f} of {budget.cost:g}"
     return None

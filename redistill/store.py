@@ -4,6 +4,7 @@ import base64
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import sqlite3
 import time
@@ -16,7 +17,7 @@ from typing import Any
 
 from redistill.refusals import DATA, IO, TRY_AGAIN, RefusedError
 from redistill.requesting import Request, of_canonical
-from redistill.responses import FINAL, MAYBE_BILLED
+from redistill.responses import FINAL, MAX_COUNT, MAYBE_BILLED, OUTCOMES
 from redistill.spending import Amount, Prices
 
 PATH = Path(".redistill/store.sqlite")
@@ -41,7 +42,11 @@ COLUMNS = (
     "completion_tokens", "nano", "measured", "seconds", "retired",
 )  # fmt: skip
 EXPORTED = (*COLUMNS, "encoding", "request")
-SELECTABLE = ("finish_reason", "outcome", "stage", "round", "model", "problem", "key")
+SELECTABLE = (
+    "finish_reason", "outcome", "stage", "round", "model", "returned_model", "problem", "key",
+)  # fmt: skip
+STAGE = re.compile(r"generate|refine")
+ROUND = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -127,7 +132,8 @@ class Store:
                 [*part, *FINAL],
             )
             for number, key, status, outcome, body, checksum in rows:
-                if _checksum(key, outcome, status, body) != checksum:
+                right = isinstance(body, bytes) and _checksum(key, outcome, status, body)
+                if right != checksum:
                     raise RefusedError(
                         f"{self.file}: attempt {number}: its body is not what was written; "
                         f"restore the file, or have it asked again with "
@@ -222,8 +228,8 @@ class Writer(Store):
     """
 
     def __init__(self, file: Path) -> None:
-        file.parent.mkdir(parents=True, exist_ok=True)
         with _told(file):
+            file.parent.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(file)
         try:
             free = shutil.disk_usage(file.parent).free
@@ -346,12 +352,17 @@ class Writer(Store):
         return int(cursor.rowcount)
 
     def merge(self, rows: Iterable[dict[str, Any]]) -> int:
-        """Add exported attempts that are not here yet; returns how many there were."""
+        """
+        Add exported attempts that have ended and are not here yet; returns how many there were.
+
+        Raises RefusedError for one that no store of ours has written, and adds none then.
+        """
         added = 0
         with self.transaction() as connection:
-            for row in rows:
-                raw = _as_bytes(row["body"], row["encoding"])
-                values = [raw if name == "body" else row[name] for name in COLUMNS]
+            for number, row in enumerate(rows, 1):
+                if row["state"] != "done":
+                    continue
+                values = _imported(number, row)
                 connection.execute(
                     "insert or ignore into requests values (?, ?)", (row["key"], row["request"])
                 )
@@ -451,6 +462,26 @@ def _as_text(body: bytes | None) -> tuple[str | None, str]:
         return body.decode("utf-8"), "utf-8"
     except UnicodeDecodeError:
         return base64.b64encode(body).decode("ascii"), "base64"
+
+
+def _imported(number: int, row: dict[str, Any]) -> list[Any]:
+    """The values of an exported *row* in the order of the columns, held to what a store writes."""
+    try:
+        raw = _as_bytes(row["body"], row["encoding"])
+        texts = [str(row[name]) for name in ("uid", "key", "stage", "round", "request")]
+        of_canonical(texts[4])
+        known = STAGE.fullmatch(texts[2]) and ROUND.fullmatch(texts[3])
+        if not known or row["outcome"] not in OUTCOMES or not 0 <= row["started"] < 1e11:
+            raise ValueError("stage, round, outcome or time")
+        found = _checksum(texts[1], row["outcome"], row["status"], raw or b"")
+        if row["outcome"] in FINAL and found != row["checksum"]:
+            raise ValueError("the checksum")
+        for name in ("prompt_tokens", "completion_tokens", "measured", "retired"):
+            if not isinstance(row[name], int) or not 0 <= row[name] <= MAX_COUNT:
+                raise ValueError(name)
+    except (ValueError, TypeError, KeyError, AttributeError) as problem:
+        raise RefusedError(f"row {number} of the export: not of a store: {problem}") from None
+    return [raw if name == "body" else row[name] for name in COLUMNS]
 
 
 def _as_bytes(text: str | None, encoding: str) -> bytes | None:

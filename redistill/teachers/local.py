@@ -54,6 +54,8 @@ def _replies(
 ) -> list[list[Reply]]:
     if not 0 <= settings.temperature <= 10 or not 0 < settings.top_p <= 1:
         raise RefusedError("local: temperature is from 0, top_p above 0 and at most 1", code=CONFIG)
+    if settings.batch_size < 1 or settings.max_new_tokens < 1:
+        raise RefusedError("local: batch_size and max_new_tokens are from 1", code=CONFIG)
     identity = _identity(settings.model)
     rows = [
         [_request(prompt, problem, draw, identity, settings) for draw in sitting.draws]

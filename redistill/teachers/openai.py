@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +17,9 @@ from redistill.teaching import Reply, Sitting
 from redistill.teaching import Request as Refinement
 
 ASKS = PAID = True
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+MAX_DIGITS = 8  # in the name of a variable; a key has more
+MIN_SECRET = 12  # characters; a shorter key is a dummy, and masking it would change texts
 ADDRESS = "REDISTILL_BASE_URL"  # where the same service is reached from this machine
 RESERVED = ("model", "messages", "stream", "n", "seed")  # set by us, or not understood by us
 
@@ -98,7 +102,10 @@ def _readings(
         sitting.plan.cached += len(stored)
         sitting.plan.new += missing.values()
     if sitting.plan is not None or not missing:
-        return {key: responses.read(a.status, a.body) for key, a in stored.items()}
+        readings = {key: responses.read(a.status, a.body) for key, a in stored.items()}
+        if sitting.spending is not None:
+            calling.check_models({r.key: r for r in requests}, readings, sitting.spending)
+        return readings
     limits = sitting.spending
     if limits is None:
         raise RefusedError("params.yaml: the teacher needs a section 'spending'", code=CONFIG)
@@ -115,7 +122,15 @@ def _readings(
 def _secret(name: str | None) -> str:
     if name is None:
         return ""
+    if not VARIABLE.fullmatch(name) or sum(c.isdigit() for c in name) > MAX_DIGITS:
+        raise RefusedError(
+            "openai.key: expected the name of an environment variable, such as OPENAI_API_KEY; the "
+            "key itself belongs into that variable, never into a file",
+            code=CONFIG,
+        )
     value = os.environ.get(name, "")
+    if (value.strip() and not value.strip().isascii()) or not value.strip().isprintable():
+        raise RefusedError(f"{name}: holds characters that no key has", code=PERMISSION)
     if not value.strip():
         raise RefusedError(
             f"openai.key: the environment variable {name} is not set; set it to your key, or "
@@ -131,7 +146,13 @@ def _endpoint(address: str) -> str:
 
     Refused are an address with user, password or query, and plain http beyond this machine.
     """
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+        well_formed = bool(parts.hostname) and parts.port != 0 and address.isprintable()
+    except ValueError:
+        well_formed = False
+    if not well_formed:
+        raise RefusedError(f"openai.base_url: {address!r} is no http(s) address", code=CONFIG)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise RefusedError(f"openai.base_url: {address!r} is no http(s) address", code=CONFIG)
     if parts.username or parts.password or parts.query or parts.fragment:
@@ -192,8 +213,11 @@ class Sender:
             if isinstance(problem, self._sdk.APITimeoutError) and not lost:
                 raise TimeoutError from None
             raise ConnectionError(str(cause)) from None
+        except Exception as problem:  # a header or a line that the libraries below cannot read
+            told = f"an answer that cannot be read: {type(problem).__name__}"
+            raise ConnectionError(told) from None
         body = response.content
-        if self._secret:
+        if len(self._secret) >= MIN_SECRET:
             body = body.replace(self._secret, b"[key]")
         return calling.Raw(response.status_code, body, response.headers.get("retry-after"))
 

@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from redistill import records
 from redistill.records import Error, Exemplar
-from tests.paid.run import VARIABLE, Run, solution, solving
+from tests.paid.run import VARIABLE, Run, problem, solution, solving
 from tests.paid.server import Action, Script, Server, always, answer, hang_up, in_turn, status
 
 Serve = Callable[[Script], Server]
@@ -175,6 +177,71 @@ def test_a_missing_key_is_refused_by_the_name_of_its_variable(serve: Serve, tmp_
     assert server.calls == []
 
 
+def test_a_plan_is_not_misled_by_what_a_run_on_other_problems_left(serve: Serve, tmp_path: Path):
+    server = serve(solving())
+    run = Run(tmp_path, server.url, 5)
+    run.stage("generate")
+    records.write(tmp_path / "data/problems/train.jsonl", [problem(n) for n in range(3, 6)])
+
+    plan = json.loads(run.redistill("plan", "--json"))
+
+    assert [(row["stage"], row["cached"], row["new"]) for row in plan[:2]] == [
+        ("generate", 2, 1),
+        ("refine@r1", 0, 3),
+    ]
+    run.redistill("show")
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "code", "fault"),
+    [
+        ("openai", {"key": "abcdef0123456789abcdef0123456789"}, 78, "expected the name of an"),
+        ("openai", {"body": {"max_tokens": -1}}, 78, "max_tokens: expected a whole number"),
+        ("openai", {"body": {"max_tokens": "many"}}, 78, "max_tokens: expected a whole number"),
+        ("openai", {"body": {"max_tokens": 9, "temperature": float("nan")}}, 78, "cannot hold nan"),
+        ("openai", {"base_url": "http://[::1/v1"}, 78, "no http"),
+        ("openai", {"base_url": "https://host:abc/v1"}, 78, "no http"),
+        ("openai", {"body": {"max_tokens": 9, "stream": True}}, 78, "stream is not set there"),
+        ("teach", {"attempts": 0}, 78, "expected 1 to 100"),
+        ("teach", {"prompts": "poetry"}, 78, "known are choice, math, yes_no"),
+    ],
+)
+def test_settings_that_cannot_work_are_one_sentence_and_cost_nothing(
+    section: str, values: dict, code: int, fault: str, serve: Serve, tmp_path: Path
+):
+    server = serve(solving())
+    run = Run(tmp_path, server.url, 2)
+    run.settings[section].update(values)
+    run.save()
+
+    said = run.stage("generate", code=code)
+
+    assert fault in said
+    assert "Traceback" not in said
+    assert "abcdef0123456789" not in said
+    assert server.calls == []
+
+
+def test_a_stage_does_not_end_well_while_calls_that_may_work_later_have_no_answer(
+    serve: Serve, tmp_path: Path
+):
+    def down(number: int, request: dict) -> Action:
+        prompt = request["messages"][-1]["content"]
+        return status(503, "down") if "Number 1:" in prompt else answer(solution(prompt))
+
+    server = serve(down)
+    run = Run(tmp_path, server.url, 6, guard={"max_growth": 20.0})
+
+    said = run.stage("refine", code=75)
+    assert "1 requests have no answer yet (1 server error)" in said
+    assert not (tmp_path / "out.jsonl").exists()
+    server.script = solving()
+    before = len(server.calls)
+    run.stage("refine")
+    assert len(server.calls) == before + 1
+    assert {r.status for r in run.out()} == {"refined"}
+
+
 def test_draws_are_requests_of_their_own_and_the_shortest_accepted_is_kept(
     serve: Serve, tmp_path: Path
 ):
@@ -333,14 +400,16 @@ def test_plan_foretells_the_calls_and_their_most_and_the_ledger_tells_what_they_
 
     before = json.loads(run.redistill("plan", "--json"))
     run.stage("generate")
+    mined = json.loads(run.redistill("plan", "--json"))
     run.stage("refine")
     after = json.loads(run.redistill("plan", "--json"))
     ledger = json.loads(run.redistill("ledger", "--json"))
 
-    first, refine = before[0], before[1]
+    first, refine = before[0], mined[1]
     assert (first["stage"], first["cached"], first["new"]) == ("generate", 0, 20)
+    assert [(row["new"], row["nano"]) for row in before[1:3]] == [(20, None)] * 2
+    assert (mined[0]["cached"], mined[0]["new"]) == (20, 0)
     assert (refine["stage"], refine["cached"], refine["new"]) == ("refine@r1", 0, 20)
-    assert (before[2]["new"], before[2]["nano"]) == (20, None)
     assert [(r["cached"], r["new"], r["nano"]) for r in after[:2]] == [(20, 0, 0), (20, 0, 0)]
     spent = sum(row["nano"] for row in ledger)
     assert spent == 40 * 1000 * (10 * 1 + 5 * 2)
@@ -392,7 +461,7 @@ def test_what_a_failed_call_reserved_is_released_when_the_bill_has_been_seen(
     after = json.loads(run.redistill("ledger", "--json"))
     assert [row["outcome"] for row in before] == ["answered", "no_connection"]
     assert before[1]["prompt_tokens"] > 0
-    assert "1 calls without an answer" in said
+    assert "1 calls without an answer hold no tokens" in said
     assert (after[1]["prompt_tokens"], after[1]["completion_tokens"]) == (0, 0)
     assert after[0] == before[0]
 

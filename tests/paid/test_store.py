@@ -153,6 +153,32 @@ def test_a_malformed_export_is_refused_by_line_and_nothing_of_it_is_taken(tmp_pa
     assert bodies(tmp_path / "t", 3) == {}
 
 
+def test_an_export_that_no_store_wrote_is_refused_and_a_running_call_is_left_out(tmp_path: Path):
+    file, out = tmp_path / "s", tmp_path / "s.jsonl"
+    put(file, 1)
+    with store.reading(file) as known:
+        row = next(iter(known.export()))
+    for change in [
+        {"stage": "generate; touch pwned"},
+        {"round": "\x1b[31m"},
+        {"outcome": "splendid"},
+        {"started": 1e300},
+        {"body": 5},
+        {"body": "other"},
+        {"encoding": "base64", "body": "é"},
+        {"prompt_tokens": -1},
+        {"request": "{}"},
+    ]:
+        records.write_rows(out, [row | change])
+        with store.writing(tmp_path / "t") as writer:
+            with pytest.raises(RefusedError, match="row 1 of the export"):
+                writer.merge(records.read_rows(out, store.EXPORTED))
+            assert writer.ledger() == []
+    records.write_rows(out, [row | {"state": "open", "body": None}])
+    with store.writing(tmp_path / "t") as writer:
+        assert writer.merge(records.read_rows(out, store.EXPORTED)) == 0
+
+
 def test_no_flipped_bit_is_handed_out_as_an_answer(tmp_path: Path):
     """Every 7th byte of a store, one bit each: refused, gone, or unharmed; never a wrong text."""
     file = tmp_path / "s"
