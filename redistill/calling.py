@@ -10,12 +10,13 @@ import sqlite3
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from redistill import responses, spending
+from redistill.committing import Commits
 from redistill.escaping import safe_text
 from redistill.progress import Progress
 from redistill.refusals import CONFIG, DATA, IO, PERMISSION, TRY_AGAIN, RefusedError
@@ -23,7 +24,6 @@ from redistill.requesting import Request
 from redistill.responses import FATAL, FINAL, MAYBE_BILLED, RETRIED, Reading
 from redistill.store import Intent, Result, Writer
 
-T = TypeVar("T")
 WINDOW = 50  # calls that the breaker looks back on, once there are MIN_SEEN
 MIN_SEEN = 20
 MAX_BAD = 5  # requests in a row that the server calls malformed: the next will be, too
@@ -191,67 +191,6 @@ def _variable(name: str, otherwise: float) -> float:
     return value
 
 
-class _Commits:
-    """Writes of many coroutines in one transaction: each is on disk when its await returns."""
-
-    def __init__(self, writer: Writer) -> None:
-        self._writer = writer
-        self._waiting: list[
-            tuple[Callable[[sqlite3.Connection], Any], asyncio.Future[Any] | None]
-        ] = []
-        self._thread = ThreadPoolExecutor(1)
-        self._task: asyncio.Task[None] | None = None
-        self._problem: Exception | None = None
-
-    async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run *work* in the next transaction, and return once that is committed."""
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._join(work, future)
-        return await future
-
-    def later(self, work: Callable[[sqlite3.Connection], object]) -> None:
-        """Run *work* in the next transaction, or the one after a failure of the run."""
-        self._join(work, None)
-
-    async def done(self) -> None:
-        """Wait until everything handed in is committed; raises what a late write raised."""
-        while self._task is not None and not self._task.done():
-            await asyncio.wait({self._task})
-        self._thread.shutdown()
-        if self._problem is not None:
-            raise self._problem
-
-    def _join(
-        self, work: Callable[[sqlite3.Connection], Any], future: asyncio.Future[Any] | None
-    ) -> None:
-        self._waiting.append((work, future))
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._flush())
-
-    async def _flush(self) -> None:
-        """Only the commit, which waits for the disk, leaves the loop's thread."""
-        loop = asyncio.get_running_loop()
-        connection = self._writer.connection
-        while self._waiting:
-            await asyncio.sleep(0)  # let whoever is ready join this group
-            group, self._waiting = self._waiting, []
-            try:
-                connection.execute("begin immediate")
-                done = [work(connection) for work, _ in group]
-                await loop.run_in_executor(self._thread, connection.execute, "commit")
-            except Exception as problem:  # whatever it is, nobody may go on as if it were written
-                self._problem = problem
-                if connection.in_transaction:
-                    connection.execute("rollback")
-                for _, future in group:
-                    if future is not None and not future.done():
-                        future.set_exception(problem)
-                continue
-            for (_, future), result in zip(group, done, strict=True):
-                if future is not None and not future.done():
-                    future.set_result(result)
-
-
 class _Run:
     """The calls of one batch, and what stops them."""
 
@@ -271,7 +210,7 @@ class _Run:
         self.occasion = occasion
         self.progress = Progress(f"asking {occasion.round}", total)
         self.committed = writer.committed()
-        self.commits = _Commits(writer)
+        self.commits = Commits(writer)
         self.readings: dict[str, Reading] = {}
         self.window: deque[bool] = deque(maxlen=WINDOW)
         self.bad = 0
@@ -523,17 +462,15 @@ def _result(
     )
 
 
-class _signals:
+@contextmanager
+def _signals(handler: Callable[[signal.Signals], None]) -> Iterator[None]:
     """While the block runs, SIGINT and SIGTERM ask for an orderly end."""
-
-    def __init__(self, handler: Callable[[signal.Signals], None]) -> None:
-        self.handler = handler
-
-    def __enter__(self) -> None:
-        self.loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self.loop.add_signal_handler(number, self.handler, number)
-
-    def __exit__(self, *_: object) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self.loop.remove_signal_handler(number)
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
+        loop.add_signal_handler(number, handler, number)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)

@@ -46,12 +46,7 @@ def plan(root: Path) -> list[Row]:
     counted, and what is not is what may be asked, further attempts included. For the others the
     number of train problems is the bound.
     """
-    settings = root / "params.yaml"
-    teacher = teaching.engage(settings)
-    train = root / "data/problems/train.jsonl"
-    if not train.is_file():
-        raise RefusedError(f"{train}: is not there yet; run dvc repro prepare")
-    problems = records.read(train, Problem)
+    settings, teacher, problems = _opened(root)
     rows = [_first(problems, teacher, settings)]
     for name, branch in rounds.branches(settings).items():
         if name in rounds.rounds(settings)[1:]:
@@ -64,12 +59,7 @@ def first_prompts(root: Path) -> list[tuple[str, str]]:
     """The first prompt of each verb as a teacher would get it, with the name of its stage."""
     from redistill import prompting
 
-    settings = root / "params.yaml"
-    teacher = teaching.engage(settings)
-    train = root / "data/problems/train.jsonl"
-    if not train.is_file():
-        raise RefusedError(f"{train}: is not there yet; run dvc repro prepare")
-    problems = records.read(train, Problem)
+    settings, teacher, problems = _opened(root)
     found = [("generate", prompting.explain(problems[0], teacher.rules.prompts))]
     for name, branch in rounds.branches(settings).items():
         requests = _requests(root, branch.from_, problems, settings) if name != "r0" else []
@@ -78,6 +68,13 @@ def first_prompts(root: Path) -> list[tuple[str, str]]:
                 (f"refine@{name}", prompting.refine(requests[0][1], teacher.rules.prompts))
             )
     return found
+
+
+def _opened(root: Path) -> tuple[Path, Engaged, list[Problem]]:
+    settings, train = root / "params.yaml", root / "data/problems/train.jsonl"
+    if not train.is_file():
+        raise RefusedError(f"{train}: is not there yet; run dvc repro prepare")
+    return settings, teaching.engage(settings), records.read(train, Problem)
 
 
 def total(rows: Sequence[Row]) -> Row:

@@ -1,6 +1,6 @@
 """Answering problems in batches: sorted by length, padded on the left, greedy."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,9 @@ import torch
 from transformers import DynamicCache
 
 from redistill.progress import Progress
+
+# the next token of each row, from its logits (rows x vocabulary) and the places of the rows
+Pick = Callable[[torch.Tensor, Sequence[int]], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -27,9 +30,12 @@ def answer(
     max_new_tokens: int,
     batch_size: int,
     say: str = "answering",
+    pick: Pick | None = None,
 ) -> list[Answer]:
     """
-    Complete every prompt greedily, in the order given, with at most *max_new_tokens* tokens.
+    Complete every prompt, in the order given, with at most *max_new_tokens* tokens.
+
+    *pick* chooses each next token, given the places of the rows in *prompts*; None is greedy.
 
     Rows that have stopped leave their batch, so that a batch costs what its rows need. In fp32
     the tokens do not depend on *batch_size*.
@@ -40,7 +46,8 @@ def answer(
     progress = Progress(say, len(prompts))
     for start in range(0, len(order), batch_size):
         places = order[start : start + batch_size]
-        rows = _batch(model, [prompts[place] for place in places], eos, pad, max_new_tokens)
+        given = [prompts[place] for place in places]
+        rows = _batch(model, given, places, eos, pad, max_new_tokens, pick or _greedy)
         for place, row in zip(places, rows, strict=True):
             answers[place] = row
         progress.to(start + len(places))
@@ -48,9 +55,19 @@ def answer(
     return [row for row in answers if row is not None]
 
 
+def _greedy(logits: torch.Tensor, places: Sequence[int]) -> torch.Tensor:
+    return logits.argmax(-1)
+
+
 @torch.inference_mode()
 def _batch(
-    model: Any, prompts: list[Sequence[int]], eos: int, pad: int, max_new_tokens: int
+    model: Any,
+    prompts: list[Sequence[int]],
+    places: Sequence[int],
+    eos: int,
+    pad: int,
+    max_new_tokens: int,
+    pick: Pick,
 ) -> list[Answer]:
     width = max(len(prompt) for prompt in prompts)
     padding = [width - len(prompt) for prompt in prompts]
@@ -74,7 +91,7 @@ def _batch(
             use_cache=True,
             logits_to_keep=1,
         ).logits[:, -1]
-        chosen = logits.argmax(-1)
+        chosen = pick(logits, [places[row] for row in alive])
         keep = []
         for row, token in enumerate(chosen.tolist()):
             if token == eos:

@@ -8,7 +8,6 @@ from typing import Any
 
 from redistill import prompting, responses, store
 from redistill.params import Section
-from redistill.progress import Progress
 from redistill.records import Problem
 from redistill.refusals import CONFIG, RefusedError
 from redistill.requesting import Request
@@ -107,7 +106,6 @@ def _write(
 
     loading.quiet()
     model, tokenizer = loading.pretrained(settings.model)
-    progress = Progress(f"{settings.model} {sitting.round}", len(requests))
     for start in range(0, len(requests), settings.batch_size):
         batch = requests[start : start + settings.batch_size]
         answers = sampling.reply(
@@ -118,6 +116,7 @@ def _write(
             temperature=settings.temperature,
             top_p=settings.top_p,
             seeds=[settings.seed + int(request.key[:12], 16) for request in batch],
+            say=f"{sitting.round} {start + 1} to {start + len(batch)} of {len(requests)}",
         )
         with writer.transaction() as connection:
             for request, (text, tokens, ended) in zip(batch, answers, strict=True):
@@ -125,8 +124,6 @@ def _write(
                 number = writer.intend(connection, _intent(request, sitting))
                 writer.receive(connection, number, 200, body)
                 writer.settle(connection, _result(number, request, body, tokens))
-        progress.to(start + len(batch))
-    progress.close()
 
 
 def _body(model: str, text: str, tokens: int, ended: bool) -> dict[str, Any]:
