@@ -12,9 +12,9 @@ from redistill.records import Error, Prediction, Problem, Rationale
 
 def table(rows: Sequence[Sequence[str]], *, title: str) -> None:
     """Print *rows*, their first the header, with nothing read as markup."""
-    drawn = Table(title=Text(title), title_justify="left")
+    drawn = Table(title=Text(safe_text(title)), title_justify="left")
     for head in rows[0]:
-        drawn.add_column(Text(head), overflow="fold")
+        drawn.add_column(Text(safe_text(head)), overflow="fold")
     for row in rows[1:]:
         drawn.add_row(*(Text(safe_text(cell)) for cell in row))
     Console(width=None if Console().is_terminal else 120).print(drawn)
