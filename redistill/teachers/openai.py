@@ -24,10 +24,18 @@ ADDRESS = "REDISTILL_BASE_URL"  # where the same service is reached from this ma
 RESERVED = ("model", "messages", "stream", "n", "seed")  # set by us, or not understood by us
 
 
+class Example(Section):
+    """A question and its answer as turns before the prompt, for a model that learns by examples."""
+
+    user: str
+    assistant: str
+
+
 class Settings(Section):
     """
     Section ``openai``: the service, the model, and the request's body beside model and messages.
 
+    *examples* are turns that stand between the system prompt and the prompt, in every call.
     *key* is the name of the environment variable that holds the key, null where none is needed.
     *seed* is sent, increased by the number of the draw, where it is not null.
     """
@@ -36,6 +44,7 @@ class Settings(Section):
     key: str | None
     model: str
     system: str | None
+    examples: list[Example]
     seed: int | None
     body: dict[str, Any]
 
@@ -70,9 +79,11 @@ def refinement(request: Refinement, settings: Settings, prompts: str, draw: int)
 
 
 def _request(prompt: str, settings: Settings, draw: int, problem: str) -> Request:
-    messages = [{"role": "user", "content": prompt}]
-    if settings.system:
-        messages.insert(0, {"role": "system", "content": settings.system})
+    messages = [{"role": "system", "content": settings.system}] if settings.system else []
+    for example in settings.examples:
+        messages.append({"role": "user", "content": example.user})
+        messages.append({"role": "assistant", "content": example.assistant})
+    messages.append({"role": "user", "content": prompt})
     body = dict(settings.body)
     for name in RESERVED:
         if name in body:

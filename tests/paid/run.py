@@ -60,6 +60,7 @@ class Run:
             "key": None,
             "model": "m",
             "system": None,
+            "examples": [],
             "seed": None,
             "body": {"max_tokens": 50},
             **changes.pop("openai", {}),

@@ -58,7 +58,9 @@ def test_b1_eight_at_once_never_go_over_by_one_unit(budget: dict, most: int, ser
 
     server = serve(full)
     sender = openai.Sender(
-        openai.Settings(base_url=server.url, key=None, model="m", system=None, seed=None, body={}),
+        openai.Settings(
+            base_url=server.url, key=None, model="m", system=None, examples=[], seed=None, body={}
+        ),
         "",
     )
 
@@ -89,7 +91,9 @@ def test_b1_a_budget_that_calls_give_back_is_used_up(serve: Serve):
     """Answers cost a tenth of their reservation: waiting for them buys more calls."""
     server = serve(always(after(0.01, answer(usage={"prompt_tokens": 3, "completion_tokens": 2}))))
     sender = openai.Sender(
-        openai.Settings(base_url=server.url, key=None, model="m", system=None, seed=None, body={}),
+        openai.Settings(
+            base_url=server.url, key=None, model="m", system=None, examples=[], seed=None, body={}
+        ),
         "",
     )
     tokens = spending.reservation(request(0), PRICES).tokens * 3

@@ -51,6 +51,7 @@ def settings(server: Server, **changes: object) -> openai.Settings:
             "key": None,
             "model": "m",
             "system": None,
+            "examples": [],
             "seed": None,
             "body": {"max_tokens": 20},
         }

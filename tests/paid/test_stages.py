@@ -96,7 +96,12 @@ def test_refine_asks_for_errors_only_and_keeps_the_old_text_after_the_last_attem
 
 def test_every_field_reaches_the_prompt_as_it_is_sent(serve: Serve, tmp_path: Path):
     server = serve(solving())
-    run = Run(tmp_path, server.url, 1, openai={"system": "You teach."})
+    run = Run(
+        tmp_path,
+        server.url,
+        1,
+        openai={"system": "You teach.", "examples": [{"user": "2+2?", "assistant": "4"}]},
+    )
     mistake = records.read(tmp_path / "data/errors/r0.jsonl", Error)[0]
     shown = Exemplar(problem="d1", question="A dev question?", completion="A dev mistake")
     told = mistake.model_copy(
@@ -119,7 +124,11 @@ def test_every_field_reaches_the_prompt_as_it_is_sent(serve: Serve, tmp_path: Pa
 
     run.stage("refine")
 
-    system, user = server.calls[0]["messages"]
+    system, asked, answered, user = server.calls[0]["messages"]
+    assert (asked, answered) == (
+        {"role": "user", "content": "2+2?"},
+        {"role": "assistant", "content": "4"},
+    )
     assert system == {"role": "system", "content": "You teach."}
     for part in [
         "Number 0: add 0 and 7.",
@@ -203,7 +212,7 @@ def test_a_plan_is_not_misled_by_what_a_run_on_other_problems_left(serve: Serve,
         ("openai", {"base_url": "https://host:abc/v1"}, 78, "no http"),
         ("openai", {"body": {"max_tokens": 9, "stream": True}}, 78, "stream is not set there"),
         ("teach", {"attempts": 0}, 78, "expected 1 to 100"),
-        ("teach", {"prompts": "poetry"}, 78, "known are choice, math, yes_no"),
+        ("teach", {"prompts": "poetry"}, 78, "known are brief, choice, math, yes_no"),
     ],
 )
 def test_settings_that_cannot_work_are_one_sentence_and_cost_nothing(

@@ -52,7 +52,7 @@ def test_a_teacher_asked_nothing_says_nothing(name: str, tmp_path: Path):
         "tutor": {"style": "equations"},
         "openai": {
             "base_url": "https://example.org/v1", "key": None, "model": "m", "system": None,
-            "seed": None, "body": {},
+            "examples": [], "seed": None, "body": {},
         },
         "local": {
             "model": "none", "system": None, "max_new_tokens": 5, "temperature": 0.0, "top_p": 1.0,
