@@ -34,7 +34,7 @@ SECTIONS: dict[str, type[Section]] = {
     "guard": guarding.Settings,
     "report": reporting.Settings,
 }
-PLAIN = ("seed", "rounds", "branches")
+PLAIN = ("seed", "rounds", "arms", "branches")
 
 
 def check(path: Path) -> int:

@@ -248,6 +248,28 @@ def test_adding_a_round_is_one_line_and_runs_only_that_round(project: Project):
     assert set(ran) == {"refine@r4", "train@r4", "evaluate@r4", "mine@r4", "report"}
 
 
+def test_an_arm_of_the_ladder_is_one_line_and_runs_only_its_own_stages(project: Project):
+    file = project.root / "params.yaml"
+    text = file.read_text(encoding="utf-8")
+    line = "from: r0, rationales: told, start: base, times: 1, feedback: verdict, like: r1"
+    file.write_text(
+        text.replace("arms: &arms {}\n", f"arms: &arms\n  told: {{{line}, scope: like}}\n")
+    )
+
+    ran = project.repro()
+    shown = project.redistill("rounds")
+    arm, like = (
+        json.loads((project.root / f"metrics/rationales/{name}.json").read_text())
+        for name in ("told", "r1")
+    )
+    file.write_text(text, encoding="utf-8")
+    project.repro()
+
+    assert set(ran) == {"control@told", "train@told", "evaluate@told", "mine@told", "report"}
+    assert arm["asked"] == arm["attempts"]["replies"] == like["attempts"]["replies"] > 0
+    assert "told" in shown
+
+
 def test_settings_that_are_code_are_not_run(project: Project):
     before = (project.root / "params.yaml").read_text(encoding="utf-8")
     project.change({"report": {"title": '"; touch pwned; $(touch pwned)\ntouch pwned'}})

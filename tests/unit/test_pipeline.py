@@ -19,7 +19,7 @@ CHOSEN = {
     "${grade.grader}": "numeric",
 }
 TEACHERS = sorted((ROOT / "redistill/teachers").glob("[a-z]*.py"))
-PATTERN = re.compile(r"\$\{(key|item\.(from|rationales|start))\}")
+PATTERN = re.compile(r"\$\{(key|item\.(from|rationales|start|like))\}")
 WITHOUT_TORCH = ["prepare", "generate", "mine", "refine", "report"]
 
 
