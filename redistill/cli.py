@@ -42,6 +42,8 @@ def rounds() -> None:
     if broken:
         raise RefusedError(f"rows do not balance in metrics/{', '.join(broken)}.json", code=70)
     showing.table(reporting.lines(summary), title="Rounds (* best on dev; accuracy is strict)")
+    if outside := reporting.outside_lines(summary):
+        showing.table(outside, title="Out of domain (test accuracy, 95 % interval)")
     click.echo(reporting.sentence(summary["best"]))
     click.echo(f"Rows balance in all {len(balances)} stages that handle rows.")
 

@@ -98,7 +98,7 @@ def _problems(root: Path, file: Path) -> tuple[dict[Split, list[Problem]], Findi
     asked = params.load(file, "prepare", preparing.Settings)
     task = preparing.task(asked.task)
     rows = task.problems(params.load(file, asked.task, task.Settings), params.seed(file))
-    splits, balance = preparing.split(rows)
+    splits, balance = preparing.split(rows, published=task.PUBLISHED)
     told = f"as the task {asked.task} gives them ({balance}); not on disk yet"
     return splits, _balanced(balance, asked.max_loss, told)
 

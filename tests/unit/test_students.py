@@ -2,13 +2,15 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from redistill import grading
+from redistill import grading, venturing
+from redistill.outside import Outside
 from redistill.records import Problem, Rationale
 from redistill.refusals import RefusedError
 from redistill.rounds import Branch
@@ -22,6 +24,7 @@ from redistill.students import (
     loading,
     training,
 )
+from tests.imports import ROOT
 
 SHAPE = embedded.Shape(
     hidden=32,
@@ -307,6 +310,35 @@ def test_a_round_with_nothing_new_is_passed_through_all_the_way(base: Path, tmp_
     assert figures["passed_through"]
     assert not list((tmp_path / "r1").glob("*.safetensors"))
     assert (predictions, metrics) == ({"dev": []}, {"passed_through": True})
+
+
+def test_out_of_domain_tests_are_answered_in_one_go_each_with_its_own_grader(
+    base: Path, tmp_path: Path
+):
+    fit(base, tmp_path / "r0", [lesson(p) for p in PROBLEMS])
+    shutil.copy(ROOT / "params.yaml", tmp_path / "params.yaml")
+    letters = [p.model_copy(update={"answer": "B"}) for p in PROBLEMS[:3]]
+    tests = {
+        "balance": Outside(letters, "choice"),  # a name that figures have too
+        "svamp": Outside(PROBLEMS[:5], None),
+    }
+
+    predictions, figures = venturing.venture(tmp_path / "r0", tests, tmp_path / "params.yaml")
+
+    assert {name: len(found) for name, found in predictions.items()} == {"balance": 3, "svamp": 5}
+    assert all(p.split == "test" for found in predictions.values() for p in found)
+    assert figures["tests"]["svamp"]["n"] == 5
+    assert figures["balance"] == {"rows_in": 8, "rows_out": 8, "rejected": {}, "holds": True}
+
+
+def test_a_passed_through_round_answers_no_out_of_domain_test(base: Path, tmp_path: Path):
+    second = Branch(from_="r0", rationales="r1", start="base", times=1)
+    fit(base, tmp_path / "r1", [lesson(p) for p in PROBLEMS], second)
+    tests = {"svamp": Outside(PROBLEMS, "numeric")}
+
+    predictions, figures = venturing.venture(tmp_path / "r1", tests, ROOT / "params.yaml")
+
+    assert (predictions, figures) == ({"svamp": []}, {"passed_through": True, "tests": {}})
 
 
 def test_nothing_to_train_on_is_refused(base: Path, tmp_path: Path):
