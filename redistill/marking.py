@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ LIMIT = 20_000  # characters of one text that people are shown; programs get all
 SIGNS: Mapping[Operation, tuple[str, str]] = {"=": ("", ""), "-": ("[-", "-]"), "+": ("{+", "+}")}
 COLOURS: Mapping[Operation, str] = {"=": "", "-": "\x1b[31m", "+": "\x1b[32m"}
 BOLD, PLAIN = "\x1b[1m", "\x1b[0m"
-_PIECE = re.compile(r"\n|[^\S\n]+|\S+")
+_PIECE = re.compile(r"\s+|\S+")
 _TICKS = re.compile(r"`+")
 
 
@@ -316,32 +317,55 @@ def _lines(parts: Sequence[Edit], width: int | None, colour: bool) -> Iterator[s
 
     A word that is longer than a line is broken.
     """
-    line = _Line(width, colour)
+    line: list[Edit] = []
     for operation, piece in _pieces(parts):
-        if piece == "\n":
-            yield line.drawn()
-        else:
-            yield from line.filled(operation, piece)
-    yield line.drawn()
+        first, *rest = piece.split("\n")
+        line.append((operation, first))
+        for text in rest:
+            yield from _broken(line, width, colour)
+            line = [(operation, text)]
+    yield from _broken(line, width, colour)
 
 
 def _pieces(parts: Iterable[Edit]) -> Iterator[Edit]:
     """
-    Words, spaces and line ends, one by one; space at the ends of a marked part is unmarked.
+    *parts* as they are drawn: the space at the ends of a marked part stands outside of the marks.
 
     A part of nothing but space is marked, its line ends in sight.
     """
     for operation, part in parts:
-        if operation != "=" and part.isspace():
+        if operation == "=":
+            yield operation, part
+        elif part.isspace():
             yield operation, part.replace("\n", "\\n")
             if operation == "+" and "\n" in part:
                 yield "=", "\n"
-            continue
-        inner = part.strip()
-        head = part[: len(part) - len(part.lstrip())]
-        for space, content in (("=", head), (operation, inner), ("=", part[len(head + inner) :])):
-            for piece in _PIECE.findall(content):
-                yield space, piece  # type: ignore[misc]
+        else:
+            start = len(part) - len(part.lstrip())
+            end = len(part.rstrip())
+            yield from (("=", part[:start]), (operation, part[start:end]), ("=", part[end:]))
+
+
+def _broken(runs: Sequence[Edit], width: int | None, colour: bool) -> Iterator[str]:
+    """One line of text, as the lines of the screen that it takes."""
+    line = _Line(width, colour)
+    joined = [(key, "".join(t for _, t in run)) for key, run in groupby(runs, lambda run: run[0])]
+    joined = [run for run in joined if run[1]]
+    if (
+        width is None
+        or sum(_cells(text) + len("".join(SIGNS[key])) for key, text in joined) <= width
+    ):
+        line.runs = joined
+    else:
+        for operation, text in joined:
+            for piece in _PIECE.findall(text):
+                yield from line.filled(operation, piece)
+    yield line.drawn()
+
+
+def _cells(text: str) -> int:
+    """How many cells *text* takes on the screen; East Asian characters take two."""
+    return len(text) if text.isascii() else cell_len(text)
 
 
 class _Line:
@@ -392,7 +416,7 @@ class _Line:
 
     def _cost(self, operation: Operation, piece: str) -> int:
         opened = self.runs and self.runs[-1][0] == operation
-        return cell_len(piece) + (0 if opened else sum(map(len, SIGNS[operation])))
+        return _cells(piece) + (0 if opened else sum(map(len, SIGNS[operation])))
 
     def _run(self, operation: Operation, content: str) -> str:
         start, end = SIGNS[operation]

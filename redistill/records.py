@@ -334,7 +334,7 @@ def _object(path: Path, number: int, line: bytes) -> dict[str, Any]:
     if _depth(text) > MAX_DEPTH:
         _refuse(path, number, None, f"nested deeper than {MAX_DEPTH}")
     try:
-        row = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        row = _DECODER.decode(text)
     except _BadFieldError as problem:
         _refuse(path, number, problem.field, problem.fault)
     except json.JSONDecodeError as problem:
@@ -395,7 +395,10 @@ class _BadFieldError(ValueError):
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    row: dict[str, Any] = {}
+    row: dict[str, Any] = dict(pairs)
+    if len(row) == len(pairs) and float not in map(type, row.values()):
+        return row
+    row = {}
     for key, value in pairs:
         if key in row:
             raise _BadFieldError(key, "given twice")
@@ -407,6 +410,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> NoReturn:
     raise _BadFieldError(None, f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
 
 
 def _depth(text: str) -> int:
