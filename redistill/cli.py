@@ -97,8 +97,8 @@ def show(problem: str | None) -> None:
     "--only", type=click.Choice(["added", "removed", "changed", "kept"]),
     help="List only these; without it, all but the kept.",
 )  # fmt: skip
-@click.option("--before", help="Predictions of the student that was taught A.")
-@click.option("--after", help="Predictions of the student that was taught B.")
+@click.option("--before", metavar="FILE", help="Predictions of the student that was taught A.")
+@click.option("--after", metavar="FILE", help="Predictions of the student that was taught B.")
 @click.option("--sort", is_flag=True, help="Sort files that are not sorted by problem, on disk.")
 def diff(
     versions: tuple[str, ...],

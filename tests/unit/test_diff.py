@@ -498,3 +498,15 @@ def test_sorting_names_the_line_that_is_malformed(tmp_path: Path):
 
     with pytest.raises(RefusedError, match=r'given name:2: field "id": missing'):
         sorting.by_problem(file, tmp_path / "sorted.jsonl", Rationale, name="given name")
+
+
+def test_the_page_of_documentation_names_every_key_of_the_json(project: Path):
+    page = (ROOT / "docs" / "diff.md").read_text(encoding="utf-8")
+    table, stat = page.split("| key | |")[1].split("With `--stat`")
+
+    assert [key for key in shown("r0", "r1")[0] if f"`{key}`" not in table] == []
+    assert [
+        key
+        for key in shown("--stat", "r0", "r1")[0]
+        if f"`{key}`" not in stat and key not in differ.KINDS
+    ] == []
