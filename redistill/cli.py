@@ -218,6 +218,27 @@ def retry(conditions: tuple[str, ...]) -> None:
         click.echo(safe_text(told))
 
 
+@main.command("verify")
+def verify_files() -> None:
+    """Hash everything that dvc.lock names, and the record store, and name what is damaged."""
+    from redistill import store, verifying
+
+    here = Path()
+    report = verifying.verify(here, cache=verifying.cache_of(here), database=store.path())
+    for fault in report.faults:
+        click.echo(safe_text(fault))
+    told = (
+        f"{report.hashed['working tree']} files and {report.hashed['cache']} objects of the cache"
+    )
+    if report.faults:
+        count = len(report.faults)
+        raise RefusedError(f"{count} fault{'' if count == 1 else 's'} in {told}")
+    click.echo(
+        f"{told} are what dvc.lock says; absent: {report.absent['working tree']} and "
+        f"{report.absent['cache']}"
+    )
+
+
 @main.group("store")
 def keep() -> None:
     """Export, import or reconcile the record store."""
