@@ -7,7 +7,7 @@ import click
 from redistill import params, records
 from redistill.records import Problem, Rationale
 from redistill.rounds import branches
-from redistill.students import fitting, loading
+from redistill.students import adapting, fitting, loading
 from stages import FILE, FOLDER, PARAMS, Stage
 
 
@@ -26,11 +26,20 @@ def main(
     """Fine-tune a student on a round's rationales."""
     settings = params.load(PARAMS, "train", fitting.Settings)
     student = params.load(PARAMS, "student", loading.Settings)
+    lora = params.load(PARAMS, "lora", adapting.Settings)
     known = {problem.id: problem for problem in records.read(problems, Problem)}
     lessons = records.read(rationales, Rationale)
 
     figures = fitting.fit(
-        known, lessons, start, out, branches(PARAMS)[branch], student, settings, params.seed(PARAMS)
+        known,
+        lessons,
+        start,
+        out,
+        branches(PARAMS)[branch],
+        student,
+        settings,
+        params.seed(PARAMS),
+        lora,
     )
 
     records.write_json(metrics, figures)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from redistill import grading
 from redistill.grading import Grader
@@ -19,7 +19,7 @@ class Settings(Section):
 
     max_new_tokens: int
     batch_size: int
-    precision: Literal["fp32", "bf16"]
+    precision: loading.Precision
 
 
 def examine(
@@ -46,9 +46,10 @@ def examine(
             code=CONFIG,
         )
     loading.quiet()
-    model = loading.model(student, dtype=settings.precision)
+    precision = loading.precision(settings.precision)
+    model = loading.model(student, dtype=precision, attention=asked.attention)
     tokenizer = loading.tokenizer(student)
-    encoder = labelling.Encoder(tokenizer, asked.prompt, chat=asked.chat)
+    encoder = labelling.Encoder(tokenizer, asked.prompt, chat=asked.chat, system=asked.system)
     predictions: dict[Split, list[Prediction]] = {}
     tokens, started = 0, time.monotonic()
     for split, problems in splits.items():
@@ -78,6 +79,7 @@ def examine(
     balance = Balance("evaluate", asked_rows, sum(len(p) for p in predictions.values()))
     return predictions, {
         "passed_through": False,
+        "precision": precision,
         **{split: score(found) for split, found in predictions.items()},
         "seconds": round(seconds, 1),
         "tokens_per_second": round(tokens / seconds) if seconds else 0,
