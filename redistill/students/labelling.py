@@ -63,8 +63,10 @@ class Encoder:
             *tokenizer.all_special_ids,
             *(id for id, token in tokenizer.added_tokens_decoder.items() if token.special),
         }
-        if system and self._special & set(self._plain(system)):
-            raise RefusedError("student.system: holds the text of a special token", code=CONFIG)
+        if system and ("[[question]]" in system or self._special & set(self._plain(system))):
+            raise RefusedError(
+                "student.system: holds the text of a special token, or [[question]]", code=CONFIG
+            )
         uses_chat = bool(tokenizer.chat_template) if chat is None else chat
         self._chat = _Chat(tokenizer, system) if uses_chat else None
         self.eos = self._chat.end if self._chat else int(tokenizer.eos_token_id)
