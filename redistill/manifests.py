@@ -57,7 +57,7 @@ def _listed(folder: Path) -> dict[str, Any] | str:
     """The files that the manifest lists, or what is wrong with the manifest."""
     path = folder / NAME
     if not path.is_file():
-        return f"{path}: missing, so {folder} is incomplete"
+        return f"{path}: missing, so the folder is incomplete"
     try:
         files = json.loads(path.read_text(encoding="utf-8"))["files"]
         sound = all(

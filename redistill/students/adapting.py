@@ -1,5 +1,6 @@
 """LoRA: small matrices beside frozen weights, trained alone and merged into them at the end."""
 
+import warnings
 from typing import Any
 
 from redistill.params import Section
@@ -40,6 +41,7 @@ def adapted(model: Any, settings: Settings, seed: int) -> Any:
         task_type="CAUSAL_LM",
     )
     set_seed(seed)
+    warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated")  # peft asks it
     try:
         return get_peft_model(model, config)
     except ValueError as problem:

@@ -66,9 +66,9 @@ def fit(
     balance.check(settings.max_loss)
     checked = labelling.check(examples, encoder.eos)
     pad = int(tokenizer.pad_token_id)
-    nll = measuring.mean_nll(
-        model, examples[: settings.nll_rows], pad=pad, batch_size=settings.batch_size
-    )
+    with training.watched(examples, plan):
+        at_once = settings.batch_size // settings.accumulate
+        nll = measuring.mean_nll(model, examples[: settings.nll_rows], pad=pad, batch_size=at_once)
     chosen = lora if settings.method == "lora" else None
     if settings.method == "lora" and lora is None:
         raise RefusedError("train.method: lora needs the section lora", code=CONFIG)

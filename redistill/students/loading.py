@@ -2,6 +2,7 @@
 
 import json
 import os
+import struct
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -112,21 +113,10 @@ def pretrained(name: str, *, revision: str | None = None) -> tuple[Any, Any]:
     """
     if not name.endswith(".gguf"):
         return model(name, revision=revision), tokenizer(name, revision=revision)
-    from transformers import GgufConfig
-
     file = Path(name)
     if not file.is_file():
         raise RefusedError(f"student.model: there is no file {name}", code=CONFIG)
-    folder = str(file.parent)
-    opened = AutoModelForCausalLM.from_pretrained(
-        folder,
-        gguf_file=file.name,
-        dtype=torch.float32,
-        quantization_config=GgufConfig(dequantize=True),
-        trust_remote_code=False,
-    )
-    words = AutoTokenizer.from_pretrained(folder, gguf_file=file.name, trust_remote_code=False)
-    return opened.to(device()), _padded(words)
+    return _from_gguf(file)
 
 
 def commit(name: str, revision: str | None) -> str | None:
@@ -202,6 +192,25 @@ def _padded(words: Any) -> Any:
     if words.pad_token_id is None:
         words.pad_token = words.eos_token
     return words
+
+
+def _from_gguf(file: Path) -> tuple[Any, Any]:
+    from transformers import GgufConfig
+
+    try:
+        opened = AutoModelForCausalLM.from_pretrained(
+            str(file.parent),
+            gguf_file=file.name,
+            dtype=torch.float32,
+            quantization_config=GgufConfig(dequantize=True),
+            trust_remote_code=False,
+        )
+        words = AutoTokenizer.from_pretrained(
+            str(file.parent), gguf_file=file.name, trust_remote_code=False
+        )
+    except (OSError, ValueError, LookupError, ImportError, struct.error) as problem:
+        raise RefusedError(f"student {file}: cannot be read: {_told(problem)}") from None
+    return opened.to(device()), _padded(words)
 
 
 def _is_adapter(student: str, revision: str | None) -> bool:

@@ -12,12 +12,13 @@ PROBED = 24  # tokens of a row that the check looks at
 CLOSE = {torch.float32: 1e-3, torch.bfloat16: 0.1}  # share of the logits' spread, by precision
 
 
-def collate(rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+def collate(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """
     One row of all *rows*, in which positions begin again with each: shape 1 x all their tokens.
 
-    There is no attention mask: the kernels tell the rows apart by their positions. A row's first
-    token is never a target, which it is not by itself either.
+    There is no attention mask: the kernels tell the rows apart by their positions, which
+    transformers looks at only where there is no cache either. A row's first token is never a
+    target, which it is not by itself either.
     """
     ids = [token for row in rows for token in row["input_ids"]]
     labels = [label for row in rows for label in [IGNORED, *row["labels"][1:]]]
@@ -26,6 +27,7 @@ def collate(rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         "input_ids": torch.tensor([ids]),
         "labels": torch.tensor([labels]),
         "position_ids": torch.tensor([positions]),
+        "use_cache": False,
     }
 
 
@@ -61,6 +63,9 @@ def check(model: Any, examples: Sequence[Example], *, half: bool) -> None:
 def _logits(model: Any, rows: Sequence[Sequence[int]]) -> torch.Tensor:
     batch = collate([{"input_ids": list(row), "labels": list(row)} for row in rows])
     del batch["labels"]
-    moved = {name: values.to(model.device) for name, values in batch.items()}
-    found: torch.Tensor = model(**moved, use_cache=False).logits[0].float()
+    moved = {
+        name: value.to(model.device) if isinstance(value, torch.Tensor) else value
+        for name, value in batch.items()
+    }
+    found: torch.Tensor = model(**moved).logits[0].float()
     return found

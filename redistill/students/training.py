@@ -3,8 +3,8 @@
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +22,7 @@ from transformers import (
 )
 
 from redistill.progress import Progress
-from redistill.refusals import INTERNAL, RefusedError
+from redistill.refusals import CONFIG, INTERNAL, RefusedError
 from redistill.students import measuring, memory, packing, resuming
 from redistill.students.labelling import Example
 
@@ -49,6 +49,12 @@ class Plan:
     seed: int
     packed: bool = False
     recomputed: bool = False
+
+    def __post_init__(self) -> None:
+        if self.accumulate < 1 or self.batch_size % self.accumulate:
+            raise RefusedError(
+                "train.batch_size: must be a multiple of train.accumulate", code=CONFIG
+            )
 
 
 @dataclass(frozen=True)
@@ -79,12 +85,11 @@ def train(
     """
     if not examples:
         raise RefusedError("there is nothing to train on: 0 rationales")
-    if plan.batch_size % plan.accumulate:
-        raise RefusedError("train.batch_size: must be a multiple of train.accumulate", code=78)
     set_seed(plan.seed)
     torch.use_deterministic_algorithms(not torch.cuda.is_available())
     if plan.packed:
         packing.check(model, examples, half=plan.precision == "bf16")
+    cached = model.config.use_cache  # the Trainer sets it to false, and it would be saved so
     resumed = resuming.newest(saving.folder) if saving else None
     if resumed:
         step = resumed.name.rpartition("-")[2]
@@ -102,9 +107,10 @@ def train(
         )
         trainer.pop_callback(_printer())
         started = time.monotonic()
-        with _watched(model, examples, plan):
+        with watched(examples, plan):
             trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
         seconds = time.monotonic() - started
+    model.config.use_cache = cached
     watch.progress.close()
     tokens = int(trainer.state.num_input_tokens_seen)
     return {
@@ -152,10 +158,8 @@ def _arguments(plan: Plan, on_cpu: bool, saving: Saving | None, scratch: str) ->
     )
 
 
-@contextmanager
-def _watched(model: Any, examples: Sequence[Example], plan: Plan) -> Iterator[None]:
-    """Say what to change where memory runs out, and leave the model's cache as it was."""
-    cached = model.config.use_cache
+def watched(examples: Sequence[Example], plan: Plan) -> AbstractContextManager[None]:
+    """Say what to change where memory runs out in what is done with *examples* by *plan*."""
     longest = max(len(example.ids) for example in examples)
     rows = plan.batch_size // plan.accumulate
     doing = f"training: {rows} rows at a time, the longest of {longest} tokens"
@@ -163,9 +167,7 @@ def _watched(model: Any, examples: Sequence[Example], plan: Plan) -> Iterator[No
         "raise train.accumulate (the same steps in smaller parts), set train.checkpointing to "
         "true, or lower train.max_tokens or train.batch_size; checkpoints are kept"
     )
-    with memory.watched(doing, advice):
-        yield
-    model.config.use_cache = cached
+    return memory.watched(doing, advice)
 
 
 def _curve(losses: Sequence[float]) -> dict[str, Any]:
