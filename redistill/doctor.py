@@ -120,7 +120,7 @@ def _student(
     asked = params.load(file, "student", loading.Settings)
     limits = params.load(file, "train", fitting.Settings)
     words = beginning.words(root, file)
-    encoder = labelling.Encoder(words.tokenizer, asked.prompt, chat=asked.chat)
+    encoder = labelling.Encoder(words.tokenizer, asked.prompt, chat=asked.chat, system=asked.system)
     lessons, source = _lessons(root, train)
     found = [
         Finding("student", "note", f"{asked.model}: {words.told}; {encoder.format}"),

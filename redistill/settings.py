@@ -18,7 +18,7 @@ from redistill import (
 )
 from redistill.params import Section
 from redistill.refusals import CONFIG, RefusedError
-from redistill.students import embedded, examining, fitting, loading
+from redistill.students import adapting, embedded, examining, fitting, loading
 
 SECTIONS: dict[str, type[Section]] = {
     "prepare": preparing.Settings,
@@ -28,6 +28,7 @@ SECTIONS: dict[str, type[Section]] = {
     "generate": generating.Settings,
     "grade": grading.Settings,
     "train": fitting.Settings,
+    "lora": adapting.Settings,
     "evaluate": examining.Settings,
     "mine": mining.Settings,
     "refine": refining.Settings,

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from redistill import grading
 from redistill.grading import Grader
@@ -20,7 +20,7 @@ class Settings(Section):
 
     max_new_tokens: int
     batch_size: int
-    precision: Literal["fp32", "bf16"]
+    precision: loading.Precision
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,10 @@ def sit(
             code=CONFIG,
         )
     loading.quiet()
-    model = loading.model(student, dtype=settings.precision)
+    precision = loading.precision(settings.precision)
+    model = loading.model(student, dtype=precision, attention=asked.attention)
     tokenizer = loading.tokenizer(student)
-    encoder = labelling.Encoder(tokenizer, asked.prompt, chat=asked.chat)
+    encoder = labelling.Encoder(tokenizer, asked.prompt, chat=asked.chat, system=asked.system)
     predictions: dict[N, list[Prediction]] = {}
     tokens, started = 0, time.monotonic()
     for name, exam in exams.items():
@@ -105,6 +106,7 @@ def sit(
         scores,
         {
             "passed_through": False,
+            "precision": precision,
             "seconds": round(seconds, 1),
             "tokens_per_second": round(tokens / seconds) if seconds else 0,
             "balance": balance.as_dict(),

@@ -22,6 +22,7 @@ from redistill.students import (
     fitting,
     labelling,
     loading,
+    measuring,
     training,
 )
 from tests.imports import ROOT
@@ -38,8 +39,16 @@ SHAPE = embedded.Shape(
     steps=3,
     learning_rate=0.002,
 )
-ASKED = loading.Settings(model="embedded", prompt="[[question]]\n", chat=None)
+ASKED = loading.Settings(
+    model="embedded",
+    revision=None,
+    prompt="[[question]]\n",
+    chat=None,
+    system=None,
+    attention=None,
+)
 RULES = fitting.Settings(
+    method="full",
     steps=2,
     batch_size=4,
     accumulate=1,
@@ -47,6 +56,9 @@ RULES = fitting.Settings(
     warmup=0.0,
     weight_decay=0.0,
     precision="fp32",
+    packing=False,
+    checkpointing=False,
+    save_every=0,
     max_tokens=200,
     nll_rows=10,
     max_loss=0.5,
@@ -163,7 +175,7 @@ def test_padding_is_masked_by_length_even_where_it_is_the_eos_id():
         {"input_ids": [5, 0], "labels": [-100, 0]},
     ]
 
-    batch = training.collate(rows, pad=0)
+    batch = measuring.collate(rows, pad=0)
 
     assert batch["labels"].tolist() == [[-100, 6, 0], [-100, 0, -100]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 1, 0]]
@@ -228,13 +240,13 @@ def test_training_on_a_text_lowers_its_nll(base: Path):
     rows = [encoder.example(p, lesson(p).text) for p in PROBLEMS]
     pad = tokenizer.pad_token_id
 
-    before = training.mean_nll(model, rows, pad=pad, batch_size=4)
+    before = measuring.mean_nll(model, rows, pad=pad, batch_size=4)
     training.train(model, rows, plan(steps=30), pad=pad, say="test")
 
     assert math.isclose(
-        before, training.mean_nll(loading.model(base), rows, pad=pad, batch_size=12), rel_tol=1e-4
+        before, measuring.mean_nll(loading.model(base), rows, pad=pad, batch_size=12), rel_tol=1e-4
     )
-    assert training.mean_nll(model, rows, pad=pad, batch_size=4) < before - 1
+    assert measuring.mean_nll(model, rows, pad=pad, batch_size=4) < before - 1
 
 
 def test_batched_answers_are_those_given_one_by_one(base: Path):
@@ -344,7 +356,7 @@ def test_a_passed_through_round_answers_no_out_of_domain_test(base: Path, tmp_pa
 def test_nothing_to_train_on_is_refused(base: Path, tmp_path: Path):
     with pytest.raises(RefusedError, match="0 rationales"):
         fit(base, tmp_path / "r0", [])
-    with pytest.raises(RefusedError, match=r"over train\.max_tokens"):
+    with pytest.raises(RefusedError, match="no rationale can be taught: 1 over 200 tokens"):
         fit(base, tmp_path / "r0", [lesson(PROBLEMS[0], "7 " * 400)])
 
 
