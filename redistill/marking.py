@@ -77,10 +77,10 @@ def text(step: Step, changes: Iterable[Change], *, width: int, colour: bool) -> 
         title = _one_line(f"== {change.problem}: {_told(change)}")
         lines = list(_folded(title, width))
         yield from ["", *(f"{BOLD}{line}{PLAIN}" if colour else line for line in lines)]
-        facts = [_plain(fact) for fact in _facts(change)]
-        why = "; ".join(fact for fact in facts if not fact.startswith("student: "))
-        for fact in (why, *(fact for fact in facts if fact.startswith("student: "))):
-            yield from _folded(f"   {fact}", width) if fact else ()
+        facts = _facts(change)
+        for of_student in (False, True):
+            told = [_plain(fact) for fact in facts if (fact[0] == "student") == of_student]
+            yield from _folded(f"   {'; '.join(told)}", width) if told else ()
         for line in _lines(shown(change), width - len(INDENT), colour):
             yield INDENT + line if line else ""
 
@@ -194,7 +194,7 @@ def stat_cells(steps: Iterable[Step]) -> list[tuple[str, ...]]:
     table: list[tuple[str, ...]] = [(*head, "reasons")]
     for step in steps:
         summary = step.summary
-        counts = (str(summary.counts[kind]) for kind in ("changed", "added", "removed", "kept"))
+        counts = (str(summary.counts[kind]) for kind in KINDS)
         alike, *lengths = (summary.mean(k) for k in ("similarity", "characters", "words"))
         kept = f"kept: {_counted(summary.kept_for)}" if summary.kept_for else ""
         table.append(
@@ -253,7 +253,8 @@ def _told(change: Change) -> str:
         return change.kind
     words = len(after.split()) - len(before.split())
     lengths = (_number(len(after) - len(before), "character", "+"), _number(words, "word", "+"))
-    return f"changed, {100 * change.similarity:.0f} % alike, {', '.join(lengths)}"
+    alike = min(99, round(100 * change.similarity))  # what changed is not the same
+    return f"changed, {alike} % alike, {', '.join(lengths)}"
 
 
 def _facts(change: Change) -> list[Fact]:

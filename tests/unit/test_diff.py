@@ -510,3 +510,12 @@ def test_the_page_of_documentation_names_every_key_of_the_json(project: Path):
         for key in shown("--stat", "r0", "r1")[0]
         if f"`{key}`" not in stat and key not in differ.KINDS
     ] == []
+
+
+def test_a_small_change_in_a_long_text_is_not_called_the_same():
+    changes = list(compare([lesson("p", "word " * 500)], [lesson("p", "word " * 500 + ".")]))
+    step = marking.Step("a", "b", differ.summed(changes))
+
+    lines = list(marking.text(step, changes, width=80, colour=False))
+
+    assert "== p: changed, 99 % alike, +1 character, +1 word" in lines
