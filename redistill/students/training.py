@@ -1,5 +1,6 @@
 """Fine-tuning a student on labelled examples through transformers' Trainer."""
 
+import inspect
 import math
 import sys
 import time
@@ -24,10 +25,11 @@ from transformers import (
 from redistill.progress import Progress
 from redistill.refusals import CONFIG, INTERNAL, RefusedError
 from redistill.students import measuring, memory, packing, resuming
-from redistill.students.labelling import Example
+from redistill.students.labelling import IGNORED, Example
 
 BETA2 = 0.98  # Adam averages squared gradients over 50 steps: our runs have hundreds, not 1e5
 POINTS = 50  # of the loss curve that is recorded, at most
+LARGE = 4096  # from this vocabulary on, logits are worth leaving out where nothing is taught
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def train(
         print(f"{say}: goes on from the checkpoint of step {step}", file=sys.stderr)
     watch = _Watch(Progress(say, plan.steps))
     with TemporaryDirectory() as scratch:
-        trainer = Trainer(
+        trainer = (_OfTaught if _has_large_head(model) else Trainer)(
             model=model,
             args=_arguments(plan, model.device.type == "cpu", saving, scratch),
             train_dataset=_dataset(examples),
@@ -193,6 +195,42 @@ def _printer() -> Any:
     from transformers.trainer_callback import PrinterCallback
 
     return PrinterCallback
+
+
+def _has_large_head(model: Any) -> bool:
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    takes = "logits_to_keep" in inspect.signature(inner.forward).parameters
+    return takes and int(model.config.get_text_config().vocab_size) >= LARGE
+
+
+class _OfTaught(Trainer):  # type: ignore[misc]  # transformers is not typed
+    """
+    Computes logits at the places where something is taught, and at no others.
+
+    A prompt's logits carry no loss; with a vocabulary of 50,000 they are most of the memory of a
+    small student, and much of its time. The loss is the same sum over the same tokens.
+    """
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """The summed cross-entropy of the taught tokens over how many the whole step has."""
+        labels = inputs.pop("labels")[:, 1:]
+        taught = labels != IGNORED
+        places = taught.any(0).nonzero().flatten()
+        outputs = model(**inputs, logits_to_keep=places)
+        kept = taught[:, places]
+        loss = torch.nn.functional.cross_entropy(
+            outputs.logits[kept].float(), labels[:, places][kept], reduction="sum"
+        )
+        loss = loss / (taught.sum() if num_items_in_batch is None else num_items_in_batch)
+        if self.args.average_tokens_across_devices and num_items_in_batch is not None:
+            loss = loss * self.accelerator.num_processes  # the gradients are averaged over them
+        return (loss, outputs) if return_outputs else loss
 
 
 class _Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not typed

@@ -159,6 +159,31 @@ def test_packing_changes_neither_the_losses_nor_what_a_step_sees(
     assert packed["tokens"] == padded["tokens"]
 
 
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("lora", [True, False])
+def test_leaving_out_the_logits_of_prompts_changes_no_loss(
+    base: Path,
+    examples: list[labelling.Example],
+    monkeypatch: pytest.MonkeyPatch,
+    packed: bool,
+    lora: bool,
+):
+    losses = []
+    seen = []
+    for large in (10**6, 1):
+        monkeypatch.setattr(training, "LARGE", large)
+        model = loading.model(base)
+        model.lm_head.register_forward_hook(
+            lambda head, given, logits: seen.append(logits.shape[1])
+        )
+        model = adapting.adapted(model, LORA, seed=1) if lora else model
+        plan = training.Plan(**{**PLAN.__dict__, "packed": packed, "learning_rate": 1e-3})
+        losses.append(training.train(model, examples, plan, pad=1, say="test")["losses"])
+
+    assert losses[1] == pytest.approx(losses[0], abs=2e-4)
+    assert sum(seen[len(seen) // 2 :]) < sum(seen[: len(seen) // 2])
+
+
 def test_packing_is_refused_where_a_model_lets_rows_see_each_other(
     base: Path, examples: list[labelling.Example], monkeypatch: pytest.MonkeyPatch
 ):
