@@ -89,6 +89,26 @@ def check_params(file: Path) -> None:
     click.echo(f"{file}: {sections} sections are well-formed")
 
 
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def doctor(as_json: bool) -> None:
+    """Check problems, labels, lengths, locks and disk, and show what carries loss in training."""
+    from redistill import doctor as checks
+    from redistill.findings import failing
+
+    found = checks.diagnose(Path())
+    if as_json:
+        click.echo(json.dumps(checks.as_rows(found), indent=2))
+    else:
+        showing.training_rows(found.examples)
+        showing.findings(found.findings)
+    faults = failing(found.findings)
+    if faults:
+        raise RefusedError(f"{len(faults)} of {len(found.findings)} checks fail")
+    if not as_json:
+        click.echo(f"All {len(found.findings)} checks hold, or are only to know.")
+
+
 @main.command("plan")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def show_plan(as_json: bool) -> None:

@@ -41,6 +41,16 @@ class Equation:
         return self.value is not None and self.value == self.result
 
     @property
+    def rounds(self) -> bool:
+        """Whether it holds up to rounding: off by less than one in its last decimal, or the 6th."""
+        if self.holds or self.value is None or self.result is None:
+            return self.holds
+        for decimals in range(1, MAX_DIGITS):
+            if (self.result * 10**decimals).denominator == 1:
+                return abs(self.value - self.result) < Fraction(1, 10 ** min(decimals, 6))
+        return False
+
+    @property
     def numbers(self) -> list[Fraction]:
         """The numbers that the expression names, in order."""
         tokens = tokenise(self.expression) or []
@@ -60,39 +70,15 @@ def annotated(text: str) -> list[Equation]:
             break
         inner = text[start + 2 : stop]
         if "=" in inner and "<<" not in inner and "\n" not in inner:
-            found.append(_equation(inner, start, stop + 2))
+            found.append(equation(inner, start, stop + 2))
             start = text.find("<<", stop + 2)
         else:
             start = text.find("<<", start + 2)
     return found
 
 
-def bare(text: str) -> list[Equation]:
-    """The equations ``a + b = c`` that stand unmarked in *text*, in order."""
-    allowed = set("0123456789.,+-*/()$%×÷ ")
-    found = []
-    position = text.find("=")
-    while position >= 0:
-        start = position
-        while start > 0 and text[start - 1] in allowed and position - start < 120:
-            start -= 1
-        stop = position + 1
-        while stop < len(text) and text[stop] in set("0123456789.,-$ ") and stop - position < 40:
-            stop += 1
-        left = text[start:position].split(", ")[-1].strip(" .,")
-        right = text[position + 1 : stop].strip().split(" ")[0].rstrip(".,")
-        if any(operator in left[1:] for operator in OPERATORS + "×÷"):
-            found.append(_equation(f"{left}={right}", start, stop))
-        position = text.find("=", position + 1)
-    return [equation for equation in found if equation.operations]
-
-
-def steps(text: str) -> list[Equation]:
-    """The steps of a worked text: its marked equations or, where none are, its bare ones."""
-    return annotated(text) or bare(text)
-
-
-def _equation(inner: str, start: int, end: int) -> Equation:
+def equation(inner: str, start: int, end: int) -> Equation:
+    """The equation that *inner* is, which stands from *start* to *end* in its text."""
     expression, _, result = inner.rpartition("=")
     expression = expression.replace(" ", "").replace("$", "").replace("×", "*").replace("÷", "/")
     operations = work(expression)

@@ -10,7 +10,9 @@ from redistill.refusals import RefusedError
 
 OPERATION = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide"}
 PROCESS = ("set_up", "copying", "missing_step", "extra_step", "format")
-ALL = (*OPERATION.values(), *PROCESS, "unknown")
+OTHER = {"no": "yes_for_no", "yes": "no_for_yes"}  # by the gold answer
+CHOSEN = ("distractor", *OTHER.values())
+ALL = (*OPERATION.values(), *PROCESS, *CHOSEN, "unknown")
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,12 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 from typing import Any
 
 from rapidfuzz import fuzz, process
 
 from redistill import gaps
-from redistill.equations import Equation, number, steps
+from redistill.locating import locate
 from redistill.params import Section
 from redistill.records import Error, Exemplar, Prediction, Problem, Rationale, Version
 from redistill.scoring import paired
@@ -23,45 +22,6 @@ class Settings(Section):
     alpha: float
 
 
-def locate(problem: Problem, completion: str, *, answered: bool) -> tuple[str, str | None]:
-    """
-    The gap of a wrong *completion*, and the first step that shows it.
-
-    The first step whose arithmetic does not hold names an operation; failing that, the first whose
-    value the reference solution does not reach names set-up, or copying where a number in it stands
-    neither in the question nor in an earlier step. A completion all of whose steps stand in the
-    reference has steps missing or too many, or is without an answer in the task's format.
-    """
-    written = steps(completion)
-    reference = steps(problem.solution or "")
-    if not written:
-        return ("format", None) if not completion.strip() else ("missing_step", None)
-    known = _numbers(problem) | {e.value for e in reference if e.value is not None}
-    known |= {n for e in reference for n in e.numbers}
-    reached = {e.value for e in reference if e.value is not None}
-    expected = {_shape(e) for e in reference}
-    for place, step in enumerate(written):
-        shown = f"step {place + 1}: {step}"
-        if not step.holds:
-            return _operation(step), shown
-        if reference and step.value not in reached and _shape(step) not in expected:
-            strange = [n for n in step.numbers if n not in known]
-            return ("copying" if strange else "set_up"), shown
-        if step.value is not None:
-            known.add(step.value)
-    if not answered:
-        return "format", None
-    if not reference:
-        return "unknown", None
-    gold = number(problem.answer)
-    last = f"step {len(written)}: {written[-1]}"
-    if any(step.value == gold for step in written[:-1]) and written[-1].value != gold:
-        return "extra_step", last
-    if len(written) < len(reference):
-        return "missing_step", last
-    return ("format" if written[-1].value == gold else "set_up"), last
-
-
 def mine(
     problems: Mapping[str, Problem],
     predictions: Sequence[Prediction],
@@ -72,9 +32,12 @@ def mine(
     The errors among *predictions*: every one that is not correct, with its gap and its history.
 
     Errors on train carry the rationales that were tried and the nearest dev cases with the same
-    gap; errors on dev are the diagnosis only.
+    gap; errors on dev are the diagnosis only. Where a problem has no reference solution, the
+    rationale that was taught for it is what a completion is compared with.
     """
-    found = [_error(problems[p.problem], p, settings) for p in predictions]
+    found = [
+        _error(problems[p.problem], p, rationales.get(p.problem), settings) for p in predictions
+    ]
     errors = [error for error in found if error is not None]
     on_dev = [error for error in errors if error.split == "dev"]
     return [
@@ -120,17 +83,36 @@ def decide(
     return {"stop": not better, "because": because, **test}
 
 
-def _error(problem: Problem, prediction: Prediction, settings: Settings) -> Error | None:
+def confused(problems: Mapping[str, Problem], errors: Sequence[Error]) -> dict[str, Any]:
+    """
+    Which answer was taken for which, on dev, where a question offers its answers: gold, then taken.
+    """
+    counts: dict[str, Counter[str]] = {}
+    for error in errors:
+        if error.split == "dev" and error.gap in gaps.CHOSEN and error.answer is not None:
+            counts.setdefault(problems[error.problem].answer, Counter())[error.answer] += 1
+    return {gold: dict(sorted(taken.items())) for gold, taken in sorted(counts.items())}
+
+
+def _error(
+    problem: Problem, prediction: Prediction, lesson: Rationale | None, settings: Settings
+) -> Error | None:
     if prediction.verdict == "correct":
         return None
-    answered = prediction.verdict == "wrong"
-    gap, step = locate(problem, prediction.completion, answered=answered)
+    gap, step = locate(
+        problem,
+        prediction.completion,
+        answered=prediction.verdict == "wrong",
+        answer=prediction.answer,
+        worked=lesson.text if lesson else None,
+    )
     return Error(
         id=prediction.id,
         problem=prediction.problem,
         split=prediction.split,
         completion=prediction.completion[: settings.max_completion],
         verdict=prediction.verdict,
+        answer=prediction.answer,
         gap=gap,
         first_wrong_step=step,
     )
@@ -158,28 +140,3 @@ def _exemplars(
         )
         for question, _, place in nearest
     ]
-
-
-def _operation(step: Equation) -> str:
-    """The operation that a wrong step failed at: the hardest one in it."""
-    present = {operation.operator for operation in step.operations}
-    for operator in "/*-+":
-        if operator in present:
-            return gaps.OPERATION[operator]
-    return "copying" if step.value is not None else "format"
-
-
-def _shape(step: Equation) -> tuple[Any, ...]:
-    """A step up to the order of its operands, so that 2*3 and 3*2 are one."""
-    operators = sorted(operation.operator for operation in step.operations)
-    return (*operators, *sorted(step.numbers))
-
-
-def _numbers(problem: Problem) -> set[Fraction]:
-    """The numbers of the question, as they are written there."""
-    found = set()
-    for word in problem.question.replace("-", " ").split():
-        value = number(word.strip("()[]'\".,!?;:$%"))
-        if value is not None:
-            found.add(value)
-    return found

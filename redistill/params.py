@@ -50,6 +50,14 @@ def seed(path: Path) -> int:
     return value
 
 
+def value(path: Path, section: str, key: str) -> Any:
+    """One value of *section* in *path*, for those who need no more of it."""
+    content = read(path).get(section)
+    if not isinstance(content, dict) or key not in content:
+        raise _refused(f"{path}: {section}.{key}: missing")
+    return content[key]
+
+
 def read(path: Path) -> dict[str, Any]:
     """The whole of *path* as YAML 1.2, in which repeated keys are errors, as DVC reads it."""
     try:

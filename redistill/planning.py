@@ -46,12 +46,13 @@ def plan(root: Path) -> list[Row]:
     counted, and what is not is what may be asked, further attempts included. For the others the
     number of train problems is the bound.
     """
-    settings, teacher, problems = _opened(root)
-    rows = [_first(problems, teacher, settings)]
+    settings, problems = _opened(root)
+    refiner = teaching.engage(settings, "refine")
+    rows = [_first(problems, teaching.engage(settings, "explain"), settings)]
     for name, branch in rounds.branches(settings).items():
         if name in rounds.rounds(settings)[1:]:
             mined = not any(row.new for row in rows)  # else what lies there is of an earlier run
-            rows.append(_later(root, name, branch.from_, problems, teacher, settings, mined=mined))
+            rows.append(_later(root, name, branch.from_, problems, refiner, settings, mined=mined))
     return rows
 
 
@@ -59,22 +60,21 @@ def first_prompts(root: Path) -> list[tuple[str, str]]:
     """The first prompt of each verb as a teacher would get it, with the name of its stage."""
     from redistill import prompting
 
-    settings, teacher, problems = _opened(root)
-    found = [("generate", prompting.explain(problems[0], teacher.rules.prompts))]
+    settings, problems = _opened(root)
+    prompts = params.load(settings, "teach", teaching.Settings).prompts
+    found = [("generate", prompting.explain(problems[0], prompts))]
     for name, branch in rounds.branches(settings).items():
         requests = _requests(root, branch.from_, problems, settings) if name != "r0" else []
         if requests and name in rounds.rounds(settings):
-            found.append(
-                (f"refine@{name}", prompting.refine(requests[0][1], teacher.rules.prompts))
-            )
+            found.append((f"refine@{name}", prompting.refine(requests[0][1], prompts)))
     return found
 
 
-def _opened(root: Path) -> tuple[Path, Engaged, list[Problem]]:
+def _opened(root: Path) -> tuple[Path, list[Problem]]:
     settings, train = root / "params.yaml", root / "data/problems/train.jsonl"
     if not train.is_file():
         raise RefusedError(f"{train}: is not there yet; run dvc repro prepare")
-    return settings, teaching.engage(settings), records.read(train, Problem)
+    return settings, records.read(train, Problem)
 
 
 def total(rows: Sequence[Row]) -> Row:

@@ -102,6 +102,7 @@ class Error(Record):
     split: Split
     completion: str
     verdict: Verdict
+    answer: str | None = None
     gap: str
     first_wrong_step: str | None = None
     history: list[Version] = []

@@ -47,14 +47,14 @@ def check(path: Path) -> int:
     params.seed(path)
     branches = rounds.branches(path)
     task = params.load(path, "prepare", preparing.Settings).task
-    engaged = teaching.engage(path)
+    teachers = [teaching.engage(path, "explain"), teaching.engage(path, "refine")]
     grading.grader(params.load(path, "grade", grading.Settings).grader)
     sections = {
         **SECTIONS,
         task: preparing.task(task).Settings,
-        engaged.name: engaged.module.Settings,
+        **{engaged.name: engaged.module.Settings for engaged in teachers},
     }
-    if engaged.spending is not None:
+    if any(engaged.spending is not None for engaged in teachers):
         sections["spending"] = spending.Settings
     for name in content:
         if name not in sections and name not in PLAIN:

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from redistill.escaping import MAX_SHOWN, safe_text
+from redistill.findings import Finding
 from redistill.records import Error, Prediction, Problem, Rationale
 
 
@@ -17,6 +18,40 @@ def table(rows: Sequence[Sequence[str]], *, title: str) -> None:
         drawn.add_column(Text(safe_text(head)), overflow="fold")
     for row in rows[1:]:
         drawn.add_row(*(Text(safe_text(cell)) for cell in row))
+    Console(width=None if Console().is_terminal else 120).print(drawn)
+
+
+COLOURS = {"prompt": "dim", "completion": "green", "EOS": "bold reverse magenta"}
+STATES = {"holds": ("holds", "green"), "note": ("note", "yellow"), "fails": ("FAILS", "bold red")}
+
+
+def training_rows(rows: Sequence[Sequence[tuple[str, str]]]) -> None:
+    """
+    Print training *rows*, runs of (prompt, completion or EOS, text), each kind in its colour.
+
+    Where there is no colour, every run opens with its name between double brackets.
+    """
+    console = Console()
+    for number, row in enumerate(rows):
+        head = Text(f"Training row {number + 1}: ")
+        for name, colour in COLOURS.items():
+            head.append(name, style=colour)
+            head.append(" (no loss) " if name == "prompt" else " (loss) ")
+        body = Text()
+        for name, text in row:
+            mark = "" if console.color_system else f"[[{name}]]"
+            body.append(mark + safe_text(text, MAX_SHOWN), style=COLOURS[name])
+        console.print(head, body, "", sep="\n", soft_wrap=True)
+
+
+def findings(found: Sequence[Finding]) -> None:
+    """Print what checks found, one row each."""
+    drawn = Table(title=Text("Checks"), title_justify="left")
+    for head in ("check", "", "found"):
+        drawn.add_column(head, overflow="fold")
+    for finding in found:
+        word, colour = STATES[finding.state]
+        drawn.add_row(finding.check, Text(word, style=colour), Text(safe_text(finding.told)))
     Console(width=None if Console().is_terminal else 120).print(drawn)
 
 

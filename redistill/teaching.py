@@ -16,13 +16,15 @@ from redistill.spending import Settings as Spending
 
 class Settings(Section):
     """
-    Section ``teach``: the teacher, by the name of its file, and how often it is asked.
+    Section ``teach``: the teachers, by the names of their files, and how often one is asked.
 
-    *prompts* names the prompt files of a teacher that is a language model. Each of at most
-    *attempts* attempts draws *draws* texts; of those accepted, *choose* says which is kept.
+    *teacher* writes the first rationales, *refiner* the later ones; they may be the same. *prompts*
+    names the prompt files of a teacher that is a language model. Each of at most *attempts*
+    attempts draws *draws* texts; of those accepted, *choose* says which is kept.
     """
 
     teacher: str
+    refiner: str
     prompts: str
     attempts: int
     draws: int
@@ -129,16 +131,21 @@ class Engaged:
         return Sitting(stage, round, self.rules.prompts, draws, self.spending, self.plan)
 
 
-def engage(path: Path) -> Engaged:
-    """The teacher that the settings *path* name; raises RefusedError for rules that are none."""
+def engage(path: Path, verb: Literal["explain", "refine"]) -> Engaged:
+    """
+    The teacher that the settings *path* name for *verb*.
+
+    Raises RefusedError for rules that are none.
+    """
     rules = params.load(path, "teach", Settings)
     for name in ("attempts", "draws"):
         if not 1 <= getattr(rules, name) <= 100:
             raise RefusedError(f"{path}: teach.{name}: expected 1 to 100", code=CONFIG)
-    module = teacher(rules.teacher)
+    name = rules.teacher if verb == "explain" else rules.refiner
+    module = teacher(name)
     limits = params.load(path, "spending", Spending) if paid(module) else None
-    own = params.load(path, rules.teacher, module.Settings)
-    return Engaged(rules.teacher, module, own, rules, limits)
+    own = params.load(path, name, module.Settings)
+    return Engaged(name, module, own, rules, limits)
 
 
 def paid(module: Teacher) -> bool:

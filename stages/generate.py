@@ -18,7 +18,7 @@ from stages import FILE, FOLDER, PARAMS, Stage
 def main(problems: Path, student: Path, round: str, out: Path, metrics: Path) -> None:
     """Ask the teacher for the first rationale of every train problem."""
     settings = params.load(PARAMS, "generate", generating.Settings)
-    teacher = teaching.engage(PARAMS)
+    teacher = teaching.engage(PARAMS, "explain")
     grader = grading.grader(params.load(PARAMS, "grade", grading.Settings).grader)
     known = records.read(problems, Problem)
 

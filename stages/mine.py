@@ -36,7 +36,8 @@ def main(
     on_dev = records.read(dev, Prediction)
     predictions = [*records.read(train, Prediction), *on_dev]
 
-    errors = mining.mine({p.id: p for p in problems}, predictions, lessons, settings)
+    known = {problem.id: problem for problem in problems}
+    errors = mining.mine(known, predictions, lessons, settings)
     found = mining.profile(errors, len(on_dev), settings.common)
     decision = mining.decide(
         records.read(before, Prediction), on_dev, first=before == dev, alpha=settings.alpha
@@ -46,6 +47,7 @@ def main(
     balance = Balance("mine", len(predictions), len(errors), {"correct": correct}).check(1.0)
     records.write(out, errors)
     content = {"profile": found, "decision": decision, "balance": balance.as_dict()}
+    content["confused"] = mining.confused(known, errors)
     records.write_json(metrics, content)
     click.echo(f"{out.stem}: {balance}; on dev: {diagnosing.describe(found['gaps'])}")
     click.echo(f"{out.stem}: {'stop' if decision['stop'] else 'go on'}: {decision['because']}")

@@ -32,7 +32,7 @@ def main(
     """Ask the teacher to rewrite the rationales behind the student's errors."""
     settings = params.load(PARAMS, "refine", refining.Settings)
     guard = params.load(PARAMS, "guard", guarding.Settings)
-    teacher = teaching.engage(PARAMS)
+    teacher = teaching.engage(PARAMS, "refine")
     grader = grading.grader(params.load(PARAMS, "grade", grading.Settings).grader)
     known = {problem.id: problem for problem in records.read(problems, Problem)}
     before, mistakes = records.read(rationales, Rationale), records.read(errors, Error)

@@ -28,9 +28,18 @@ def main(
     student = params.load(PARAMS, "student", loading.Settings)
     known = {problem.id: problem for problem in records.read(problems, Problem)}
     lessons = records.read(rationales, Rationale)
+    longest = params.value(PARAMS, "evaluate", "max_new_tokens")  # to refuse by: it changes nothing
 
     figures = fitting.fit(
-        known, lessons, start, out, branches(PARAMS)[branch], student, settings, params.seed(PARAMS)
+        known,
+        lessons,
+        start,
+        out,
+        branches(PARAMS)[branch],
+        student,
+        settings,
+        params.seed(PARAMS),
+        max_new_tokens=longest,
     )
 
     records.write_json(metrics, figures)

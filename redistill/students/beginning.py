@@ -1,10 +1,60 @@
 """The student before the first round."""
 
+import json
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from redistill.students import embedded, loading, training
+from redistill import params
+from redistill.students import embedded, loading
 
 EMBEDDED = "embedded"
+BASE = Path("data/students/base")
+
+
+@dataclass(frozen=True)
+class Words:
+    """A student's tokenizer, what is known of its model without opening it, and where from."""
+
+    tokenizer: Any
+    vocabulary: int | None
+    context: int | None
+    bytes: int | None
+    told: str
+
+
+def words(root: Path, file: Path) -> Words:
+    """
+    The tokenizer of the base student of the run in *root* with the settings *file*.
+
+    That in data/students/base where the run has begun with this student; else the embedded one is
+    made anew, which takes a second, or yours is opened without its weights.
+    """
+    loading.quiet()
+    name = params.load(file, "student", loading.Settings).model
+    base = root / BASE
+    if loading.read_note(base).get("model") == name:
+        return _of_folder(base, "as data/students/base has it")
+    if name != EMBEDDED:
+        if Path(name).is_dir():
+            return _of_folder(Path(name), "as it is")
+        return Words(loading.only_tokenizer(name), None, None, None, "its weights are not opened")
+    shape = params.load(file, EMBEDDED, embedded.Shape)
+    made = embedded.tokenizer(shape, params.seed(file))
+    size = 4 * embedded.parameters(shape, len(made))
+    return Words(made, len(made), shape.context, size, "not pre-trained yet")
+
+
+def _of_folder(folder: Path, told: str) -> Words:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    return Words(
+        loading.tokenizer(folder),
+        config.get("vocab_size"),
+        config.get("max_position_embeddings"),
+        size or None,
+        told,
+    )
 
 
 def begin(name: str, shape: embedded.Shape, seed: int) -> tuple[Any, Any, dict[str, Any]]:
@@ -14,6 +64,8 @@ def begin(name: str, shape: embedded.Shape, seed: int) -> tuple[Any, Any, dict[s
     "embedded" is built and pre-trained on the curriculum here; any other name is a Hugging Face
     directory, hub id or ``.gguf`` file, taken as it is.
     """
+    from redistill.students import training
+
     loading.quiet()
     if name != EMBEDDED:
         model, tokenizer = loading.pretrained(name)

@@ -59,6 +59,12 @@ def tokenizer(shape: Shape, seed: int) -> Any:
     )
 
 
+def parameters(shape: Shape, vocabulary: int) -> int:
+    """The weights of a student of *shape*: embeddings (tied), attention, feed-forward, norms."""
+    layer = 4 * shape.hidden**2 + 3 * shape.hidden * shape.feed_forward + 2 * shape.hidden
+    return vocabulary * shape.hidden + shape.layers * layer + shape.hidden
+
+
 def untrained(shape: Shape, vocabulary: int, eos: int, pad: int) -> Any:
     """A randomly initialised Llama of *shape*; seed torch before calling."""
     from transformers import LlamaConfig, LlamaForCausalLM

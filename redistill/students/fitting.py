@@ -5,11 +5,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from redistill import disk, findings
 from redistill.params import Section
 from redistill.records import Balance, Problem, Rationale
 from redistill.refusals import RefusedError
 from redistill.rounds import Branch
-from redistill.students import labelling, loading, training
+from redistill.students import gating, labelling, loading, training
+
+DISK = 4  # times the weights: the student, and a checkpoint with the optimiser's two moments
 
 
 class Settings(Section):
@@ -36,13 +39,17 @@ def fit(
     student: loading.Settings,
     settings: Settings,
     seed: int,
+    *,
+    max_new_tokens: int,
 ) -> dict[str, Any]:
     """
     Train the student of *branch* from *start* on *rationales*, and save it to *out*.
 
     Where not one of the rationales was written for the branch's round, the same student would come
     out as before: *out* then holds only the note that the round was passed through. Rationales of
-    more than *max_tokens* with their prompt are left out whole and counted, never cut off.
+    more than *max_tokens* with their prompt are left out whole and counted, never cut off. Before a
+    step is taken, every check of `gating` must hold, among them that answers of *max_new_tokens*
+    are as long as what is taught; RefusedError names what does not.
     """
     if not rationales:
         raise RefusedError("there is nothing to train on: 0 rationales")
@@ -55,6 +62,17 @@ def fit(
     encoder = labelling.Encoder(tokenizer, student.prompt, chat=student.chat)
     examples, balance = encode(problems, rationales, encoder, settings.max_tokens)
     balance.check(settings.max_loss)
+    lessons = [(problems[rationale.problem], rationale.text) for rationale in rationales]
+    limits = gating.Limits(
+        max_tokens=settings.max_tokens,
+        max_loss=settings.max_loss,
+        max_new_tokens=max_new_tokens,
+        context=getattr(model.config, "max_position_embeddings", None),
+        vocabulary=int(model.get_input_embeddings().num_embeddings),
+    )
+    size = sum(weight.numel() * weight.element_size() for weight in model.parameters())
+    room = disk.room(start.parent, DISK * size, "the student and its optimiser")
+    findings.gate([*gating.examine(encoder, lessons, limits), room])
     checked = labelling.check(examples, encoder.eos)
     pad = int(tokenizer.pad_token_id)
     nll = training.mean_nll(

@@ -43,6 +43,7 @@ class Encoder:
         self.tokenizer = tokenizer
         self.eos = int(tokenizer.eos_token_id)
         uses_chat = bool(tokenizer.chat_template) if chat is None else chat
+        self.format = "the tokenizer's chat template" if uses_chat else "the plain student.prompt"
         if uses_chat:
             template = tokenizer.apply_chat_template(
                 [{"role": "user", "content": _CONTENT}],

@@ -80,7 +80,17 @@ def pretrained(name: str) -> tuple[Any, Any]:
         quantization_config=GgufConfig(dequantize=True),
         trust_remote_code=False,
     )
-    return opened.to(device()), AutoTokenizer.from_pretrained(folder, gguf_file=file.name)
+    return opened.to(device()), only_tokenizer(name)
+
+
+def only_tokenizer(name: str) -> Any:
+    """The tokenizer of a student from elsewhere, as `pretrained` takes it, without its weights."""
+    if not name.endswith(".gguf"):
+        return tokenizer(name)
+    file = Path(name)
+    if not file.is_file():
+        raise RefusedError(f"student.model: there is no file {name}", code=CONFIG)
+    return AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
 
 
 def seeded(seed: int) -> None:

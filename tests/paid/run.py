@@ -53,7 +53,9 @@ class Run:
         self.problems = [problem(n) for n in range(count)]
         yaml = YAML()
         content = yaml.load(ROOT / "params.yaml")
-        content["teach"].update({"teacher": "openai", **changes.pop("teach", {})})
+        content["teach"].update(
+            {"teacher": "openai", "refiner": "openai", **changes.pop("teach", {})}
+        )
         content["refine"]["extend"] = False
         content["openai"] = {
             "base_url": url,

@@ -94,6 +94,34 @@ def test_refine_asks_for_errors_only_and_keeps_the_old_text_after_the_last_attem
     assert run.metrics()["rewritten"] == 2
 
 
+def test_one_teacher_may_write_the_first_rationales_and_another_refine_them(
+    serve: Serve, tmp_path: Path
+):
+    server = serve(solving())
+    texts = tmp_path / "texts.jsonl"
+    rows = [
+        {"id": f"t{n}", "problem": f"p{n:05}", "text": f"As told.\n#### {n + 7}", "teacher": "wise"}
+        for n in range(3)
+    ]
+    records.write_rows(texts, rows)
+    run = Run(tmp_path, server.url, 3, teach={"teacher": "replay"}, guard={"max_growth": 20.0})
+    run.settings["replay"] = {"rationales": None, "texts": str(texts), "store": None}
+    del run.settings["tutor"]
+    run.save()
+
+    run.redistill("params")
+    run.stage("generate")
+    assert {r.teacher for r in run.out()} == {"wise"}
+    assert not server.calls
+    plan = {row["stage"]: row["new"] for row in json.loads(run.redistill("plan", "--json"))}
+    assert (plan["generate"], plan["refine@r1"]) == (0, 3)
+
+    run.stage("refine")
+
+    assert {r.teacher for r in run.out()} == {"m"}
+    assert len(server.calls) == 3
+
+
 def test_every_field_reaches_the_prompt_as_it_is_sent(serve: Serve, tmp_path: Path):
     server = serve(solving())
     run = Run(

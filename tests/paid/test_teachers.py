@@ -123,7 +123,9 @@ def test_replay_has_one_source(tmp_path: Path):
         replay.explain(PROBLEMS, gone, FIRST)
 
 
-RULES = teaching.Settings(teacher="t", prompts="math", attempts=3, draws=2, choose="first")
+RULES = teaching.Settings(
+    teacher="t", refiner="t", prompts="math", attempts=3, draws=2, choose="first"
+)
 
 
 def test_attempts_end_with_the_first_accepted_reply_and_never_repeat_a_draw():

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redistill.arithmetic import small_steps
-from redistill.equations import annotated, bare, number, steps, work
+from redistill.equations import annotated, number, work
+from redistill.prose import bare, steps
 
 WHOLE = st.integers(0, 99_999)
 

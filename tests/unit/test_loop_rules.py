@@ -61,7 +61,12 @@ def go(
     choose: str = "first",
 ) -> refining.Refined:
     rules = teaching.Settings(
-        teacher="tutor", prompts="math", attempts=attempts, draws=draws, choose=choose
+        teacher="tutor",
+        refiner="tutor",
+        prompts="math",
+        attempts=attempts,
+        draws=draws,
+        choose=choose,
     )
     teacher = teaching.Engaged("tutor", module, TERSE, rules, None)
     lessons = [lesson(p) for p in problems]

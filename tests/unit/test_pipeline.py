@@ -15,6 +15,7 @@ PIPELINE = load_yaml(str(ROOT / "dvc.yaml"))["stages"]
 CHOSEN = {
     "${prepare.task}": "wordproblems",
     "${teach.teacher}": "tutor",
+    "${teach.refiner}": "tutor",
     "${grade.grader}": "numeric",
 }
 TEACHERS = sorted((ROOT / "redistill/teachers").glob("[a-z]*.py"))

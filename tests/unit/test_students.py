@@ -260,9 +260,17 @@ def test_batched_answers_are_those_given_one_by_one(base: Path):
     assert len({tuple(answer.ids) for answer in batched}) > 1
 
 
-def fit(base: Path, out: Path, lessons: list[Rationale], branch: Branch = FIRST) -> dict:
+def fit(
+    base: Path,
+    out: Path,
+    lessons: list[Rationale],
+    branch: Branch = FIRST,
+    max_new_tokens: int = 200,
+) -> dict:
     known = {p.id: p for p in PROBLEMS}
-    return fitting.fit(known, lessons, base, out, branch, ASKED, RULES, 1)
+    return fitting.fit(
+        known, lessons, base, out, branch, ASKED, RULES, 1, max_new_tokens=max_new_tokens
+    )
 
 
 def test_a_round_is_trained_and_answers_every_problem(base: Path, tmp_path: Path):
@@ -306,6 +314,14 @@ def test_nothing_to_train_on_is_refused(base: Path, tmp_path: Path):
         fit(base, tmp_path / "r0", [])
     with pytest.raises(RefusedError, match=r"over train\.max_tokens"):
         fit(base, tmp_path / "r0", [lesson(PROBLEMS[0], "7 " * 400)])
+
+
+def test_training_is_refused_before_a_step_where_answers_would_be_cut_off(
+    base: Path, tmp_path: Path
+):
+    with pytest.raises(RefusedError, match=r"longest completion taught has \d+ tokens, evaluate"):
+        fit(base, tmp_path / "r0", [lesson(p) for p in PROBLEMS], max_new_tokens=5)
+    assert not (tmp_path / "r0").exists()
 
 
 def test_answers_may_not_be_shorter_than_what_was_taught(base: Path, tmp_path: Path):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from redistill import guarding, mining
+from redistill import guarding, locating
 from redistill.graders import numeric
 from redistill.records import Error, Problem, Rationale
 from redistill.teachers import tutor
@@ -148,10 +148,10 @@ def test_it_reworks_the_human_solutions_of_gsm8k_without_changing_an_answer():
     ],
 )
 def test_finds_the_first_wrong_step_and_names_the_gap(completion: str, gap: str, step: str | None):
-    assert mining.locate(LOAVES, completion, answered=True) == (gap, step)
+    assert locating.locate(LOAVES, completion, answered=True) == (gap, step)
 
 
 def test_steps_that_are_right_without_an_answer_are_a_gap_of_format():
     text = "<<48+27=75>>\n<<6*6=36>>\n<<75-36=39>>"
 
-    assert mining.locate(LOAVES, text, answered=False)[0] == "format"
+    assert locating.locate(LOAVES, text, answered=False)[0] == "format"

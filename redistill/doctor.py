@@ -1,0 +1,169 @@
+"""Checks on a run before it costs anything: problems, labels, lengths, locks, disk."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from redistill import contamination, disk, grading, params, preparing, rounds, settings, tracking
+from redistill.findings import Finding, held
+from redistill.grading import Grader
+from redistill.preparing import SPLITS
+from redistill.records import Balance, Problem, Rationale, Split, by_problem, normalised, read
+from redistill.refusals import RefusedError
+
+EXAMPLES = 3
+COPIES = 2  # of every student on disk: in the workspace and in DVC's cache
+OPTIMISER = 3  # times the weights that a checkpoint of a training holds: weights and two moments
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was found, and training rows as runs of (what it is, text)."""
+
+    findings: list[Finding]
+    examples: list[list[tuple[str, str]]] = field(default_factory=list)
+
+
+def diagnose(root: Path) -> Diagnosis:
+    """
+    Every check on the run in the folder *root*, whether it has begun or not.
+
+    Without problems on disk the task is asked for them; without rationales, reference solutions
+    stand in. Nothing is written, and no teacher is asked.
+    """
+    file = root / "params.yaml"
+    found = [*tracking.locks(root)]
+    try:
+        count = settings.check(file)
+        found.append(Finding("params.yaml", "holds", f"{count} sections are well-formed"))
+        splits, told = _problems(root, file)
+    except RefusedError as refusal:
+        return Diagnosis([*found, Finding("problems", "fails", str(refusal))])
+    grader = grading.grader(params.load(file, "grade", grading.Settings).grader)
+    found += [told, gold(splits, grader), overlap(splits), *_shared(splits)]
+    try:
+        labels, examples = _student(root, file, splits["train"])
+    except RefusedError as refusal:
+        labels, examples = [Finding("student", "fails", str(refusal))], []
+    return Diagnosis([*found, *labels], examples)
+
+
+def gold(splits: Mapping[Split, Sequence[Problem]], grader: Grader) -> Finding:
+    """Whether every gold answer is read back in the task's format, as itself and as no other."""
+    problems = [problem for split in splits.values() for problem in split]
+    answers = sorted({problem.answer for problem in problems})
+    for problem in problems:
+        written = grader.strict(f"So it is.\n#### {problem.answer}")
+        if not grader.equal(written, problem.answer):
+            return Finding(
+                "gold answers", "fails",
+                f"the answer {problem.answer!r} of {problem.id!r} is read as {written!r}: "
+                "grade.grader does not fit the task",
+            )  # fmt: skip
+    for one, other in pairwise(answers):
+        if normalised(one) != normalised(other) and grader.equal(one, other):
+            return Finding("gold answers", "note", f"{one!r} and {other!r} count as the same")
+    told = (
+        f"{len(problems)} are read back as themselves, {len(answers)} different ones as different"
+    )
+    return Finding("gold answers", "holds", told)
+
+
+def overlap(splits: Mapping[Split, Sequence[Problem]]) -> Finding:
+    """Whether a question stands in two splits; a run refuses that in `prepare` as well."""
+    try:
+        preparing.split([(name, problem) for name in SPLITS for problem in splits[name]])
+    except RefusedError as refusal:
+        return Finding("split overlap", "fails", str(refusal))
+    sizes = ", ".join(f"{name} {len(splits[name])}" for name in SPLITS)
+    return Finding("split overlap", "holds", f"no question stands in two splits ({sizes})")
+
+
+def _shared(splits: Mapping[Split, Sequence[Problem]]) -> list[Finding]:
+    """How many test questions share a long run of words with train or dev: to know, not to stop."""
+    texts = [f"{p.question}\n{p.solution or ''}" for p in [*splits["train"], *splits["dev"]]]
+    shared = contamination.overlapping(texts, splits["test"])
+    told = f"{len(shared)} of {len(splits['test'])} test questions share {contamination.GRAM} words"
+    example = f", for instance {shared[0][0]!r}: {shared[0][1]!r}" if shared else ""
+    return [Finding("shared words", "note", f"{told} in a row with train or dev{example}")]
+
+
+def _problems(root: Path, file: Path) -> tuple[dict[Split, list[Problem]], Finding]:
+    folder = root / "data/problems"
+    if all((folder / f"{name}.jsonl").is_file() for name in SPLITS):
+        found = {name: read(folder / f"{name}.jsonl", Problem) for name in SPLITS}
+        return found, Finding("problems", "holds", "as data/problems has them")
+    asked = params.load(file, "prepare", preparing.Settings)
+    task = preparing.task(asked.task)
+    rows = task.problems(params.load(file, asked.task, task.Settings), params.seed(file))
+    splits, balance = preparing.split(rows)
+    told = f"as the task {asked.task} gives them ({balance}); not on disk yet"
+    return splits, _balanced(balance, asked.max_loss, told)
+
+
+def _balanced(balance: Balance, max_loss: float, told: str) -> Finding:
+    fault = None
+    try:
+        balance.check(max_loss)
+    except RefusedError as refusal:
+        fault = str(refusal)
+    return held("problems", fault, told)
+
+
+def _student(
+    root: Path, file: Path, train: Sequence[Problem]
+) -> tuple[list[Finding], list[list[tuple[str, str]]]]:
+    from redistill.students import beginning, fitting, gating, labelling, loading
+
+    asked = params.load(file, "student", loading.Settings)
+    limits = params.load(file, "train", fitting.Settings)
+    words = beginning.words(root, file)
+    encoder = labelling.Encoder(words.tokenizer, asked.prompt, chat=asked.chat)
+    lessons, source = _lessons(root, train)
+    found = [
+        Finding("student", "note", f"{asked.model}: {words.told}; {encoder.format}"),
+        Finding("rationales", "note", source),
+        *gating.examine(
+            encoder,
+            lessons,
+            gating.Limits(
+                max_tokens=limits.max_tokens,
+                max_loss=limits.max_loss,
+                max_new_tokens=int(params.value(file, "evaluate", "max_new_tokens")),
+                context=words.context,
+                vocabulary=words.vocabulary,
+            ),
+        ),
+        _disk(root, file, words.bytes),
+    ]
+    chosen = lessons[:: max(1, len(lessons) // EXAMPLES)][:EXAMPLES]
+    rows = [encoder.example(problem, text) for problem, text in chosen]
+    return found, [[*gating.segments(encoder, row)] for row in rows]
+
+
+def _lessons(root: Path, train: Sequence[Problem]) -> tuple[list[tuple[Problem, str]], str]:
+    """The latest rationales on disk by problem; reference solutions where there are none."""
+    files = sorted((root / "data/rationales").glob("r*.jsonl"), key=lambda f: (len(f.stem), f.stem))
+    known = {problem.id: problem for problem in train}
+    for file in reversed(files):
+        found = by_problem(read(file, Rationale), str(file))
+        if found and found.keys() <= known.keys():
+            return [(known[name], found[name].text) for name in found], f"those of {file.stem}"
+    texts = [f"{problem.solution or 'So it is.'}\n#### {problem.answer}" for problem in train]
+    return list(zip(train, texts, strict=True)), "none yet; reference solutions stand in"
+
+
+def _disk(root: Path, file: Path, weights: int | None) -> Finding:
+    """Room for all students, in the workspace and in DVC's cache, and for a checkpoint."""
+    if weights is None:
+        return Finding("disk", "note", "the student's size is not known before it is opened")
+    students = len(rounds.branches(file)) + 1
+    needed = weights * (students * COPIES + OPTIMISER)
+    return disk.room(root, needed, f"{students} students and a checkpoint")
+
+
+def as_rows(diagnosis: Diagnosis) -> list[dict[str, Any]]:
+    """The findings as plain rows, for JSON."""
+    return [vars(finding) for finding in diagnosis.findings]

@@ -1,0 +1,257 @@
+"""What `redistill doctor` finds, and what stops a training before its first step."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from redistill import contamination, disk, doctor, findings, preparing, records, tracking
+from redistill.findings import Finding
+from redistill.grading import grader
+from redistill.records import Problem, Rationale
+from redistill.refusals import RefusedError
+from redistill.students import embedded, gating, loading
+from redistill.students.labelling import Encoder, Example
+from tests.imports import ROOT
+
+SHAPE = embedded.Shape(
+    hidden=32, layers=2, heads=2, feed_forward=64, vocabulary=400, context=256, texts=200,
+    batch_size=8, steps=3, learning_rate=0.002,
+)  # fmt: skip
+LIMITS = gating.Limits(max_tokens=100, max_loss=0.1, max_new_tokens=60, context=256, vocabulary=400)
+EGGS = Problem(id="eggs", question="Ines has 4 eggs. Add 3.", answer="7")
+LESSONS = [(EGGS, "4+3=7\n#### 7")]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return embedded.tokenizer(SHAPE, 1)
+
+
+def examined(encoder: Encoder, lessons=LESSONS, limits: gating.Limits = LIMITS) -> dict[str, str]:
+    """The checks that fail, with their reasons."""
+    return {f.check: f.told for f in findings.failing(gating.examine(encoder, lessons, limits))}
+
+
+def test_good_rows_pass_every_check_and_show_what_carries_loss(tokenizer):
+    encoder = Encoder(tokenizer, "[[question]]\n")
+
+    assert examined(encoder) == {}
+    assert gating.segments(encoder, encoder.example(*LESSONS[0])) == [
+        ("prompt", "Ines has 4 eggs. Add 3.\n"),
+        ("completion", "4+3=7\n#### 7"),
+        ("EOS", "<|end|>"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("check", "changes", "fault"),
+    [
+        ("truncation", {"max_tokens": 10}, "1 of 1 rows are over train.max_tokens = 10"),
+        ("truncation", {"context": 40}, "the model's context is 40 tokens, but rows need"),
+        ("answers", {"max_new_tokens": 3}, "evaluate.max_new_tokens is 3"),
+        ("vocabulary", {"vocabulary": 5}, "is beyond the model's 5 embeddings"),
+        ("padding", {"vocabulary": 1}, "the padding token 1 is beyond"),
+    ],
+)
+def test_lengths_and_ids_that_do_not_fit_are_named(tokenizer, check, changes, fault):
+    limits = gating.Limits(**{**vars(LIMITS), **changes})
+
+    assert fault in examined(Encoder(tokenizer, "[[question]]\n"), limits=limits)[check]
+
+
+def test_a_bos_that_stands_twice_is_found():
+    tokenizer = embedded.tokenizer(SHAPE, 1)
+    tokenizer.add_special_tokens({"bos_token": "<|start|>"})
+    tokenizer.backend_tokenizer.post_processor = _opens_with(tokenizer.bos_token_id)
+
+    once = Encoder(tokenizer, "[[question]]\n")
+    twice = Encoder(tokenizer, "<|start|>[[question]]\n")
+
+    limits = gating.Limits(**{**vars(LIMITS), "vocabulary": 500})
+    assert "BOS" not in examined(once, limits=limits)
+    assert "1 rows open with two of <|start|>" in examined(twice, limits=limits)["BOS"]
+
+
+def _opens_with(bos: int):
+    from tokenizers.processors import TemplateProcessing
+
+    return TemplateProcessing(single="<|start|> $A", special_tokens=[("<|start|>", bos)])
+
+
+def test_a_tokenizer_that_loses_text_is_found():
+    from tokenizers import normalizers
+
+    tokenizer = embedded.tokenizer(SHAPE, 1)
+    tokenizer.backend_tokenizer.normalizer = normalizers.Lowercase()
+    encoder = Encoder(tokenizer, "[[question]]\n")
+
+    assert "'eggs'" in examined(encoder, [(EGGS, "Four And Three\n#### 7")])["read back"]
+
+
+def test_text_that_becomes_a_special_token_is_found(tokenizer):
+    class Leaky(Encoder):
+        def content(self, text: str) -> list[int]:
+            return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    faults = examined(Leaky(tokenizer, "[[question]]\n"), [(EGGS, "stop<|end|> now\n#### 7")])
+
+    assert "'eggs'" in faults["content"]
+
+
+def test_rows_without_eos_and_rows_with_loss_on_the_prompt_are_found(tokenizer):
+    class Endless(Encoder):
+        def completion(self, text: str) -> list[int]:
+            return self.content(text)
+
+    class Parrot(Encoder):
+        def example(self, problem: Problem, text: str) -> Example:
+            row = super().example(problem, text)
+            return Example(row.ids, [row.ids[0], *row.labels[1:]])
+
+    assert "not EOS" in examined(Endless(tokenizer, "[[question]]\n"))["labels"]
+    assert examined(Parrot(tokenizer, "[[question]]\n"))["labels"]
+
+
+def test_the_gate_gives_every_reason_at_once():
+    found = [
+        Finding("a", "fails", "no"), Finding("b", "note", "so"), Finding("c", "fails", "never")
+    ]  # fmt: skip
+
+    with pytest.raises(RefusedError, match=r"a: no; c: never \(redistill doctor"):
+        findings.gate(found)
+    findings.gate(found[1:2])
+
+
+def test_the_size_of_the_embedded_student_is_known_before_it_is_made(tokenizer):
+    loading.seeded(1)
+    model = embedded.untrained(SHAPE, len(tokenizer), 0, 1)
+
+    assert embedded.parameters(SHAPE, len(tokenizer)) == model.num_parameters()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A folder with the shipped settings, on fewer problems, in which nothing has run."""
+    yaml = YAML()
+    content = yaml.load(ROOT / "params.yaml")
+    content["wordproblems"].update({"train": 40, "dev": 10, "test": 10})
+    yaml.dump(content, tmp_path / "params.yaml")
+    return tmp_path
+
+
+def faults(root: Path) -> dict[str, str]:
+    return {f.check: f.told for f in findings.failing(doctor.diagnose(root).findings)}
+
+
+def lay_out(root: Path) -> dict[str, list[Problem]]:
+    """Write the problems that the run will have."""
+    task = preparing.task("wordproblems")
+    settings = doctor.params.load(root / "params.yaml", "wordproblems", task.Settings)
+    splits, _ = preparing.split(task.problems(settings, 1))
+    for name, rows in splits.items():
+        records.write(root / f"data/problems/{name}.jsonl", rows)
+    return splits
+
+
+def test_a_run_that_has_not_begun_is_checked_on_what_it_will_be(run: Path):
+    found = doctor.diagnose(run)
+
+    assert findings.failing(found.findings) == []
+    assert len(found.examples) == 3
+    assert [kind for kind, _ in found.examples[0]] == ["prompt", "completion", "EOS"]
+    assert not (run / "data").exists()
+
+
+def test_a_question_in_two_splits_is_named_with_both_ids(run: Path):
+    splits = lay_out(run)
+    leaked = splits["test"][0].model_copy(update={"id": "leak"})
+    records.write(run / "data/problems/train.jsonl", [*splits["train"], leaked])
+
+    assert "'leak'" in faults(run)["split overlap"]
+    assert repr(splits["test"][0].id) in faults(run)["split overlap"]
+
+
+def test_a_grader_that_does_not_fit_the_task_is_found(run: Path):
+    splits = lay_out(run)
+
+    assert doctor.gold(splits, grader("yes_no")).state == "fails"
+    assert doctor.gold(splits, grader("numeric")).state == "holds"
+
+
+def test_the_latest_rationales_are_what_is_looked_at(run: Path):
+    splits = lay_out(run)
+    for name, text in (("r2", "early"), ("r10", "late")):
+        rows = [
+            Rationale(id=p.id, problem=p.id, text=f"{text}\n#### {p.answer}", round=name,
+                      teacher="t", status="first")
+            for p in splits["train"]
+        ]  # fmt: skip
+        records.write(run / f"data/rationales/{name}.jsonl", rows)
+
+    assert doctor.diagnose(run).examples[0][1][1].startswith("late\n#### ")
+
+
+def test_settings_that_are_wrong_end_the_examination_with_their_fault(run: Path):
+    text = (run / "params.yaml").read_text()
+    (run / "params.yaml").write_text(text.replace("alpha:", "alhpa:"))
+
+    assert "did you mean 'alpha'" in faults(run)["problems"]
+
+
+def test_a_lock_file_that_a_kill_left_empty_comes_with_the_way_out(run: Path):
+    (run / "dvc.lock").touch()
+    (run / ".dvc/tmp").mkdir(parents=True)
+    (run / ".dvc/tmp/rwlock").write_text('{"data": {"wri')
+
+    found = {f.check: f for f in tracking.locks(run)}
+
+    assert found["dvc.lock"].state == found["DVC's locks"].state == "fails"
+    assert "git checkout dvc.lock" in found["dvc.lock"].told
+    assert "rm .dvc/tmp/rwlock" in found["DVC's locks"].told
+    shutil.copy(ROOT / "dvc.lock", run)
+    assert tracking.locks(run)[0].state == "holds"
+
+
+def test_too_little_disk_fails(tmp_path: Path):
+    assert disk.room(tmp_path, 10**18, "students").state == "fails"
+    assert disk.room(tmp_path, 1, "students").state == "holds"
+
+
+def doctored(run: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "redistill.cli", "doctor"],
+        cwd=run,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **env},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_command_shows_rows_in_colour_and_ends_with_a_code(run: Path):
+    ran = doctored(run, FORCE_COLOR="1")
+
+    assert ran.returncode == 0, ran.stderr
+    assert "\x1b[32m" in ran.stdout
+    assert "hold, or are only to know" in ran.stdout
+
+    (run / "dvc.lock").touch()
+    plain = doctored(run, NO_COLOR="1", TERM="dumb")
+    assert plain.returncode == 65
+    assert "1 of 18 checks fail" in plain.stderr
+    assert "[[completion]]" in plain.stdout
+    assert "\x1b" not in plain.stdout
+
+
+def test_long_runs_of_words_in_both_splits_are_found_and_short_ones_are_not():
+    shared = "one two three four five six seven eight nine ten eleven twelve thirteen"
+    long = Problem(id="l", question=f"So: {shared}, and on?", answer="1")
+    short = Problem(id="s", question="How many are there?", answer="1")
+    texts = [f"Well, {shared.upper()} it is.", "How many are there?"]
+
+    assert contamination.overlapping(texts, [long, short]) == [("l", shared)]
+    assert contamination.overlapping([shared.replace("seven", "7")], [long]) == []
