@@ -271,9 +271,9 @@ def _grouped(text: str, found: list[Numeral], new: Numeral) -> Numeral:
 
 
 def _scaled(text: str, numeral: Numeral) -> Numeral:
-    """*numeral* times the thousand or million that follows it."""
+    """*numeral* times the thousand or million that follows it, unreadable where it is too long."""
     match = SCALE.match(text, numeral.end)
-    if match is None or numeral.value is None:
-        return numeral
-    value = numeral.value * 10 ** SCALES[(match.group(1) or match.group()).strip()]
-    return numeral._replace(end=match.end(), value=value, text=str(value))
+    if match is not None and numeral.value is not None:
+        value = numeral.value * 10 ** SCALES[(match.group(1) or match.group()).strip()]
+        numeral = numeral._replace(end=match.end(), value=value, text=str(value))
+    return numeral._replace(value=None) if len(numeral.text) > MAX_LENGTH else numeral
