@@ -35,16 +35,16 @@ def marked(completion: str) -> str | None:
     return line if marker and line else None
 
 
-def boxed(text: str) -> tuple[int, str] | None:
+def boxes(text: str) -> list[tuple[int, int, str]]:
     r"""
-    Place and content of the last complete ``\boxed{...}`` in *text*.
+    Start, end and content of every complete ``\boxed{...}`` in *text*, by where they end.
 
     Braces are counted in one pass, as they can be nested and may never close.
 
-    >>> boxed(r"so \boxed{\frac{1}{2}} and \boxed{3"), boxed("none")
-    ((3, '\\frac{1}{2}'), None)
+    >>> boxes(r"so \boxed{\frac{1}{2}} and \boxed{3")
+    [(3, 22, '\\frac{1}{2}')]
     """
-    found = None
+    found = []
     opened: list[tuple[int, int] | None] = []
     for match in BRACES.finditer(text):
         sign = match.group()
@@ -53,10 +53,16 @@ def boxed(text: str) -> tuple[int, str] | None:
         elif sign == "}":
             box = opened.pop() if opened else None
             if box is not None:
-                found = (box[0], text[box[1] : match.start()])
+                found.append((box[0], match.end(), text[box[1] : match.start()]))
         elif len(sign) > 2:
             opened.append((match.start(), match.end()))
     return found
+
+
+def boxed(text: str) -> tuple[int, str] | None:
+    """Place and content of the last complete box in *text*."""
+    found = boxes(text)
+    return (found[-1][0], found[-1][2]) if found else None
 
 
 def cued(text: str) -> tuple[int, str] | None:

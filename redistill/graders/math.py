@@ -10,10 +10,13 @@ import re
 from redistill import answers, numerals, verifying
 from redistill.verifying import MAX_ANSWER
 
-INLINE = re.compile(r"(?<!\\)\$\$?(?![\s$])([^$\n]{1,300})(?<![\s\\])\$(?![0-9])")
-OPENERS = ("\\(", "\\["), ("\\)", "\\]")
+FORMULA = re.compile(r"(?<!\\)\$\$?(?!\$)([^$\n]{1,300})(?<!\\)\$(?![0-9])")
+BLOCK = re.compile(r"\$\$([^$]{1,300})\$\$")
+ROUND, SQUARE = ("\\(", "\\)"), ("\\[", "\\]")
+JOINT = re.compile(r"(?:[\s$,;.]|\\q?quad|\\text\{[^{}]{0,40}\}|\\[,; ()\[\]]|and|or)*+")
 IDLE = re.compile(r"\\(?:left|right|displaystyle)(?![A-Za-z])|\\[!,;: ]|\s++|~")
 FRACTIONS = re.compile(r"\\[dtc]frac(?![A-Za-z])")
+MAX_BOXES = 16
 
 
 def check() -> None:
@@ -25,38 +28,35 @@ def strict(completion: str) -> str | None:
     r"""
     What stands after the last ``####`` or in the last complete box, whichever is later, else None.
 
+    Boxes that only "and" or a comma parts are one answer.
+
     >>> strict(r"Thus \boxed{\frac{1}{2}}."), strict("#### $x^2 + 1$"), strict("It is $2$.")
     ('\\frac{1}{2}', 'x^2 + 1', None)
+    >>> strict(r"$\boxed{1} \text{ and } \boxed{2}$")
+    '1, 2'
     """
-    text = answers.tail(completion)
-    box = answers.boxed(text)
-    if box is not None and box[0] > text.rfind(answers.MARKER):
-        return _bare(box[1])
-    line = answers.marked(completion)
-    return _bare(line) if line is not None else None
+    found = _formatted(answers.tail(completion))
+    return found[1] if found is not None else None
 
 
 def lenient(completion: str) -> str | None:
     r"""
-    The answer in the task's format, else after "answer is", else the last formula, or number.
+    The answer in the task's format or after "answer is", else the last formula or number.
 
     >>> lenient("The answer is $[0, 1)$, for $x > 0$."), lenient("so $x = 5$"), lenient("or 7 km")
     ('[0, 1)', 'x = 5', '7')
     """
-    found = strict(completion)
-    if found is not None:
-        return found
     text = answers.tail(completion)
+    found = _formatted(text)
     cue = answers.cued(text)
-    if cue is not None:
-        place = _formulas(cue[1])
-        if place:
-            return _bare(place[0])
-        found = _number(cue[1], 0)
-        if found is not None:
-            return found
-    formulas = _formulas(text)
-    return _bare(formulas[-1]) if formulas else _number(text, -1)
+    if cue is not None and (found is None or cue[0] > found[0]):
+        stated = _items(_sentence(cue[1]))
+        if stated:
+            return _bare(stated[0])
+    if found is not None:
+        return found[1]
+    items = _items(text)
+    return _bare(items[-1]) if items else None
 
 
 def equal(answer: str | None, gold: str) -> bool:
@@ -82,13 +82,68 @@ def equal(answer: str | None, gold: str) -> bool:
     return verifying.same(right, left)
 
 
+def _formatted(text: str) -> tuple[int, str | None] | None:
+    """Place and text of the answer in the task's format."""
+    marker = text.rfind(answers.MARKER)
+    boxes = [box for box in answers.boxes(text)[-MAX_BOXES:] if box[0] > marker]
+    if boxes:
+        last = len(boxes) - 1
+        while last and 0 <= boxes[last][0] - boxes[last - 1][1] <= 60:
+            if not JOINT.fullmatch(text, boxes[last - 1][1], boxes[last][0]):
+                break
+            last -= 1
+        contents = dict.fromkeys(_bare(box[2].replace("$", " ")) or "" for box in boxes[last:])
+        return boxes[last][0], _bare(", ".join(contents))
+    line = answers.marked(text)
+    return (marker, _bare(line)) if line is not None else None
+
+
+def _sentence(cue: str) -> str:
+    """What follows a cue, from "is" on where it names what is asked for: "The volume is 5."."""
+    before, said, after = cue.partition(" is ")
+    return after if said and not any(c.isdigit() or c == "=" for c in before) else cue
+
+
+def _items(text: str) -> list[str]:
+    """The formulas of *text* and the numbers outside them, in order."""
+    found = [(m.start(), m.end(), m.group(1)) for m in BLOCK.finditer(text)]
+    if not found:
+        found = [(m.start(), m.end(), m.group(1)) for m in FORMULA.finditer(text) if _formula(m)]
+    if not found:
+        for opener, closer in (ROUND, SQUARE):
+            end = text.rfind(closer)
+            start = text.rfind(opener, 0, end) if end >= 0 else -1
+            if start >= 0:
+                found.append((start, end + 2, text[start + 2 : end]))
+    found.sort()
+    last = found[-1][1] if found else 0
+    first = found[0][0] if found else len(text)
+    inside = [content for _, _, content in found]
+    return _numbers(text[:first]) + inside + (_numbers(text[last:]) if found else [])
+
+
+def _formula(match: re.Match[str]) -> bool:
+    """Whether what is between two dollars is one: "5 and " between two prices is not."""
+    content = match.group(1)
+    return "\\" in content or content[0].isspace() == content[-1].isspace()
+
+
+def _numbers(text: str) -> list[str]:
+    """The numbers of *text*; empty for one that cannot be read."""
+    return [
+        numeral.text if numeral.value is not None else ""
+        for line in numerals.tidy(text).split("\n")
+        for numeral in numerals.scan(line)
+    ]
+
+
 def _bare(text: str) -> str | None:
     """*text* without what only sets it apart: dollars, stars, a full stop; None where too long."""
     before = None
     while text != before:
         before = text
         text = text.strip().removesuffix(".").strip("*`").strip()
-        for opener, closer in zip(*OPENERS, strict=True):
+        for opener, closer in (ROUND, SQUARE):
             if text.startswith(opener) and text.endswith(closer) and len(text) >= 4:
                 text = text[2:-2]
         if len(text) > 1 and text[0] == text[-1] == "$" and "$" not in text.strip("$"):
@@ -108,25 +163,3 @@ def _plain(text: str) -> numerals.Numeral | None:
     if len(found) != 1 or found[0].value is None:
         return None
     return found[0] if (found[0].start, found[0].end) == (0, len(tidy)) else None
-
-
-def _formulas(text: str) -> list[str]:
-    r"""The formulas in *text* between dollars or, where there are none, the last ``\( \)``."""
-    found = [match.group(1) for match in INLINE.finditer(text)]
-    if found:
-        return found
-    for opener, closer in zip(*OPENERS, strict=True):
-        end = text.rfind(closer)
-        start = text.rfind(opener, 0, end) if end >= 0 else -1
-        if start >= 0:
-            return [text[start + 2 : end]]
-    return []
-
-
-def _number(text: str, place: int) -> str | None:
-    """The first or the last number of *text*, on the last line that has one."""
-    for line in reversed(numerals.tidy(text).split("\n")):
-        found = numerals.scan(line)
-        if found:
-            return found[place].text if found[place].value is not None else None
-    return None
