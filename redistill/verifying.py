@@ -12,9 +12,10 @@ import time
 from functools import lru_cache
 from pathlib import Path
 
+from redistill import mathworker
 from redistill.refusals import CONFIG, RefusedError
 
-WORKER = Path(__file__).with_name("mathworker.py")
+WORKER = Path(mathworker.__file__)
 LIMIT = 5.0  # seconds for one pair of answers
 START_LIMIT = 120.0  # seconds until the libraries are imported, on a machine that is busy
 MAX_ANSWER = 256  # characters

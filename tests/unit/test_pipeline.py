@@ -19,6 +19,7 @@ CHOSEN = {
     "${grade.grader}": "numeric",
 }
 TEACHERS = sorted((ROOT / "redistill/teachers").glob("[a-z]*.py"))
+GRADERS = sorted((ROOT / "redistill/graders").glob("[a-z]*.py"))
 PATTERN = re.compile(r"\$\{(key|item\.(from|rationales|start))\}")
 WITHOUT_TORCH = ["prepare", "generate", "mine", "refine", "report"]
 
@@ -54,8 +55,9 @@ def test_deps_are_exactly_the_modules_that_the_stage_imports(stage: str):
     for file in by_name:
         if "${" in "".join(w for w in written if Path(w).parent == file.parent):
             found |= {file} | imported(ROOT / file)
-        if file.parent.name == "teachers":  # what any teacher imports: dvc.yaml cannot choose lists
-            found |= {path for other in TEACHERS for path in imported(other)}
+        # what any teacher or grader imports: dvc.yaml cannot choose lists
+        others = {"teachers": TEACHERS, "graders": GRADERS}.get(file.parent.name, [])
+        found |= {path for other in others for path in imported(other)}
 
     assert filled == {str(path) for path in found}
 
