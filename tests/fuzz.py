@@ -136,7 +136,11 @@ def collect(folder: Path, out: Path) -> None:
             row = json.loads(lines[-1])
             row["crash_texts"] = [json.loads(x)["text"] for x in lines if '"crash"' in x]
             found[row["scanner"]] = row
-    setting = {"atheris": importlib.metadata.version("atheris"), "python": sys.version.split()[0]}
+    setting = {
+        "atheris": importlib.metadata.version("atheris"),
+        "python": sys.version.split()[0],
+        "times": "of one text, every reading of it and the checks, under atheris's instrumentation",
+    }
     content = {"command": "python -m tests.fuzz SCANNER --seconds N", "setting": setting}
     records.write_json(out, {**content, "scanners": found})
     print(f"{len(found)} scanners in {out}")
