@@ -16,9 +16,10 @@ from redistill import records, reporting, showing
 from redistill import rounds as branching
 from redistill.escaping import safe_text
 from redistill.records import Error, Prediction, Problem, Rationale
-from redistill.refusals import RefusedError
+from redistill.refusals import USAGE, RefusedError
 
 PARAMS = Path("params.yaml")
+FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 class Group(click.Group):
@@ -222,6 +223,60 @@ def ledger(as_json: bool) -> None:
         for row in rows
     ]
     showing.table([head, *cells], title="Calls to the teacher, paid or reserved")
+
+
+@main.command()
+@click.option("--grader", "name", help="Another grader than that of params.yaml, by its name.")
+@click.option("--write", is_flag=True, help="Replace predictions and scores by what comes out.")
+@click.option("--predictions", type=FILE, help="One file instead of the run in this folder.")
+@click.option("--problems", type=FILE, help="The problems that this file answers.")
+@click.option("--out", type=FILE, help="Where its new predictions go.")
+@click.option("--examples", default=5, show_default=True, help="Changed verdicts to be shown.")
+def grade(
+    name: str | None,
+    write: bool,
+    predictions: Path | None,
+    problems: Path | None,
+    out: Path | None,
+    examples: int,
+) -> None:
+    """Grade stored completions again, without generating, and show which verdicts change."""
+    from redistill import grading, params, regrading
+
+    if (predictions is None) != (problems is None) or (out is not None and predictions is None):
+        raise RefusedError("--predictions, --problems and --out go together", code=USAGE)
+    if write and (name is not None or predictions is not None):
+        raise RefusedError(
+            "--write is for the run in this folder, by the grader of its params.yaml: "
+            "set grade.grader there first",
+            code=USAGE,
+        )
+    chosen = name or params.load(PARAMS, "grade", grading.Settings).grader
+    grader = grading.grader(chosen)
+    if predictions is not None and problems is not None:
+        known = {problem.id: problem for problem in records.read(problems, Problem)}
+        before = records.read(predictions, Prediction)
+        after = regrading.again(before, known, grader)
+        splits = "/".join(sorted({p.split for p in before}))
+        found = [regrading.Regraded(predictions.stem, splits, before, after)]
+    else:
+        found = regrading.run(Path(), branching.branches(PARAMS), grader)
+    title = f"Verdicts, as they were -> by the grader {chosen}"
+    showing.table([regrading.HEAD, *(one.cells() for one in found)], title=title)
+    for one in found:
+        for old, new in one.changed[: max(examples, 0)]:
+            click.echo(showing.verdict(one.branch, old, new))
+        examples -= len(one.changed)
+    if out is not None:
+        records.write(out, found[0].after)
+        click.echo(f"{len(found[0].after)} predictions in {out}")
+    if write:
+        names = list(dict.fromkeys(one.branch for one in found))
+        regrading.refuse_stale(Path(), names)
+        written = regrading.write(Path(), found)
+        click.echo(f"{len(written)} files written: {', '.join(written) or 'nothing changed'}")
+        click.echo("DVC takes them for what evaluate makes, and dvc repro goes on from there:")
+        click.echo(f"  {regrading.accepting(names)} && dvc repro")
 
 
 @main.command()

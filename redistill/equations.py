@@ -72,6 +72,8 @@ def annotated(text: str) -> list[Equation]:
         if "=" in inner and "<<" not in inner and "\n" not in inner:
             found.append(equation(inner, start, stop + 2))
             start = text.find("<<", stop + 2)
+        elif "<<" in inner:
+            start = text.rfind("<<", start + 2, stop)  # the innermost, in one step for any number
         else:
             start = text.find("<<", start + 2)
     return found

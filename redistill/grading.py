@@ -32,17 +32,25 @@ class Grader(Protocol):
 
 
 def grader(name: str) -> Grader:
-    """The grader in ``redistill/graders/<name>.py``."""
+    """
+    The grader in ``redistill/graders/<name>.py``.
+
+    One that needs what may not be installed has a function ``check``, which refuses; asked here,
+    that is before anything is generated.
+    """
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name):
         raise RefusedError(f"grade.grader: {name!r} is not the name of a grader", code=CONFIG)
     try:
-        return cast(Grader, importlib.import_module(f"redistill.graders.{name}"))
+        module = importlib.import_module(f"redistill.graders.{name}")
     except ModuleNotFoundError as problem:
         if problem.name != f"redistill.graders.{name}":
             raise
         raise RefusedError(
             f"grade.grader: there is no redistill/graders/{name}.py", code=CONFIG
         ) from None
+    if hasattr(module, "check"):
+        module.check()
+    return cast(Grader, module)
 
 
 def predict(

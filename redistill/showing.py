@@ -10,6 +10,8 @@ from redistill.escaping import MAX_SHOWN, safe_text
 from redistill.findings import Finding
 from redistill.records import Error, Prediction, Problem, Rationale
 
+MAX_END = 200  # characters of a completion: its answer stands at the end
+
 
 def table(rows: Sequence[Sequence[str]], *, title: str) -> None:
     """Print *rows*, their first the header, with nothing read as markup."""
@@ -75,6 +77,15 @@ def life(
         if error := errors.get(name):
             parts.append(f"gap: {error.gap}; first wrong: {error.first_wrong_step or 'none seen'}")
     return safe_text("\n".join(parts), 20 * MAX_SHOWN)
+
+
+def verdict(branch: str, old: Prediction, new: Prediction) -> str:
+    """How the verdict on a completion changed, and the end of what was written."""
+    head = (
+        f"{branch} {new.id}: {old.verdict} ({old.answer!r}) -> {new.verdict} ({new.answer!r}), "
+        "which ends:"
+    )
+    return safe_text(f"{head}\n{_indented(new.completion[-MAX_END:])}")
 
 
 def _indented(text: str) -> str:

@@ -2,11 +2,7 @@
 
 from fractions import Fraction
 
-from redistill.equations import number
-
-MARKER = "####"
-MAX_CHARACTERS = 4096  # the answer stands at the end; what is before it is not looked at
-UNITS = "$€£%°"
+from redistill import answers, numerals
 
 
 def strict(completion: str) -> str | None:
@@ -16,34 +12,40 @@ def strict(completion: str) -> str | None:
     >>> strict("2+3=5\\n#### 1,005 apples"), strict("The answer is 5.")
     ('1005', None)
     """
-    tail = completion[-MAX_CHARACTERS:]
-    _before, marker, after = tail.rpartition(MARKER)
-    if not marker:
-        return None
-    words = after.strip().split("\n")[0].split()
-    return _plain(words[0]) if words else None
+    line = answers.marked(completion)
+    numeral = numerals.first(line) if line is not None else None
+    return numeral.text if numeral is not None else None
 
 
 def lenient(completion: str) -> str | None:
     """
-    The last number anywhere in *completion*, else None.
+    The answer wherever *completion* states it, or else its last number; None where there is none.
 
-    >>> lenient("So she has $3.50 left.")
-    '3.50'
+    That is what stands after the marker, in a box or after "the answer is", else a number alone in
+    bold, else the last number. Where that number cannot be read, no other is taken instead.
+
+    >>> lenient("So she has $3.50 left."), lenient("The answer is 7, not 3."), lenient("It is ±3.")
+    ('3.50', '7', None)
     """
-    for word in reversed(completion[-MAX_CHARACTERS:].replace("=", " ").split()):
-        for part in (word, word.split(">>")[-1], word.split(">>")[0].split("<<")[-1]):
-            if (value := _plain(part)) is not None:
-                return value
-    return None
+    found = strict(completion)
+    if found is not None:
+        return found
+    text = numerals.tidy(answers.tail(completion))
+    for place in answers.stated(text):
+        numeral = _stated(place)
+        if numeral is not None:
+            return numeral.text if numeral.value is not None else None
+    bold = answers.bold(text)
+    numeral = numerals.first(bold) if bold is not None else None
+    return numeral.text if numeral is not None else _last(text)
 
 
 def equal(answer: str | None, gold: str) -> bool:
     """
-    Whether *answer* is the same number as *gold*.
+    Whether *answer* is the same number as *gold*; a per cent sign is a unit, as $ and km are.
 
-    >>> equal("18.00", "18"), equal("-5", "5"), equal("3/4", "34")
-    (True, False, False)
+    >>> equal("18.00", "18"), equal("-5", "5"), equal("3/4", "34"), equal("50%", "50")
+    (True, False, False, True)
     """
     if answer is None:
         return False
@@ -52,22 +54,21 @@ def equal(answer: str | None, gold: str) -> bool:
 
 
 def _rational(text: str) -> Fraction | None:
-    value = text.strip()
-    top, slash, bottom = value.partition("/")
-    if slash:
-        over, under = number(top), number(bottom)
-        return over / under if over is not None and under else None
-    return number(value)
+    numeral = numerals.first(text)
+    return numeral.value if numeral is not None else None
 
 
-def _plain(word: str) -> str | None:
-    """*word* without currency, separators and closing punctuation, if that is one number."""
-    text = word.strip("()[]{}*'\"!?;:").strip(UNITS).rstrip(".,")
-    text = text.rstrip(UNITS)
-    if text.startswith(("-$", "-€", "-£")):
-        text = "-" + text[2:]
-    if not text.isascii() or not text or not text[-1].isdigit():
-        return None
-    if text.startswith("+"):
-        text = text[1:]
-    return text.replace(",", "") if _rational(text) is not None else None
+def _stated(place: str) -> numerals.Numeral | None:
+    """The number that *place* states: its first, or where that starts a sum what it comes to."""
+    found = numerals.scan(place)
+    if found and found[0].value is None and "=" in place:
+        found = numerals.scan(place.rpartition("=")[2]) or found
+    return found[0] if found else None
+
+
+def _last(text: str) -> str | None:
+    for line in reversed(text.split("\n")):
+        found = numerals.scan(line.lstrip().removeprefix("- "))  # a dash opens an item of a list
+        if found:
+            return found[-1].text if found[-1].value is not None else None
+    return None

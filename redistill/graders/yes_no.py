@@ -1,8 +1,14 @@
 """Grading answers that are yes or no."""
 
-MARKER = "####"
-MAX_CHARACTERS = 4096  # the answer stands at the end; what is before it is not looked at
+from redistill import answers
+
 WORDS = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}
+DRESS = "()[]{}<>*_'\"`$.,!?;:\\"
+ENDS = ".,;:!?)]}*_\"'`$"
+JOINING = ("or", "and", "&", "/")
+# "no" before any other word is part of a phrase: no doubt, no one, no longer
+CLAUSES = "it they he she you we i this that these those the there because since as"
+SUBJECTS = frozenset(CLAUSES.split())
 
 
 def strict(completion: str) -> str | None:
@@ -12,21 +18,31 @@ def strict(completion: str) -> str | None:
     >>> strict("Hens lay eggs.\\n#### Yes."), strict("Yes, they do."), strict("#### not so")
     ('yes', None, None)
     """
-    _before, marker, after = completion[-MAX_CHARACTERS:].rpartition(MARKER)
-    words = after.strip().split("\n")[0].split()
-    return _word(words[0]) if marker and words else None
+    line = answers.marked(completion)
+    return _opening(answers.plain(line).split()) if line is not None else None
 
 
 def lenient(completion: str) -> str | None:
     """
-    The last yes or no (or true or false) anywhere in *completion*, else None.
+    Yes or no where *completion* states its answer, or else the last one that is a clause.
 
-    >>> lenient("So the answer is no."), lenient("Nobody knows")
-    ('no', None)
+    >>> lenient("So the answer is no."), lenient("Nobody knows"), lenient("There is no doubt: yes")
+    ('no', None, 'yes')
     """
-    for word in reversed(completion[-MAX_CHARACTERS:].split()):
-        if (found := _word(word)) is not None:
+    found = strict(completion)
+    if found is not None:
+        return found
+    text = answers.tail(completion)
+    for place in answers.stated(text):
+        found = _opening(answers.plain(place).split())
+        if found is not None:
             return found
+    for line in reversed(answers.plain(text).split("\n")):
+        words = line.split()
+        for at in range(len(words) - 1, -1, -1):
+            found = _clause(words, at)
+            if found is not None:
+                return found
     return None
 
 
@@ -40,5 +56,28 @@ def equal(answer: str | None, gold: str) -> bool:
     return answer is not None and _word(answer) == _word(gold) and _word(gold) is not None
 
 
+def _opening(words: list[str]) -> str | None:
+    """What *words* open with, None where the opposite goes with it: "yes and no"."""
+    found = _clause(words, 0) if words else None
+    if found is not None and len(words) > 1 and words[1].casefold() in JOINING:
+        return None
+    return found
+
+
+def _clause(words: list[str], at: int) -> str | None:
+    """Yes or no at *at*, if it says something by itself: no phrase, and nothing that negates it."""
+    found = _word(words[at])
+    if found is None:
+        return None
+    before = words[at - 1].casefold() if at else ""
+    if before == "not" or before.endswith(("n't", "n’t")):
+        return None
+    ended = words[at][-1] in ENDS or at + 1 == len(words)
+    opens = not at or before[-1:] in (".", "!", "?", ":", "*")
+    if ended or (opens and found == "yes") or (opens and words[at + 1].casefold() in SUBJECTS):
+        return found
+    return found if words[at + 1].casefold() in JOINING else None
+
+
 def _word(word: str) -> str | None:
-    return WORDS.get(word.strip("()[]{}*'\".,!?;:").casefold())
+    return WORDS.get(word.strip(DRESS).casefold())

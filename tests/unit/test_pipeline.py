@@ -18,6 +18,7 @@ CHOSEN = {
     "${grade.grader}": "numeric",
 }
 TEACHERS = sorted((ROOT / "redistill/teachers").glob("[a-z]*.py"))
+GRADERS = sorted((ROOT / "redistill/graders").glob("[a-z]*.py"))
 PATTERN = re.compile(r"\$\{(key|item\.(from|rationales|start|like))\}")
 WITHOUT_TORCH = ["prepare", "generate", "outside", "mine", "refine", "control", "report"]
 OUTSIDE = ("data/problems/outside", "data/predictions-outside", "metrics/outside")
@@ -60,8 +61,9 @@ def test_deps_are_exactly_the_modules_that_the_stage_imports(stage: str):
     for file in by_name:
         if "${" in "".join(w for w in written if Path(w).parent == file.parent):
             found |= {file} | imported(ROOT / file)
-        if file.parent.name == "teachers":  # what any teacher imports: dvc.yaml cannot choose lists
-            found |= {path for other in TEACHERS for path in imported(other)}
+        # what any teacher or grader imports: dvc.yaml cannot choose lists
+        others = {"teachers": TEACHERS, "graders": GRADERS}.get(file.parent.name, [])
+        found |= {path for other in others for path in imported(other)}
     for folder in folders(stage):
         found |= {path for file in (ROOT / folder).glob("*.py") for path in imported(file)}
         found = {path for path in found if path.parent != folder}

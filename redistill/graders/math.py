@@ -1,0 +1,165 @@
+"""
+Grading answers that are mathematics: fractions, roots, intervals, sets, expressions.
+
+Answers are found here, by scanning; whether two are equal is known for equal texts and for plain
+numbers, and for all else asked of math-verify, in a process of its own (`mathclient`).
+"""
+
+import re
+
+from redistill import answers, mathclient, numerals
+from redistill.mathclient import MAX_ANSWER
+
+FORMULA = re.compile(r"(?<!\\)\$\$?(?!\$)([^$\n]{1,300})(?<!\\)\$(?![0-9])")
+BLOCK = re.compile(r"\$\$([^$]{1,300})\$\$")
+ROUND, SQUARE = ("\\(", "\\)"), ("\\[", "\\]")
+JOINT = re.compile(r"(?:[\s$,;.]|\\q?quad|\\text\{[^{}]{0,40}\}|\\[,; ()\[\]]|and|or)*+")
+IDLE = re.compile(r"\\(?:left|right|displaystyle)(?![A-Za-z])|\\[!,;: ]|\s++|~")
+FRACTIONS = re.compile(r"\\[dtc]frac(?![A-Za-z])")
+MAX_BOXES = 16
+
+
+def check() -> None:
+    """Refuse to go on where math-verify is not installed."""
+    mathclient.check()
+
+
+def strict(completion: str) -> str | None:
+    r"""
+    What stands after the last ``####`` or in the last complete box, whichever is later, else None.
+
+    Boxes that only "and" or a comma parts are one answer.
+
+    >>> strict(r"Thus \boxed{\frac{1}{2}}."), strict("#### $x^2 + 1$"), strict("It is $2$.")
+    ('\\frac{1}{2}', 'x^2 + 1', None)
+    >>> strict(r"$\boxed{1} \text{ and } \boxed{2}$")
+    '1, 2'
+    """
+    found = _formatted(answers.tail(completion))
+    return found[1] if found is not None else None
+
+
+def lenient(completion: str) -> str | None:
+    r"""
+    The answer in the task's format or after "answer is", else the last formula or number.
+
+    >>> lenient("The answer is $[0, 1)$, for $x > 0$."), lenient("so $x = 5$"), lenient("or 7 km")
+    ('[0, 1)', 'x = 5', '7')
+    """
+    text = answers.tail(completion)
+    found = _formatted(text)
+    cue = answers.cued(text)
+    if cue is not None and (found is None or cue[0] > found[0]):
+        stated = _items(_sentence(cue[1]))
+        if stated:
+            return _bare(stated[0])
+    if found is not None:
+        return found[1]
+    items = _items(text)
+    return _bare(items[-1]) if items else None
+
+
+def equal(answer: str | None, gold: str) -> bool:
+    r"""
+    Whether *answer* is *gold*: the same text, the same number, or the same to math-verify.
+
+    >>> equal(r"\dfrac{1}{2}", r"\frac 12"), equal("1,005", "1005.0"), equal("2", "3")
+    (True, True, False)
+    """
+    if answer is None or len(answer) > MAX_ANSWER or len(gold) > 4 * MAX_ANSWER:
+        return False
+    left, right = _bare(answer), _bare(gold)
+    if left is None or right is None:
+        return False
+    if _normal(left) == _normal(right):
+        return True
+    one, other = _plain(left), _plain(right)
+    if one is not None and other is not None:
+        if one.value == other.value:
+            return True
+        if "/" not in one.text + other.text:
+            return False
+    return mathclient.same(right, left)
+
+
+def _formatted(text: str) -> tuple[int, str | None] | None:
+    """Place and text of the answer in the task's format."""
+    marker = text.rfind(answers.MARKER)
+    boxes = [box for box in answers.boxes(text)[-MAX_BOXES:] if box[0] > marker]
+    if boxes:
+        last = len(boxes) - 1
+        while last and 0 <= boxes[last][0] - boxes[last - 1][1] <= 60:
+            if not JOINT.fullmatch(text, boxes[last - 1][1], boxes[last][0]):
+                break
+            last -= 1
+        contents = dict.fromkeys(_bare(box[2].replace("$", " ")) or "" for box in boxes[last:])
+        return boxes[last][0], _bare(", ".join(contents))
+    line = answers.marked(text)
+    return (marker, _bare(line)) if line is not None else None
+
+
+def _sentence(cue: str) -> str:
+    """What follows a cue, from "is" on where it names what is asked for: "The volume is 5."."""
+    before, said, after = cue.partition(" is ")
+    return after if said and not any(c.isdigit() or c == "=" for c in before) else cue
+
+
+def _items(text: str) -> list[str]:
+    """The formulas of *text* and the numbers outside them, in order."""
+    found = [(m.start(), m.end(), m.group(1)) for m in BLOCK.finditer(text)]
+    if not found:
+        found = [(m.start(), m.end(), m.group(1)) for m in FORMULA.finditer(text) if _formula(m)]
+    if not found:
+        for opener, closer in (ROUND, SQUARE):
+            end = text.rfind(closer)
+            start = text.rfind(opener, 0, end) if end >= 0 else -1
+            if start >= 0:
+                found.append((start, end + 2, text[start + 2 : end]))
+    found.sort()
+    last = found[-1][1] if found else 0
+    first = found[0][0] if found else len(text)
+    inside = [content for _, _, content in found]
+    return _numbers(text[:first]) + inside + (_numbers(text[last:]) if found else [])
+
+
+def _formula(match: re.Match[str]) -> bool:
+    """Whether what is between two dollars is one: "5 and " between two prices is not."""
+    content = match.group(1)
+    return "\\" in content or content[0].isspace() == content[-1].isspace()
+
+
+def _numbers(text: str) -> list[str]:
+    """The numbers of *text*; empty for one that cannot be read."""
+    return [
+        numeral.text if numeral.value is not None else ""
+        for line in numerals.tidy(text).split("\n")
+        for numeral in numerals.scan(line)
+    ]
+
+
+def _bare(text: str) -> str | None:
+    """*text* without what only sets it apart: dollars, stars, a full stop; None where too long."""
+    before = None
+    while text != before:
+        before = text
+        text = text.strip().removesuffix(".").strip("*`").strip()
+        for opener, closer in (ROUND, SQUARE):
+            if text.startswith(opener) and text.endswith(closer) and len(text) >= 4:
+                text = text[2:-2]
+        if len(text) > 1 and text[0] == text[-1] == "$" and "$" not in text.strip("$"):
+            text = text.strip("$")
+    return text if 0 < len(text) <= MAX_ANSWER else None
+
+
+def _normal(text: str) -> str:
+    """*text* without spaces, and with one spelling of fractions."""
+    return IDLE.sub("", FRACTIONS.sub(r"\\frac", text))
+
+
+def _plain(text: str) -> numerals.Numeral | None:
+    """The number that *text* is from its first to its last character, a unit sign aside."""
+    tidy = numerals.tidy(text).removesuffix("%").removesuffix("\\").removesuffix("^\\circ").strip()
+    found = numerals.scan(tidy)
+    if len(found) != 1 or found[0].value is None:
+        return None
+    return found[0] if (found[0].start, found[0].end) == (0, len(tidy)) else None

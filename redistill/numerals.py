@@ -1,0 +1,279 @@
+"""Numbers as people write them in text: where each stands, and its exact value."""
+
+import re
+from fractions import Fraction
+from typing import NamedTuple
+
+MAX_LENGTH = 64  # characters; a longer number answers no question
+MAX_EXPONENT = 30  # 10**30 is exact and cheap, "1e100000000" would take minutes
+# Possessive or bounded throughout, so that no text makes a search more than linear.
+BODY = re.compile(
+    r"(?:[0-9][0-9.,]*+|\.[0-9][0-9.,]*+)(?:[eE][-+−]?[0-9]++(?![A-Za-z0-9]))?"
+    r"(?: ?[/⁄∕] ?[0-9][0-9.,]*+)?"
+)
+GROUPED = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})++")
+FRACTION = re.compile(r"\\[dtc]?frac ?\{ ?([0-9]{1,18}) ?\}\{ ?([0-9]{1,18}) ?\}")
+OPERATOR = re.compile(
+    r"\\?[%°$)]{0,2} {0,2}(?:\*\*|[-+*/×÷·^:−–⁄∕√'’_]|\\times|\\cdot|\\div)"
+    r" {0,2}[-+−–]?[\\({$€£]{0,3}|\("
+)
+LIST = re.compile(r" {0,2}(?:,|;|\||&|or|and|to|) {0,2}\\?[$€£]?")
+COMMAND = re.compile(r"\\([A-Za-z]{1,12}+)")
+OPENED = re.compile(r"\\([A-Za-z]{1,12}+)\{\Z")
+UNIT = re.compile(r"[A-Za-z]++")
+SCALE = re.compile(r" ?(hundred|thousand|million|billion|trillion)s?\b|[kK]\b")
+SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12, "k": 3, "K": 3}
+SPACES = " \u00a0\u2009\u202f"
+MINUS = "-−–"
+SIGNS = "-−–+±∓"
+PREFIX = SIGNS + "$€£\\ "
+OPENERS = "=:([{<>*|,;#&\"'`≈~_"
+# Commands that dress a number, and those that may follow one without changing it.
+DRESS = ("text", "textbf", "textit", "textrm", "mathrm", "mathbf", "mathsf", "bf", "rm", "boxed")
+AFTER = (*DRESS, "left", "right", "big", "quad", "circ", "degree", "percent")
+UNIT_WORDS = """
+    m km cm mm kg g mg lb lbs oz l L ml mL cl h hr hrs min mins s sec secs ms ft in yd mi mph kmh
+    kph rpm usd USD eur EUR gbp GBP dollars dollar cents cent euros pounds hours hour minutes
+    minute seconds days day weeks week months years year apples people times percent pct
+    percentage degrees miles meters metres feet inches liters litres grams units pieces
+"""
+UNITS = frozenset(UNIT_WORDS.split())  # known when they stick to a number: 5km, but not 5x
+ORDINALS = {"st", "nd", "rd", "th"}
+
+
+class Numeral(NamedTuple):
+    """
+    A number from *start* to *end*, signs and currency included, units not.
+
+    *value* is None for what looks like a number and cannot be read as exactly one: 1,00,5; 4/0;
+    ±3; 7:30; 2^3; an operand of a sum. *text* is the number without currency and separators.
+    """
+
+    start: int
+    end: int
+    value: Fraction | None
+    text: str
+
+
+def tidy(text: str) -> str:
+    r"""
+    *text* with the LaTeX of plain numbers as plain numbers.
+
+    >>> tidy(r"14{,}916 and 1\frac{1}{2}")
+    '14,916 and 1 1/2'
+    """
+    if "\\" not in text and "{,}" not in text:
+        return text
+    text = text.replace("{,}", ",").replace("\\!", "").replace("\\,", "\u202f")
+    return FRACTION.sub(_written, text)
+
+
+def scan(text: str) -> list[Numeral]:
+    """
+    The numbers in one line of *text*, in order.
+
+    >>> [n.text for n in scan("$1,005 is 2 1/2 times A4")]
+    ['1005', '2 1/2']
+    """
+    found: list[Numeral] = []
+    floor = 0
+    for match in BODY.finditer(text):
+        numeral = _numeral(text, match, floor)
+        if numeral is None:
+            continue
+        if found:
+            numeral = _joined(text, found, numeral, match.start())
+        found.append(numeral)
+        floor = numeral.end
+    return [_scaled(text, numeral) for numeral in found]
+
+
+def first(text: str) -> Numeral | None:
+    """
+    The number that *text* is, dress and units aside; None where it is none, or more than one.
+
+    >>> first("18 apples").text, first("about 18"), first("5 or 6"), first("5 + 3")
+    ('18', None, None, None)
+    """
+    text = tidy(text)
+    numerals = scan(text)
+    if not numerals or numerals[0].value is None:
+        return None
+    before = text[: numerals[0].start].strip(" \t*_`'\"([{$")
+    if before not in ("", "\\", "\\boxed", "\\text", "\\textbf", "\\mathbf", "\\boxed{\\text"):
+        return None
+    if len(numerals) > 1:
+        following = numerals[1]
+        if LIST.fullmatch(text[numerals[0].end : following.start]):
+            return None
+    return numerals[0]
+
+
+def _written(match: re.Match[str]) -> str:
+    before = match.string[match.start() - 1 : match.start()]
+    return f"{' ' if before.isdigit() else ''}{match.group(1)}/{match.group(2)}"
+
+
+def _numeral(text: str, match: re.Match[str], floor: int) -> Numeral | None:
+    """The number at *match* with its sign and currency; None for a digit inside a name."""
+    start, end = match.span()
+    body = match.group()
+    if body[0] == "." and text[start - 1 : start] == ".":  # an ellipsis, no decimal point
+        start, body = start + 1, body[1:]
+    body = body.rstrip(".,")
+    end = start + len(body)
+    left = start
+    while left > floor and start - left < 6 and text[left - 1] in PREFIX:
+        left -= 1
+    prefix = text[left:start].lstrip()
+    left = start - len(prefix)
+    before = text[left - 1 : left]
+    if before.isalpha() or before == "^" or (before == "_" and text[left - 2 : left - 1].isalnum()):
+        if body[0] == "." or prefix:
+            return Numeral(left, end, None, body)
+        return None
+    value, plain = _value(body)
+    sign = _sign(text, left, prefix)
+    if sign is None or _inside(text, left) or not _ends(text, end):
+        return _named(text, left, end, body)
+    if value is None:
+        return Numeral(left, end, None, body)
+    return Numeral(left, end, sign * value, plain if sign > 0 else f"-{plain}")
+
+
+def _named(text: str, left: int, end: int, body: str) -> Numeral | None:
+    word = UNIT.match(text, end)
+    if word is not None and word.group() in ORDINALS:
+        return None
+    return Numeral(left, end, None, body)
+
+
+def _value(body: str) -> tuple[Fraction | None, str]:
+    """The value of digits with separators, exponent and denominator, and how it is written."""
+    if len(body) > MAX_LENGTH:
+        return None, body
+    text = body.replace(" ", "").replace("⁄", "/").replace("∕", "/").replace("−", "-")
+    top, slash, bottom = text.partition("/")
+    mantissa, e, exponent = top.lower().partition("e")
+    over = _decimal(mantissa)
+    if over is None or (e and abs(int(exponent)) > MAX_EXPONENT):
+        return None, body
+    value = over * Fraction(10) ** int(exponent) if e else over
+    plain = top.replace(",", "").lower()
+    if slash:
+        under = _decimal(bottom.rstrip(".,"))
+        if not under:
+            return None, body
+        value, plain = value / under, f"{plain}/{bottom.rstrip('.,').replace(',', '')}"
+    return value, plain
+
+
+def _decimal(text: str) -> Fraction | None:
+    whole, point, part = text.partition(".")
+    if "," in whole:
+        if not GROUPED.fullmatch(whole) or whole[0] == "0":
+            return None
+        whole = whole.replace(",", "")
+    if not (whole + part).isdigit():
+        return None
+    return Fraction(int(whole + part), 10 ** len(part) if point else 1)
+
+
+def _sign(text: str, left: int, prefix: str) -> int | None:
+    """1 or -1, or None where it cannot be known: ±3, --3, x-3, "apples - 3"."""
+    signs = [character for character in prefix if character in SIGNS]
+    if not signs:
+        return 1
+    if len(signs) > 1 or signs[0] in "±∓":
+        return None
+    detached = prefix[prefix.index(signs[0]) + 1 :].startswith(" ")
+    before = (text[:left].rstrip() if detached else text[:left])[-1:]
+    closed = before.isalnum() or before in (")", "]", "}", "%", *SIGNS)
+    if before and (closed or (detached and before not in OPENERS)):
+        return None
+    return -1 if signs[0] in MINUS else 1
+
+
+def _inside(text: str, left: int) -> bool:
+    """Whether what is before the number makes it part of something else, such as a root."""
+    before = text[left - 1 : left]
+    if before == "{":
+        command = OPENED.search(text[max(0, left - 16) : left])
+        outer = text[left - 2 : left - 1]
+        return command.group(1) not in DRESS if command else outer in ("^", "_", "}", "]")
+    return before in ("√", "±", "∓") or (not before.isascii() and before.isnumeric())
+
+
+def _ends(text: str, end: int) -> bool:
+    """Whether the number ends at *end*: in a unit, in punctuation, but in no letter or power."""
+    after = text[end : end + 1]
+    if not after:
+        return True
+    if after.isascii() and after.isalpha():
+        word = UNIT.match(text, end)
+        return word is not None and (word.group() in UNITS or word.group() in SCALES)
+    if after == "\\":
+        command = COMMAND.match(text, end)
+        return command is None or command.group(1) in (*AFTER, "times", "cdot", "div")
+    if after in "_'’":
+        return not text[end + 1 : end + 2].isdigit()
+    if after == "^":
+        return text.startswith(("\\circ", "{\\circ"), end + 1)
+    return after.isascii() or not (after.isalnum() or after in "√")
+
+
+def _joined(text: str, found: list[Numeral], new: Numeral, body: int) -> Numeral:
+    """
+    *new* with what stands right before it: a mixed number, a group of thousands, an operand.
+
+    The number before is taken out of *found* where it is part of *new*.
+    """
+    old = found[-1]
+    gap = text[old.end : body]
+    if len(gap) > 12:
+        return new
+    if OPERATOR.fullmatch(gap):
+        found[-1] = old._replace(value=None)
+        return new._replace(value=None)
+    if gap == " and " and "/" in new.text:
+        return _mixed(found, new)
+    if not gap or gap.strip(SPACES) or new.start != body:
+        return new
+    if "/" in new.text:
+        return _mixed(found, new)
+    return _grouped(text, found, new)
+
+
+def _mixed(found: list[Numeral], new: Numeral) -> Numeral:
+    """A whole number and a proper fraction as one; nothing readable where they are not that."""
+    old = found.pop()
+    whole = old.text.removeprefix("-")
+    text = f"{old.text} {new.text}"
+    if old.value is None or new.value is None or not whole.isdigit() or new.value >= 1:
+        return Numeral(old.start, new.end, None, text)
+    value = old.value - new.value if old.text[0] == "-" else old.value + new.value
+    return Numeral(old.start, new.end, value, text)
+
+
+def _grouped(text: str, found: list[Numeral], new: Numeral) -> Numeral:
+    """A number that spaces part into thousands, as 1 000 000, as one."""
+    old = found[-1]
+    groups = text[old.start : old.end].lstrip(PREFIX + SIGNS).split()
+    three = len(new.text.partition(".")[0]) == 3 and new.end - new.start == len(new.text)
+    fits = len(groups[0]) <= 3 and all(len(group) == 3 for group in groups[1:])
+    if not (three and fits and old.text.removeprefix("-").isdigit() and groups[0][0] != "0"):
+        return new
+    if old.value is None or new.value is None:
+        return new
+    found.pop()
+    sign = -1 if old.text[0] == "-" else 1
+    return Numeral(old.start, new.end, old.value * 1000 + sign * new.value, old.text + new.text)
+
+
+def _scaled(text: str, numeral: Numeral) -> Numeral:
+    """*numeral* times the thousand or million that follows it, unreadable where it is too long."""
+    match = SCALE.match(text, numeral.end)
+    if match is not None and numeral.value is not None:
+        value = numeral.value * 10 ** SCALES[(match.group(1) or match.group()).strip()]
+        numeral = numeral._replace(end=match.end(), value=value, text=str(value))
+    return numeral._replace(value=None) if len(numeral.text) > MAX_LENGTH else numeral

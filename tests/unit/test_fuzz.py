@@ -1,0 +1,103 @@
+"""Rows X4 and X5: no text breaks a scanner, holds it up, or makes it more than linear."""
+
+import importlib.util
+import itertools
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from redistill import answers, equations, guarding, numerals, prompting, prose
+from redistill.graders import choice, math, numeric, yes_no
+from tests import fuzz
+from tests.imports import ROOT
+
+
+def spent(run: Callable[[], object]) -> float:
+    """The milliseconds of processor time that *run* takes, the best of five."""
+    best = float("inf")
+    for _ in range(5):
+        begun = time.thread_time()
+        run()
+        best = min(best, 1000 * (time.thread_time() - begun))
+    return best
+
+
+@pytest.mark.parametrize("name", fuzz.SCANNERS)
+@given(data=st.binary(max_size=200))
+def test_what_a_scanner_reads_holds(name: str, data: bytes):
+    fuzz.checked(name, fuzz.text_of(data))
+
+
+@pytest.mark.parametrize("name", ["numeric", "choice", "yes_no", "math"])
+def test_of_ten_thousand_hostile_texts_none_takes_five_milliseconds(name: str):
+    rng = random.Random(1)
+    grader = {"numeric": numeric, "choice": choice, "yes_no": yes_no, "math": math}[name]
+
+    def read(text: str) -> None:
+        grader.strict(text)
+        grader.lenient(text)
+
+    for _ in range(10_000):
+        text = fuzz.text_of(rng.randbytes(rng.choice([4, 20, 100, 400])))
+        begun = time.thread_time()
+        read(text)
+        if time.thread_time() - begun > 0.005:
+            assert spent(lambda text=text: read(text)) <= 5, text
+
+
+ATTACKS = {
+    "digits": "9", "digits and commas": "9,", "numbers": "1 ", "sum": "1+", "fractions": "1/2 ",
+    "signs": "-", "spaces": " ", "boxes": "\\boxed{", "braces": "{", "closed": "\\boxed{}",
+    "stars": "**", "stars and letters": "**a ", "dollars": "$", "formulas": "$a$", "opened": "\\(",
+    "cues": "answer ", "answers": "the answer is ", "marks": "<<", "equations": "1+1=",
+    "marked": "<<1+1=", "rationale": "<rationale>", "closing": "</rationale>", "articles": "A ",
+    "no": "no ", "words": "three plus ", "thousands": "1 000 ", "points": ".", "letters": "a",
+    "talk": "the student ", "lines": "\n", "brackets": "((1+", "frac": "\\frac{1}{",
+    "exponents": "1e1e", "dashes": "- 1 ",
+}  # fmt: skip
+# Those that cap their text are given as much as they look at, the others four times that.
+SCANS: dict[str, tuple[Callable[[str], object], int]] = {
+    "numeric": (numeric.lenient, 1000),
+    "choice": (choice.lenient, 1000),
+    "yes_no": (yes_no.lenient, 1000),
+    "math": (math.lenient, 1000),
+    "numerals.scan": (numerals.scan, 4000),
+    "numerals.tidy": (numerals.tidy, 4000),
+    "answers.boxed": (answers.boxed, 4000),
+    "answers.cued": (answers.cued, 4000),
+    "answers.bold": (answers.bold, 4000),
+    "equations.annotated": (equations.annotated, 4000),
+    "equations.work": (equations.work, 4000),
+    "prose.bare": (prose.bare, 1000),
+    "prose.spoken": (prose.spoken, 1000),
+    "prompting.rationale": (prompting.rationale, 4000),
+    "guarding.TALK": (guarding.TALK.findall, 4000),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("name", SCANS)
+def test_twice_the_text_takes_less_than_three_times_as_long(name: str, attack: str):
+    scan, size = SCANS[name]
+    piece = ATTACKS[attack]
+    texts = [(piece * (n // len(piece) + 1))[:n] + "=1>>" for n in (size, 2 * size, 4 * size)]
+
+    times = [spent(lambda text=text: scan(text)) for text in texts]
+    for shorter, longer in itertools.pairwise(times):
+        assert longer < max(3 * shorter, 0.3), times  # below 0.3 ms it is the clock that counts
+
+
+@pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris not installed")
+def test_the_fuzzer_runs_and_says_what_it_found():
+    command = [sys.executable, "-m", "tests.fuzz", "rationale", "--seconds", "6"]
+
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    assert '"crashes": 0' in ran.stdout

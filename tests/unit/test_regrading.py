@@ -1,0 +1,141 @@
+"""Grading stored completions again: what changes, what is written, and what is refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from redistill import cli, grading, records, regrading
+from redistill.records import Prediction, Problem
+from redistill.refusals import RefusedError
+from redistill.scoring import score
+from tests.imports import ROOT
+
+NUMERIC = grading.grader("numeric")
+
+
+def problem(name: str, answer: str) -> Problem:
+    return Problem(id=name, question=f"How many, {name}?", answer=answer)
+
+
+def stale(name: str, completion: str, split: str = "dev") -> Prediction:
+    """A prediction whose completion another grader found no answer in."""
+    return Prediction(
+        id=name, problem=name, split=split, completion=completion, answer=None, verdict="no_answer",
+        strict=False, lenient=False, eos=True, tokens=3,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run with one branch, whose two dev predictions were graded by another grader."""
+    monkeypatch.chdir(tmp_path)
+    source = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(source, encoding="utf-8")
+    for split in regrading.SPLITS:
+        rows = [problem("a", "5"), problem("b", "1 1/2")] if split == "dev" else []
+        before = [stale("a", "#### 5 apples"), stale("b", "\x1b[31m#### 1.5")] if rows else []
+        records.write(tmp_path / f"data/problems/{split}.jsonl", rows)
+        records.write(tmp_path / f"data/predictions/r0/{split}.jsonl", before)
+    figures = {"passed_through": False, "seconds": 9.0, "dev": score(before)}
+    records.write_json(tmp_path / "metrics/rounds/r0.json", figures)
+    return tmp_path
+
+
+def test_grading_again_changes_verdicts_and_keeps_what_was_written():
+    before = [stale("a", "#### 5"), stale("b", "#### 7")]
+
+    after = regrading.again(before, {"a": problem("a", "5"), "b": problem("b", "5")}, NUMERIC)
+
+    assert [p.verdict for p in after] == ["correct", "wrong"]
+    assert [p.answer for p in after] == ["5", "7"]
+    assert [(p.id, p.completion, p.tokens, p.eos) for p in after] == [
+        (p.id, p.completion, p.tokens, p.eos) for p in before
+    ]
+    assert (
+        regrading.again(after, {"a": problem("a", "5"), "b": problem("b", "5")}, NUMERIC) == after
+    )
+
+
+def test_a_prediction_of_an_unknown_problem_is_refused():
+    with pytest.raises(RefusedError, match="there is no problem 'a'"):
+        regrading.again([stale("a", "#### 5")], {}, NUMERIC)
+
+
+def test_writing_replaces_what_changed_and_the_scores_alone(run: Path):
+    untouched = (run / "data/predictions/r0/test.jsonl").stat().st_mtime_ns
+
+    found = regrading.run(run, ["r0", "r1"], NUMERIC)
+    written = regrading.write(run, found)
+
+    after = records.read(run / "data/predictions/r0/dev.jsonl", Prediction)
+    figures = json.loads((run / "metrics/rounds/r0.json").read_text())
+    assert [p.verdict for p in after] == ["correct", "correct"]
+    assert (figures["dev"]["k"], figures["seconds"]) == (2, 9.0)
+    assert written == ["data/predictions/r0/dev.jsonl", "metrics/rounds/r0.json"]
+    assert (run / "data/predictions/r0/test.jsonl").stat().st_mtime_ns == untouched
+    assert regrading.write(run, regrading.run(run, ["r0"], NUMERIC)) == []
+
+
+def test_the_command_shows_what_would_change_and_writes_nothing(run: Path):
+    before = (run / "data/predictions/r0/dev.jsonl").read_bytes()
+
+    said = CliRunner().invoke(cli.main, ["grade"])
+
+    assert said.exit_code == 0, said.output
+    assert "0 -> 2" in said.output
+    assert "r0 a: no_answer (None) -> correct ('5')" in said.output
+    assert "\x1b" not in said.output
+    assert (run / "data/predictions/r0/dev.jsonl").read_bytes() == before
+
+
+def test_one_file_is_graded_by_any_grader_into_another(run: Path):
+    words = ["--predictions", "data/predictions/r0/dev.jsonl", "--problems"]
+    words += ["data/problems/dev.jsonl", "--grader", "yes_no", "--out", "again.jsonl"]
+
+    said = CliRunner().invoke(cli.main, ["grade", *words])
+
+    assert said.exit_code == 0, said.output
+    assert [p.verdict for p in records.read(run / "again.jsonl", Prediction)] == ["no_answer"] * 2
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--write", "--grader", "choice"], "set grade.grader there first"),
+        (["--predictions", "data/predictions/r0/dev.jsonl"], "go together"),
+        (["--grader", "nosuch"], "there is no redistill/graders/nosuch.py"),
+        (["--write"], "dvc status failed"),
+    ],
+)
+def test_what_cannot_be_graded_is_refused_and_nothing_is_written(
+    words: list[str], told: str, run: Path
+):
+    before = (run / "data/predictions/r0/dev.jsonl").read_bytes()
+
+    said = CliRunner().invoke(cli.main, ["grade", *words])
+
+    assert said.exit_code != 0
+    assert told in said.output
+    assert (run / "data/predictions/r0/dev.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "reasons"),
+    [
+        ([{"changed deps": {"redistill/graders/numeric.py": "modified"}}], []),
+        ([{"changed deps": {"params.yaml": {"grade.grader": "modified"}}}], []),
+        ([{"changed outs": {"data/predictions/r0/dev.jsonl": "modified"}}], []),
+        ([{"changed deps": {"data/students/r0": "modified"}}], ["data/students/r0"]),
+        ([{"changed deps": {"redistill/students/answering.py": "modified"}}],
+         ["redistill/students/answering.py"]),
+        ([{"changed deps": {"params.yaml": {"evaluate.max_new_tokens": "modified"}}}],
+         ["params.yaml: evaluate.max_new_tokens"]),
+        (["changed command"], ["command"]),
+    ],
+)  # fmt: skip
+def test_only_a_change_of_the_grader_leaves_the_answers_what_they_were(
+    changes: list, reasons: list[str]
+):
+    assert regrading.against(changes) == reasons
