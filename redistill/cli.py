@@ -1,8 +1,13 @@
 """The command ``redistill``: look at a run. (The run itself is ``dvc repro``.)"""
 
 import json
+import os
+import shutil
 import sys
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice, pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -43,6 +48,8 @@ def rounds() -> None:
     if broken:
         raise RefusedError(f"rows do not balance in metrics/{', '.join(broken)}.json", code=70)
     showing.table(reporting.lines(summary), title="Rounds (* best on dev; accuracy is strict)")
+    if outside := reporting.outside_lines(summary):
+        showing.table(outside, title="Out of domain (test accuracy, 95 % interval)")
     click.echo(reporting.sentence(summary["best"]))
     click.echo(f"Rows balance in all {len(balances)} stages that handle rows.")
 
@@ -78,6 +85,72 @@ def show(problem: str | None) -> None:
         _of(problem, errors, Error),
     )
     click.echo(life)
+
+
+@main.command()
+@click.argument("versions", nargs=-1, required=True, metavar="A B")
+@click.option(
+    "--format", "form", type=click.Choice(["text", "markdown", "json", "html"]), default="text",
+    show_default=True, help="json is one line a problem, or a step.",
+)  # fmt: skip
+@click.option("--stat", is_flag=True, help="One line a step instead; takes A B C and so on.")
+@click.option("--gap", help="Only problems whose text treats this gap, or was rewritten for it.")
+@click.option("--problem", "problems", multiple=True, help="Only this problem; can be repeated.")
+@click.option(
+    "--only", type=click.Choice(["added", "removed", "changed", "kept"]),
+    help="List only these; without it, all but the kept.",
+)  # fmt: skip
+@click.option("--before", metavar="FILE", help="Predictions of the student that was taught A.")
+@click.option("--after", metavar="FILE", help="Predictions of the student that was taught B.")
+@click.option("--sort", is_flag=True, help="Sort files that are not sorted by problem, on disk.")
+def diff(
+    versions: tuple[str, ...],
+    form: str,
+    stat: bool,
+    gap: str | None,
+    problems: tuple[str, ...],
+    only: Any,
+    before: str | None,
+    after: str | None,
+    sort: bool,
+) -> None:
+    """
+    Print what changed in the rationales from A to B, problem by problem and word by word.
+
+    A and B are rounds (r0 r2), files, or either in a git revision (main~3:r1).
+    """
+    from redistill import differ, marking, revisions
+
+    if len(versions) != 2 and (not stat or len(versions) < 2 or before or after):
+        raise click.UsageError("give two versions, A and B; more of them go with --stat alone")
+    if stat and only:
+        raise click.UsageError("--only chooses what is listed, --stat lists nothing")
+    width, terminal = max(20, shutil.get_terminal_size().columns), sys.stdout.isatty()
+    with TemporaryDirectory(prefix="redistill-") as folder:
+        editions = [revisions.find(name, Path(folder)) for name in versions]
+        editions[0] = revisions.answered(editions[0], before, Path(folder))
+        editions[-1] = revisions.answered(editions[-1], after, Path(folder))
+        if sort:
+            editions = [revisions.arranged(edition, Path(folder)) for edition in editions]
+
+        def changes(old: revisions.Edition, new: revisions.Edition) -> Iterator[differ.Change]:
+            return differ.chosen(revisions.changes(old, new), gap=gap, problems=problems)
+
+        steps = [
+            marking.Step(old.name, new.name, differ.summed(changes(old, new)))
+            for old, new in pairwise(editions)
+            if stat or form != "json"
+        ]
+        if stat:
+            _print(marking.stat(form, steps, width if terminal else None), paged=False)
+            return
+        listed = differ.listed(changes(*editions), only)
+        if form == "json":
+            _print(marking.rows(listed), paged=False)
+            return
+        colour = terminal and "NO_COLOR" not in os.environ
+        lines = marking.view(form, steps[0], listed, width=width, colour=colour)
+        _print(lines, paged=terminal and form == "text")
 
 
 @main.command("params")
@@ -179,15 +252,14 @@ def grade(
             code=USAGE,
         )
     chosen = name or params.load(PARAMS, "grade", grading.Settings).grader
-    grader = grading.grader(chosen)
     if predictions is not None and problems is not None:
         known = {problem.id: problem for problem in records.read(problems, Problem)}
         before = records.read(predictions, Prediction)
-        after = regrading.again(before, known, grader)
+        after = regrading.again(before, known, grading.grader(chosen))
         splits = "/".join(sorted({p.split for p in before}))
         found = [regrading.Regraded(predictions.stem, splits, before, after)]
     else:
-        found = regrading.run(Path(), branching.branches(PARAMS), grader)
+        found = regrading.run(Path(), list(branching.branches(PARAMS)), chosen)
     title = f"Verdicts, as they were -> by the grader {chosen}"
     showing.table([regrading.HEAD, *(one.cells() for one in found)], title=title)
     for one in found:
@@ -198,12 +270,12 @@ def grade(
         records.write(out, found[0].after)
         click.echo(f"{len(found[0].after)} predictions in {out}")
     if write:
-        names = list(dict.fromkeys(one.branch for one in found))
+        names = regrading.stages(found)
         regrading.refuse_stale(Path(), names)
         written = regrading.write(Path(), found)
         click.echo(f"{len(written)} files written: {', '.join(written) or 'nothing changed'}")
-        click.echo("DVC takes them for what evaluate makes, and dvc repro goes on from there:")
-        click.echo(f"  {regrading.accepting(names)} && dvc repro")
+        click.echo("DVC takes them for what the stages make, and goes on from there, with:")
+        click.echo(f"  dvc commit --force {' '.join(names)} && dvc repro")
 
 
 @main.command()
@@ -220,6 +292,27 @@ def retry(conditions: tuple[str, ...]) -> None:
     if stages:
         told = f"ask again: dvc repro --force --single-item {' '.join(stages)} && dvc repro"
         click.echo(safe_text(told))
+
+
+@main.command("verify")
+def verify_files() -> None:
+    """Hash everything that dvc.lock names, and the record store, and name what is damaged."""
+    from redistill import store, verifying
+
+    here = Path()
+    report = verifying.verify(here, cache=verifying.cache_of(here), database=store.path())
+    for fault in report.faults:
+        click.echo(safe_text(fault))
+    told = (
+        f"{report.hashed['working tree']} files and {report.hashed['cache']} objects of the cache"
+    )
+    if report.faults:
+        count = len(report.faults)
+        raise RefusedError(f"{count} fault{'' if count == 1 else 's'} in {told}")
+    click.echo(
+        f"{told} are what dvc.lock says; absent: {report.absent['working tree']} and "
+        f"{report.absent['cache']}"
+    )
 
 
 @main.group("store")
@@ -259,6 +352,19 @@ def reconcile() -> None:
     click.echo(
         f"{count} calls without an answer hold no tokens or money any more; they remain calls"
     )
+
+
+def _print(lines: Iterable[str], *, paged: bool) -> None:
+    """Print *lines*, many at a time; *paged* shows what is longer than the screen in a pager."""
+    lines = iter(lines)
+    if paged:
+        screen = list(islice(lines, shutil.get_terminal_size().lines))
+        lines = chain(screen, lines)
+        if len(screen) == shutil.get_terminal_size().lines:
+            click.echo_via_pager(f"{line}\n" for line in lines)
+            return
+    while block := list(islice(lines, 1000)):
+        click.echo("\n".join(block))
 
 
 def _known(value: int | None) -> str:

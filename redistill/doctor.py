@@ -98,7 +98,7 @@ def _problems(root: Path, file: Path) -> tuple[dict[Split, list[Problem]], Findi
     asked = params.load(file, "prepare", preparing.Settings)
     task = preparing.task(asked.task)
     rows = task.problems(params.load(file, asked.task, task.Settings), params.seed(file))
-    splits, balance = preparing.split(rows)
+    splits, balance = preparing.split(rows, published=task.PUBLISHED)
     told = f"as the task {asked.task} gives them ({balance}); not on disk yet"
     return splits, _balanced(balance, asked.max_loss, told)
 
@@ -120,7 +120,7 @@ def _student(
     asked = params.load(file, "student", loading.Settings)
     limits = params.load(file, "train", fitting.Settings)
     words = beginning.words(root, file)
-    encoder = labelling.Encoder(words.tokenizer, asked.prompt, chat=asked.chat)
+    encoder = labelling.Encoder(words.tokenizer, asked.prompt, chat=asked.chat, system=asked.system)
     lessons, source = _lessons(root, train)
     found = [
         Finding("student", "note", f"{asked.model}: {words.told}; {encoder.format}"),

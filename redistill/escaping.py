@@ -16,6 +16,8 @@ def safe_text(text: str, limit: int = MAX_SHOWN) -> str:
     'a\\\\x1b[31mb'
     """
     cut = len(text) - limit
+    if cut <= 0 and text.replace("\n", "").isprintable():
+        return text
     shown = "".join(
         c
         if c == "\n" or unicodedata.category(c) not in _UNSAFE

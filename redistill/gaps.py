@@ -12,6 +12,7 @@ OPERATION = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide"}
 PROCESS = ("set_up", "copying", "missing_step", "extra_step", "format")
 OTHER = {"no": "yes_for_no", "yes": "no_for_yes"}  # by the gold answer
 CHOSEN = ("distractor", *OTHER.values())
+HIDDEN = "not_shown"  # in place of a gap that the teacher of a control is not told
 ALL = (*OPERATION.values(), *PROCESS, *CHOSEN, "unknown")
 
 

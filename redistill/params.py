@@ -33,13 +33,17 @@ def load(path: Path, name: str, model: type[S]) -> S:
     settings = read(path)
     if name not in settings:
         raise _refused(f"{path}: no section {name!r}{_nearest(name, settings)}")
-    content = settings[name]
+    return hold(path, name, settings[name], model)
+
+
+def hold(path: Path, place: str, content: object, model: type[S]) -> S:
+    """Hold *content*, which stands at *place* of the file *path*, to *model*, as `load` does."""
     if not isinstance(content, dict):
-        raise _refused(f"{path}: {name}: expected a section, got {type(content).__name__}")
+        raise _refused(f"{path}: {place}: expected a section, got {type(content).__name__}")
     try:
         return model.model_validate(content)
     except ValidationError as problem:
-        raise _refused("; ".join(_told(path, name, model, e) for e in problem.errors())) from None
+        raise _refused("; ".join(_told(path, place, model, e) for e in problem.errors())) from None
 
 
 def seed(path: Path) -> int:

@@ -53,6 +53,9 @@ def plan(root: Path) -> list[Row]:
         if name in rounds.rounds(settings)[1:]:
             mined = not any(row.new for row in rows)  # else what lies there is of an earlier run
             rows.append(_later(root, name, branch.from_, problems, refiner, settings, mined=mined))
+    known = {row.stage: row for row in rows}
+    for name, arm in rounds.arms(settings).items():
+        rows.append(_arm(name, arm, known[f"refine@{arm.like}"], problems, refiner))
     return rows
 
 
@@ -130,6 +133,17 @@ def _later(
         round=name,
     )
     return _row(f"refine@{name}", noted, teacher)
+
+
+def _arm(
+    name: str, arm: rounds.Arm, like: Row, problems: Sequence[Problem], teacher: Engaged
+) -> Row:
+    """At most as many calls as the round that the arm is like can make, some perhaps stored."""
+    if not teacher.asks:
+        return Row(f"control@{name}", 0, 0, 0, 0)
+    every = len(problems) * teacher.rules.attempts * teacher.rules.draws
+    most = every if arm.scope == "all" else like.cached + like.new
+    return Row(f"control@{name}", 0, most, None, None if teacher.spending else 0)
 
 
 def _unchosen(teacher: Engaged) -> teaching.Settings:

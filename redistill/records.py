@@ -178,13 +178,46 @@ def read(path: Path, kind: type[R]) -> list[R]:
     """
     records: list[R] = []
     seen: dict[str, int] = {}
-    for number, line in _lines(path):
-        record = _parse(path, number, line, kind)
+    for number, record in each(path, kind):
         twin = seen.setdefault(unicodedata.normalize("NFC", record.id), number)
         if twin != number:
             _refuse(path, number, "id", f"the same id as line {twin}", record.id)
         records.append(record)
     return records
+
+
+def each(path: Path, kind: type[R], name: str = "") -> Iterator[tuple[int, R]]:
+    """
+    The records of *path* with their line numbers, one at a time, in whatever order they stand.
+
+    They are as well-formed as those of `read`, but two can have one id. *name* is what a refusal
+    calls the file, where *path* is a copy.
+    """
+    shown = Path(name) if name else path
+    for number, line in _lines(path, shown):
+        yield number, _parse(shown, number, line, kind)
+
+
+def stream(path: Path, kind: type[R], *, by: str = "id", name: str = "") -> Iterator[R]:
+    """
+    Read *path* as `read` does, one record at a time, in memory that does not grow with it.
+
+    The field *by* has to increase from line to line, as `write` leaves it: a line that repeats the
+    value before it, or comes before it, is refused, so no two records share it. Values that are
+    the same only after NFC are found where they are neighbours.
+    """
+    shown = Path(name) if name else path
+    last = ""
+    for number, record in each(path, kind, name):
+        value: str = getattr(record, by)
+        if number > 1 and not (last < value and _distinct(last, value)):
+            if value < last:
+                fault = f'comes before line {number - 1}; "--sort" sorts by {by} on disk first'
+            else:
+                fault = f"the same {by} as line {number - 1}"
+            _refuse(shown, number, by, fault, value)
+        last = value
+        yield record
 
 
 def write(path: Path, records: Iterable[Record]) -> None:
@@ -255,17 +288,25 @@ def _dumps(row: dict[str, Any]) -> str:
     return text
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+def _distinct(one: str, other: str) -> bool:
+    """Whether two texts differ after NFC too; quick where both are ASCII."""
+    if one.isascii() and other.isascii():
+        return one != other
+    return unicodedata.normalize("NFC", one) != unicodedata.normalize("NFC", other)
+
+
+def _lines(path: Path, shown: Path | None = None) -> Iterator[tuple[int, bytes]]:
+    shown = shown or path
     try:
         file = path.open("rb")
     except OSError as problem:
-        raise RefusedError(f"{path}: cannot be read: {problem.strerror}") from problem
+        raise RefusedError(f"{shown}: cannot be read: {problem.strerror}") from problem
     with file:
         number = 0
         while line := file.readline(MAX_LINE + 2):
             number += 1
             if len(line.rstrip(b"\r\n")) > MAX_LINE:
-                _refuse(path, number, None, f"longer than {MAX_LINE} bytes")
+                _refuse(shown, number, None, f"longer than {MAX_LINE} bytes")
             if number == 1:
                 line = line.removeprefix(b"\xef\xbb\xbf")
                 if not line:
@@ -294,7 +335,7 @@ def _object(path: Path, number: int, line: bytes) -> dict[str, Any]:
     if _depth(text) > MAX_DEPTH:
         _refuse(path, number, None, f"nested deeper than {MAX_DEPTH}")
     try:
-        row = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        row = _DECODER.decode(text)
     except _BadFieldError as problem:
         _refuse(path, number, problem.field, problem.fault)
     except json.JSONDecodeError as problem:
@@ -303,7 +344,8 @@ def _object(path: Path, number: int, line: bytes) -> dict[str, Any]:
         _refuse(path, number, None, f"not JSON: {problem}".split(";")[0])
     if not isinstance(row, dict):
         _refuse(path, number, None, f"expected an object, got {_name(row)}")
-    for key, value in row.items():
+    escaped = "\\u" in text  # what was UTF-8 holds no surrogate but an escaped one
+    for key, value in row.items() if escaped else ():
         if _has_surrogate(key) or _has_surrogate(value):
             _refuse(path, number, key, "holds half of a surrogate pair", row.get("id"))
     return row
@@ -354,7 +396,10 @@ class _BadFieldError(ValueError):
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    row: dict[str, Any] = {}
+    row: dict[str, Any] = dict(pairs)
+    if len(row) == len(pairs) and float not in map(type, row.values()):
+        return row
+    row = {}
     for key, value in pairs:
         if key in row:
             raise _BadFieldError(key, "given twice")
@@ -366,6 +411,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> NoReturn:
     raise _BadFieldError(None, f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
 
 
 def _depth(text: str) -> int:

@@ -72,9 +72,14 @@ def refine(
     *,
     stop: bool,
     round: str,
+    stage: Literal["refine", "control"] = "refine",
+    afresh: int | None = None,
 ) -> Refined:
     """
     The rationales *before*, those at the places of *requests* rewritten by *teacher*.
+
+    With *afresh*, a control, the teacher is given the problem alone, as for a first rationale, and
+    its draws are counted from there, so that none is one that it gave before.
 
     A rewrite that a guard rejects in every attempt, or that the teacher cannot give, leaves the
     old rationale with the last reason. With *stop* (the round before was not better) every
@@ -82,8 +87,13 @@ def refine(
     """
 
     def ask(places: list[int], draws: range) -> list[list[Reply]]:
-        sitting = teacher.sitting("refine", round, draws)
         chosen = [requests[place][1] for place in places]
+        if afresh is not None:
+            draws = range(afresh + draws.start, afresh + draws.stop)
+            sitting = teacher.sitting(stage, round, draws)
+            problems = [request.problem for request in chosen]
+            return teacher.module.explain(problems, teacher.settings, sitting)
+        sitting = teacher.sitting(stage, round, draws)
         return teacher.module.refine(chosen, teacher.settings, sitting)
 
     def judge(place: int, reply: Reply) -> str | None:
@@ -111,6 +121,10 @@ def refine(
     return Refined(out, len(out) - kept.total(), dict(kept), found, balance)
 
 
+def _because(request: Request) -> str:
+    return "common on dev" if request.profile else "asked without an error"
+
+
 def _next(request: Request, reply: Reply, round: str, teacher: Engaged) -> Rationale:
     old = request.rationale
     own = digest(
@@ -128,7 +142,7 @@ def _next(request: Request, reply: Reply, round: str, teacher: Engaged) -> Ratio
         parent=digest(old.text),
         teacher=reply.teacher or teacher.name,
         status="refined",
-        reason=", ".join(error.gap for error in request.errors) or "common on dev",
+        reason=", ".join(error.gap for error in request.errors) or _because(request),
         gaps=reply.gaps,
         history=[*old.history, Version(round=old.round, text=old.text)],
         fingerprint=reply.fingerprint or own,

@@ -112,13 +112,14 @@ def steps_so_far(
 
 
 def collect(names: Sequence[str], rounds: Sequence[str], folder: Path) -> dict[str, dict[str, Any]]:
-    """The metrics of every branch in *folder*, those of evaluation and training in one."""
+    """The metrics of every branch in *folder*: evaluation, training and out-of-domain tests."""
     training = {name: _json(folder / "training" / f"{name}.json") for name in names}
     found = {}
     for name in names:
         evaluated = _json(folder / "rounds" / f"{name}.json")
         found[name] = {
             **evaluated,
+            "outside": _json(folder / "outside" / f"{name}.json")["tests"],
             "training": training[name],
             "nll_before": training[name].get("nll_before"),
             "steps_so_far": steps_so_far(name, rounds, training),
@@ -202,6 +203,28 @@ def lines(summary: Mapping[str, Any]) -> list[tuple[str, ...]]:
             )
         )
     return rows
+
+
+def outside_lines(summary: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """The rows of the table of out-of-domain tests, its header first; none where they are none."""
+    branches = summary["branches"]
+    tests = sorted({test for found in branches.values() for test in found.get("outside", {})})
+    if not tests:
+        return []
+    rows: list[tuple[str, ...]] = [("round", *tests)]
+    for name in summary["order"]:
+        found = branches[name]
+        if passed_through(found):
+            rows.append((name, *["passed through"] * len(tests)))
+            continue
+        rows.append((name, *(_interval(found["outside"][test]) for test in tests)))
+    return rows
+
+
+def _interval(score: Mapping[str, Any]) -> str:
+    low, high = 100 * score["low"], 100 * score["high"]
+    share = f"{100 * score['accuracy']:.1f} % ({score['k']}/{score['n']})"
+    return f"{share}, {low:.1f} to {high:.1f}"
 
 
 def sentence(best_round: Mapping[str, Any]) -> str:

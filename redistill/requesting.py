@@ -50,7 +50,7 @@ class Request:
     @cached_property
     def key(self) -> str:
         """The SHA-256 of the canonical request: equal requests are paid for once."""
-        return hashlib.sha256((VERSION + self.canonical).encode()).hexdigest()
+        return key_of(self.canonical)
 
     @property
     def max_output(self) -> int | None:
@@ -70,6 +70,11 @@ class Request:
             for message in self.messages
             for text in message.values()
         )
+
+
+def key_of(canonical: str) -> str:
+    """The key of the request whose canonical JSON is *canonical*."""
+    return hashlib.sha256((VERSION + canonical).encode()).hexdigest()
 
 
 def of_canonical(text: str, problem: str = "") -> Request:

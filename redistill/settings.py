@@ -18,7 +18,7 @@ from redistill import (
 )
 from redistill.params import Section
 from redistill.refusals import CONFIG, RefusedError
-from redistill.students import embedded, examining, fitting, loading
+from redistill.students import adapting, embedded, examining, fitting, loading
 
 SECTIONS: dict[str, type[Section]] = {
     "prepare": preparing.Settings,
@@ -28,13 +28,14 @@ SECTIONS: dict[str, type[Section]] = {
     "generate": generating.Settings,
     "grade": grading.Settings,
     "train": fitting.Settings,
+    "lora": adapting.Settings,
     "evaluate": examining.Settings,
     "mine": mining.Settings,
     "refine": refining.Settings,
     "guard": guarding.Settings,
     "report": reporting.Settings,
 }
-PLAIN = ("seed", "rounds", "branches")
+PLAIN = ("seed", "rounds", "arms", "branches")
 
 
 def check(path: Path) -> int:
@@ -46,12 +47,13 @@ def check(path: Path) -> int:
     content = params.read(path)
     params.seed(path)
     branches = rounds.branches(path)
-    task = params.load(path, "prepare", preparing.Settings).task
+    prepare = params.load(path, "prepare", preparing.Settings)
+    task = preparing.task(prepare.task)
     teachers = [teaching.engage(path, "explain"), teaching.engage(path, "refine")]
-    grading.grader(params.load(path, "grade", grading.Settings).grader)
+    _check_graders(path, prepare, task.GRADER)
     sections = {
         **SECTIONS,
-        task: preparing.task(task).Settings,
+        prepare.task: task.Settings,
         **{engaged.name: engaged.module.Settings for engaged in teachers},
     }
     if any(engaged.spending is not None for engaged in teachers):
@@ -68,3 +70,17 @@ def check(path: Path) -> int:
     if control not in branches:
         raise RefusedError(f"{path}: report.control: there is no branch {control!r}", code=CONFIG)
     return len(content)
+
+
+def _check_graders(path: Path, prepare: preparing.Settings, fits: str | None) -> None:
+    """Refuse a grader that is not that of the task, and out-of-domain tests that are not there."""
+    chosen = params.load(path, "grade", grading.Settings).grader
+    grading.grader(chosen)
+    if fits is not None and chosen != fits:
+        raise RefusedError(
+            f"{path}: grade.grader: the answers of the task {prepare.task} are for the grader "
+            f"{fits!r}, not {chosen!r}",
+            code=CONFIG,
+        )
+    for further, _ in preparing.further_tasks(path, prepare).values():
+        grading.grader(further.GRADER or chosen)

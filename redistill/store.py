@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from redistill.refusals import DATA, IO, TRY_AGAIN, RefusedError
-from redistill.requesting import Request, of_canonical
+from redistill.requesting import Request, key_of, of_canonical
 from redistill.responses import FINAL, MAX_COUNT, MAYBE_BILLED, OUTCOMES
 from redistill.spending import Amount, Prices
 
@@ -197,6 +197,28 @@ class Store:
             content["body"], content["encoding"] = _as_text(content["body"])
             yield content
 
+    def damaged(self) -> Iterator[str]:
+        """
+        What in the file is not what was written: pages, requests, and bodies of final answers.
+
+        A row has no hash over its other columns (times, counts, names).
+        """
+        for (fault,) in self._rows("pragma integrity_check", []):
+            if fault != "ok":
+                yield str(fault).replace("\n", " ")
+        for key, text in self._each("select key, request from requests order by key", []):
+            if not isinstance(text, str) or key_of(text) != key:
+                yield f"request {key!r}: its text is not what was written"
+        rows = self._each(
+            "select id, key, outcome, status, body, checksum from attempts "
+            f"where state = 'done' and outcome in ({_marks(FINAL)}) order by id",
+            FINAL,
+        )
+        for number, key, outcome, status, body, checksum in rows:
+            right = isinstance(body, bytes) and _checksum(key, outcome, status, body)
+            if right != checksum:
+                yield f"attempt {number}: its body is not what was written"
+
     def select(self, where: dict[str, str]) -> list[tuple[int, str, str, str]]:
         """Id, stage, round and key of the answers that match *where* and count at present."""
         unknown = [name for name in where if name not in SELECTABLE]
@@ -212,6 +234,10 @@ class Store:
             f"and outcome in ({_marks(FINAL)}) and {conditions} order by id",
             [*FINAL, *where.values()],
         )
+
+    def _each(self, statement: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+        with _told(self.file):
+            yield from self.connection.execute(statement, values)
 
     def _rows(self, statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         with _told(self.file):

@@ -1,128 +1,185 @@
-"""Comparing mathematical answers in a process that can be killed, and is when time is up."""
+"""Whether what a run has on disk is what was written: everything hashed anew."""
 
-import atexit
-import importlib.util
+import hashlib
 import json
-import os
-import select
-import subprocess
-import sys
-import threading
-import time
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
-from redistill import mathworker
-from redistill.refusals import CONFIG, RefusedError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
-WORKER = Path(mathworker.__file__)
-LIMIT = 5.0  # seconds for one pair of answers
-START_LIMIT = 120.0  # seconds until the libraries are imported, on a machine that is busy
-MAX_ANSWER = 256  # characters
-MAX_REPLY = 4096  # bytes
-# What the worker gets to know of its surroundings: enough to find its libraries, and no key.
-KEPT = ("PATH", "PYTHONPATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
-INSTALL = "grade.grader: math needs math-verify 0.9 or later: pip install redistill[math]"
+from redistill import store
+from redistill.refusals import RefusedError
+
+LOCK = "dvc.lock"
+CACHE = ".dvc/cache/files/md5"
+MANIFEST = "manifest.json"
+CHUNK = 1 << 20  # bytes
+
+Place = Literal["working tree", "cache"]
+Check = Callable[[Path], Iterable[str]]
 
 
-class Worker:
-    """One worker process: started when first asked, started again when it had to be killed."""
+@dataclass
+class Report:
+    """The *faults*, a line each, and how many files were hashed in which place."""
 
-    def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
-        self._owner = 0
-        self._lock = threading.Lock()
-        self.kills = 0
+    faults: list[str] = field(default_factory=list)
+    hashed: dict[Place, int] = field(default_factory=lambda: {"working tree": 0, "cache": 0})
+    absent: dict[Place, int] = field(default_factory=lambda: {"working tree": 0, "cache": 0})
 
     @property
-    def pid(self) -> int | None:
-        """The process that compares at the moment, None where none runs."""
-        return self._process.pid if self._process is not None else None
+    def total(self) -> int:
+        """How many files were hashed in all."""
+        return sum(self.hashed.values())
 
-    def same(self, gold: str, answer: str) -> bool:
-        """
-        Whether the two are equal; what takes more than LIMIT seconds or all memory is not.
 
-        Raises RefusedError where math-verify is not installed.
-        """
-        with self._lock:
-            asked = json.dumps({"gold": gold, "answer": answer}).encode() + b"\n"
-            for _ in range(2):  # a worker that died between two questions is no verdict
-                process = self._running()
-                try:
-                    process.stdin.write(asked)  # type: ignore[union-attr]
-                    break
-                except BrokenPipeError:
-                    self.stop()
-            reply = self._reply(LIMIT)
-            if reply is None:
-                self.kills += 1
-                self.stop()
-                return False
-            return reply.get("equal") is True
+@dataclass(frozen=True)
+class Named:
+    """A file that dvc.lock names: the out it is part of, its path, and the MD5 of its bytes."""
 
-    def stop(self) -> None:
-        """Kill the worker, if there is one."""
-        process, self._process = self._process, None
-        if process is not None and self._owner == os.getpid():
-            process.kill()
-            process.wait()
-        for pipe in (process.stdin, process.stdout) if process is not None else ():
-            if pipe is not None:
-                pipe.close()
+    out: str
+    path: str
+    md5: str
 
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is not None and self._owner == os.getpid():
-            return self._process
-        self._process = None  # after a fork the pipes are the parent's
-        command = [sys.executable, "-P", str(WORKER)]  # -P: our folder hides modules of Python
-        self._process = subprocess.Popen(  # noqa: S603 - our own program
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={name: os.environ[name] for name in KEPT if name in os.environ},
-            bufsize=0,
+
+def verify(
+    root: Path, *, cache: Path, database: Path, folders: dict[Path, Check] | None = None
+) -> Report:
+    """
+    Hash every file that dvc.lock in *root* names, in the working tree and in DVC's *cache*.
+
+    DVC trusts the mode of an object in its cache and never hashes it again, so it hands on a
+    damaged one as up to date. The record store *database* is checked row by row, each of *folders*
+    with the check that is given for it. A file that is in neither place is a fault, one that is in
+    one of them is not. Raises RefusedError for a dvc.lock that cannot be read.
+    """
+    report = Report()
+    for out, md5 in outs(root / LOCK):
+        for named in _files(root, cache, out, md5, report):
+            _look(root, cache, named, report)
+    if database.exists():
+        report.faults += [f"record store: {database}: {fault}" for fault in _store(database)]
+    for folder, check in (folders or {}).items():
+        report.faults += [f"{folder}: {fault}" for fault in check(folder)]
+    report.faults = list(dict.fromkeys(report.faults))
+    return report
+
+
+def outs(lock: Path) -> Iterator[tuple[str, str]]:
+    """Path and MD5 of every out of every stage that dvc.lock records, folders ending in .dir."""
+    try:
+        content = YAML(typ="safe", pure=True).load(lock.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise RefusedError(f"{lock}: cannot be read: {problem.strerror}") from problem
+    except (YAMLError, ValueError) as problem:
+        raise RefusedError(f"{lock}: damaged: no YAML; git checkout {LOCK}") from problem
+    if not isinstance(content, dict) or not isinstance(content.get("stages"), dict):
+        raise RefusedError(f"{lock}: damaged, or empty after a crash; git checkout {LOCK}")
+    for name, stage in content["stages"].items():
+        for out in stage.get("outs", []) if isinstance(stage, dict) else []:
+            if out.get("hash") != "md5" or not isinstance(out.get("md5"), str) or "path" not in out:
+                raise RefusedError(f"{lock}: {name}: {out.get('path')} has no MD5; run dvc commit")
+            yield str(out["path"]), out["md5"]
+
+
+def cache_of(root: Path) -> Path:
+    """Where DVC keeps its objects for the repository in *root*."""
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with Repo(str(root)) as repo:
+            return Path(repo.cache.local.path)
+    except DvcException as problem:
+        raise RefusedError(f"{root}: {problem}") from problem
+
+
+def manifests(root: Path) -> list[Path]:
+    """The folders below data/ that have a manifest of their own."""
+    return sorted(file.parent for file in (root / "data").rglob(MANIFEST))
+
+
+def md5_of(path: Path) -> str:
+    """The MD5 of the bytes of *path*, as DVC names its objects."""
+    whole = hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as file:
+        while block := file.read(CHUNK):
+            whole.update(block)
+    return whole.hexdigest()
+
+
+def object_of(cache: Path, md5: str) -> Path:
+    """Where the object of *md5* is in the cache."""
+    return cache / md5[:2] / md5[2:]
+
+
+def _files(root: Path, cache: Path, out: str, md5: str, report: Report) -> Iterator[Named]:
+    """The files of an out: itself, or for a folder those that its listing in the cache names."""
+    if not md5.endswith(".dir"):
+        yield Named(out, out, md5)
+        return
+    listing = object_of(cache, md5)
+    if not listing.is_file():
+        report.absent["cache"] += 1
+        found = _listed(root / out) if (root / out).is_dir() else "nothing"
+        if found != md5:
+            wanted = f"expected {md5}, found {found}"
+            report.faults.append(f"{out}: its listing {listing} is absent, {wanted}")
+        return
+    report.hashed["cache"] += 1
+    found = f"{md5_of(listing)}.dir"
+    if found != md5:
+        report.faults.append(_fault(out, listing, "cache", md5, found))
+        return
+    for entry in json.loads(listing.read_bytes()):
+        yield Named(out, f"{out}/{entry['relpath']}", entry["md5"])
+
+
+def _look(root: Path, cache: Path, named: Named, report: Report) -> None:
+    places: dict[Place, Path] = {
+        "working tree": root / named.path,
+        "cache": object_of(cache, named.md5),
+    }
+    there: dict[Place, Path] = {place: p for place, p in places.items() if p.is_file()}
+    for place, path in places.items():
+        if place not in there:
+            report.absent[place] += 1
+            continue
+        report.hashed[place] += 1
+        found = md5_of(path)
+        if found != named.md5:
+            shown = Path(named.path) if place == "working tree" else path
+            report.faults.append(_fault(named.out, shown, place, named.md5, found))
+    if not there:
+        report.faults.append(
+            f"{named.out}: {named.path}: in neither the working tree nor the cache, expected MD5 "
+            f"{named.md5}; dvc pull, or dvc repro"
         )
-        self._owner = os.getpid()
-        ready = self._reply(START_LIMIT)
-        if ready is None or "ready" not in ready:
-            self.stop()
-            told = f" ({ready['missing']})" if ready and "missing" in ready else ""
-            raise RefusedError(INSTALL + told, code=CONFIG)
-        return self._process
-
-    def _reply(self, seconds: float) -> dict[str, object] | None:
-        """The worker's next line; None where it ended, or none came within *seconds*."""
-        assert self._process is not None  # noqa: S101
-        assert self._process.stdout is not None  # noqa: S101
-        source = self._process.stdout.fileno()
-        line, end = b"", time.monotonic() + seconds
-        while not line.endswith(b"\n") and len(line) < MAX_REPLY:
-            left = end - time.monotonic()
-            if left <= 0 or not select.select([source], [], [], left)[0]:
-                return None
-            part = os.read(source, MAX_REPLY)
-            if not part:
-                return None
-            line += part
-        found = json.loads(line)
-        return found if isinstance(found, dict) else None
 
 
-WORKING = Worker()
-atexit.register(WORKING.stop)
+def _fault(out: str, path: Path, place: Place, expected: str, found: str) -> str:
+    mend = "dvc checkout" if place == "working tree" else "remove it, then dvc pull or dvc repro"
+    return f"{out}: {path} ({place}): expected MD5 {expected}, found {found}; {mend}"
 
 
-def check() -> None:
-    """Refuse to go on where math-verify is not installed, without importing it."""
-    if importlib.util.find_spec("math_verify") is None:
-        raise RefusedError(INSTALL, code=CONFIG)
+def _listed(folder: Path) -> str:
+    """The MD5 that DVC gives *folder*: that of the list of its files and their MD5s, as JSON."""
+    entries: list[dict[str, Any]] = [
+        {"md5": md5_of(file), "relpath": file.relative_to(folder).as_posix()}
+        for file in folder.rglob("*")
+        if file.is_file()
+    ]
+    entries.sort(key=lambda entry: entry["relpath"])
+    text = json.dumps(entries, sort_keys=True)
+    return f"{hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()}.dir"
 
 
-@lru_cache(maxsize=4096)
-def same(gold: str, answer: str) -> bool:
-    """Whether *answer* is *gold* to math-verify; longer ones than MAX_ANSWER are not compared."""
-    if max(len(gold), len(answer)) > MAX_ANSWER:
-        return False
-    return WORKING.same(gold, answer)
+def _store(database: Path) -> list[str]:
+    try:
+        with store.reading(database) as known:
+            return list(known.damaged())
+    except RefusedError as refusal:
+        return [str(refusal)]

@@ -17,9 +17,12 @@ def main(out: Path, metrics: Path) -> None:
     student = params.load(PARAMS, "student", loading.Settings)
     shape = params.load(PARAMS, "embedded", embedded.Shape)
 
-    model, tokenizer, figures = beginning.begin(student.model, shape, params.seed(PARAMS))
+    note = beginning.origin(student)
+    model, tokenizer, figures = beginning.begin(
+        student.model, shape, params.seed(PARAMS), revision=note.get("commit")
+    )
 
-    loading.save(model, tokenizer, out, {"model": student.model})
+    loading.save(model, tokenizer, out, note)
     records.write_json(metrics, figures)
     click.echo(f"base: {student.model}, {figures['parameters']} parameters")
 

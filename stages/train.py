@@ -7,7 +7,7 @@ import click
 from redistill import params, records
 from redistill.records import Problem, Rationale
 from redistill.rounds import branches
-from redistill.students import fitting, loading
+from redistill.students import adapting, fitting, loading
 from stages import FILE, FOLDER, PARAMS, Stage
 
 
@@ -26,6 +26,7 @@ def main(
     """Fine-tune a student on a round's rationales."""
     settings = params.load(PARAMS, "train", fitting.Settings)
     student = params.load(PARAMS, "student", loading.Settings)
+    lora = params.load(PARAMS, "lora", adapting.Settings)
     known = {problem.id: problem for problem in records.read(problems, Problem)}
     lessons = records.read(rationales, Rationale)
     longest = params.value(PARAMS, "evaluate", "max_new_tokens")  # to refuse by: it changes nothing
@@ -39,6 +40,7 @@ def main(
         student,
         settings,
         params.seed(PARAMS),
+        lora,
         max_new_tokens=longest,
     )
 

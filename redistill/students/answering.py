@@ -8,6 +8,7 @@ import torch
 from transformers import DynamicCache
 
 from redistill.progress import Progress
+from redistill.students import memory
 
 # the next token of each row, from its logits (rows x vocabulary) and the places of the rows
 Pick = Callable[[torch.Tensor, Sequence[int]], torch.Tensor]
@@ -21,6 +22,7 @@ class Answer:
     eos: bool
 
 
+@memory.watched_answers
 def answer(
     model: Any,
     prompts: Sequence[Sequence[int]],

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from redistill import params
+from redistill.refusals import CONFIG, RefusedError
 from redistill.students import embedded, loading
 
 EMBEDDED = "embedded"
@@ -31,14 +32,16 @@ def words(root: Path, file: Path) -> Words:
     made anew, which takes a second, or yours is opened without its weights.
     """
     loading.quiet()
-    name = params.load(file, "student", loading.Settings).model
+    student = params.load(file, "student", loading.Settings)
+    name = student.model
     base = root / BASE
     if loading.read_note(base).get("model") == name:
         return _of_folder(base, "as data/students/base has it")
     if name != EMBEDDED:
         if Path(name).is_dir():
             return _of_folder(Path(name), "as it is")
-        return Words(loading.only_tokenizer(name), None, None, None, "its weights are not opened")
+        opened = loading.only_tokenizer(name, revision=student.revision)
+        return Words(opened, None, None, None, "its weights are not opened")
     shape = params.load(file, EMBEDDED, embedded.Shape)
     made = embedded.tokenizer(shape, params.seed(file))
     size = 4 * embedded.parameters(shape, len(made))
@@ -57,18 +60,36 @@ def _of_folder(folder: Path, told: str) -> Words:
     )
 
 
-def begin(name: str, shape: embedded.Shape, seed: int) -> tuple[Any, Any, dict[str, Any]]:
+def origin(student: loading.Settings) -> dict[str, str]:
+    """
+    What is noted of where the base student comes from: a hub id with the commit it stands for.
+
+    Asked before the student is fetched, and fetched at that commit, so that the note is true.
+    """
+    if student.model == EMBEDDED:
+        if student.revision is not None:
+            raise RefusedError(
+                "student.revision: only a hub id has revisions, so set it to null", code=CONFIG
+            )
+        return {"model": student.model}
+    commit = loading.commit(student.model, student.revision)
+    return {"model": student.model, **({"commit": commit} if commit else {})}
+
+
+def begin(
+    name: str, shape: embedded.Shape, seed: int, *, revision: str | None = None
+) -> tuple[Any, Any, dict[str, Any]]:
     """
     Model, tokenizer and figures of the base student called *name*.
 
     "embedded" is built and pre-trained on the curriculum here; any other name is a Hugging Face
-    directory, hub id or ``.gguf`` file, taken as it is.
+    directory, hub id or ``.gguf`` file, taken as it is, a hub id at its *revision*.
     """
     from redistill.students import training
 
     loading.quiet()
     if name != EMBEDDED:
-        model, tokenizer = loading.pretrained(name)
+        model, tokenizer = loading.pretrained(name, revision=revision)
         return model, tokenizer, {"parameters": model.num_parameters()}
     tokenizer = embedded.tokenizer(shape, seed)
     loading.seeded(seed)

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, TypeVar
 
 from redistill import grading
 from redistill.grading import Grader
@@ -19,7 +20,19 @@ class Settings(Section):
 
     max_new_tokens: int
     batch_size: int
-    precision: Literal["fp32", "bf16"]
+    precision: loading.Precision
+
+
+@dataclass(frozen=True)
+class Exam:
+    """Problems to answer, the split that they are of, and the grader of the answers."""
+
+    split: Split
+    problems: Sequence[Problem]
+    grader: Grader
+
+
+N = TypeVar("N", bound=str)
 
 
 def examine(
@@ -29,15 +42,25 @@ def examine(
     grader: Grader,
     settings: Settings,
 ) -> tuple[dict[Split, list[Prediction]], dict[str, Any]]:
-    """
-    The graded predictions of *student* on every split, and the metrics of the round.
+    """The graded predictions of *student* on every split, and the metrics of the round: `sit`."""
+    exams = {split: Exam(split, problems, grader) for split, problems in splits.items()}
+    predictions, scores, figures = sit(student, exams, asked, settings)
+    return predictions, figures | dict(scores.items())
 
-    A round that was passed through has no student: its predictions are empty, and its metrics say
-    so. Refused is a *max_new_tokens* below the longest completion that the student was taught.
+
+def sit(
+    student: Path, exams: Mapping[N, Exam], asked: loading.Settings, settings: Settings
+) -> tuple[dict[N, list[Prediction]], dict[N, dict[str, float]], dict[str, Any]]:
+    """
+    The graded predictions of *student* in every exam, the scores, and what it took.
+
+    A round that was passed through has no student: its predictions are empty, it has no scores,
+    and its figures say so. Refused is a *max_new_tokens* below the longest completion that the
+    student was taught.
     """
     note = loading.read_note(student)
     if note.get("passed_through"):
-        return {split: [] for split in splits}, {"passed_through": True}
+        return {name: [] for name in exams}, {}, {"passed_through": True}
     longest = note.get("longest_completion", 0)
     if settings.max_new_tokens < longest:
         raise RefusedError(
@@ -46,43 +69,49 @@ def examine(
             code=CONFIG,
         )
     loading.quiet()
-    model = loading.model(student, dtype=settings.precision)
+    precision = loading.precision(settings.precision)
+    model = loading.model(student, dtype=precision, attention=asked.attention)
     tokenizer = loading.tokenizer(student)
-    encoder = labelling.Encoder(tokenizer, asked.prompt, chat=asked.chat)
-    predictions: dict[Split, list[Prediction]] = {}
+    encoder = labelling.Encoder(tokenizer, asked.prompt, chat=asked.chat, system=asked.system)
+    predictions: dict[N, list[Prediction]] = {}
     tokens, started = 0, time.monotonic()
-    for split, problems in splits.items():
+    for name, exam in exams.items():
         answers = answering.answer(
             model,
-            [encoder.prompt(problem) for problem in problems],
+            [encoder.prompt(problem) for problem in exam.problems],
             eos=encoder.eos,
             pad=int(tokenizer.pad_token_id),
             max_new_tokens=settings.max_new_tokens,
             batch_size=settings.batch_size,
-            say=f"{student.name} {split}",
+            say=f"{student.name} {name}",
         )
         tokens += sum(len(answer.ids) + answer.eos for answer in answers)
-        predictions[split] = [
+        predictions[name] = [
             grading.predict(
                 problem,
-                split,
+                exam.split,
                 encoder.decode(answer.ids),
                 eos=answer.eos,
                 tokens=len(answer.ids),
-                grader=grader,
+                grader=exam.grader,
             )
-            for problem, answer in zip(problems, answers, strict=True)
+            for problem, answer in zip(exam.problems, answers, strict=True)
         ]
     seconds = time.monotonic() - started
-    asked_rows = sum(len(problems) for problems in splits.values())
+    asked_rows = sum(len(exam.problems) for exam in exams.values())
     balance = Balance("evaluate", asked_rows, sum(len(p) for p in predictions.values()))
-    return predictions, {
-        "passed_through": False,
-        **{split: score(found) for split, found in predictions.items()},
-        "seconds": round(seconds, 1),
-        "tokens_per_second": round(tokens / seconds) if seconds else 0,
-        "balance": balance.as_dict(),
-    }
+    scores = {name: score(found) for name, found in predictions.items()}
+    return (
+        predictions,
+        scores,
+        {
+            "passed_through": False,
+            "precision": precision,
+            "seconds": round(seconds, 1),
+            "tokens_per_second": round(tokens / seconds) if seconds else 0,
+            "balance": balance.as_dict(),
+        },
+    )
 
 
 def told(figures: Mapping[str, Any]) -> str:

@@ -1,16 +1,26 @@
 """A round's student: fitted to the round's rationales, or passed through where none is new."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 from redistill import disk, findings
 from redistill.params import Section
 from redistill.records import Balance, Problem, Rationale
-from redistill.refusals import RefusedError
+from redistill.refusals import CONFIG, RefusedError
 from redistill.rounds import Branch
-from redistill.students import gating, labelling, loading, training
+from redistill.students import (
+    adapting,
+    gating,
+    labelling,
+    loading,
+    measuring,
+    resuming,
+    training,
+)
 
 DISK = 4  # times the weights: the student, and a checkpoint with the optimiser's two moments
 
@@ -18,13 +28,17 @@ DISK = 4  # times the weights: the student, and a checkpoint with the optimiser'
 class Settings(Section):
     """Section ``train``: one training of *steps* optimiser steps, times those of the branch."""
 
+    method: Literal["full", "lora"]
     steps: int
     batch_size: int
     accumulate: int
     learning_rate: float
     warmup: float
     weight_decay: float
-    precision: Literal["fp32", "bf16"]
+    precision: loading.Precision
+    packing: bool
+    checkpointing: bool
+    save_every: int
     max_tokens: int
     nll_rows: int
     max_loss: float
@@ -39,6 +53,7 @@ def fit(
     student: loading.Settings,
     settings: Settings,
     seed: int,
+    lora: adapting.Settings | None = None,
     *,
     max_new_tokens: int,
 ) -> dict[str, Any]:
@@ -57,9 +72,11 @@ def fit(
         loading.save_note(out, {"passed_through": True})
         balance = Balance("train", len(rationales), 0, {"passed through": len(rationales)})
         return {"passed_through": True, "steps": 0, "balance": balance.as_dict()}
+    plan = _plan(settings, student, branch.times, seed)
     loading.quiet()
-    model, tokenizer = loading.model(start), loading.tokenizer(start)
-    encoder = labelling.Encoder(tokenizer, student.prompt, chat=student.chat)
+    model = loading.model(start, attention=student.attention)
+    tokenizer = loading.tokenizer(start)
+    encoder = labelling.Encoder(tokenizer, student.prompt, chat=student.chat, system=student.system)
     examples, balance = encode(problems, rationales, encoder, settings.max_tokens)
     balance.check(settings.max_loss)
     lessons = [(problems[rationale.problem], rationale.text) for rationale in rationales]
@@ -75,25 +92,60 @@ def fit(
     findings.gate([*gating.examine(encoder, lessons, limits), room])
     checked = labelling.check(examples, encoder.eos)
     pad = int(tokenizer.pad_token_id)
-    nll = training.mean_nll(
-        model, examples[: settings.nll_rows], pad=pad, batch_size=settings.batch_size
-    )
-    plan = training.Plan(
-        steps=settings.steps * branch.times,
+    with training.watched(examples, plan):
+        at_once = settings.batch_size // settings.accumulate
+        nll = measuring.mean_nll(model, examples[: settings.nll_rows], pad=pad, batch_size=at_once)
+    chosen = lora if settings.method == "lora" else None
+    if settings.method == "lora" and lora is None:
+        raise RefusedError("train.method: lora needs the section lora", code=CONFIG)
+    how = {
+        **asdict(plan),
+        "lora": chosen.model_dump() if chosen else None,
+        "attention": student.attention,
+        "device": loading.device(),
+    }
+    with _saving(settings.save_every, out.name, examples, start, how) as saving:
+        trained = adapting.adapted(model, chosen, seed) if chosen else model
+        figures = training.train(trained, examples, plan, pad=pad, say=out.name, saving=saving)
+        model = adapting.merged(trained) if chosen else model
+        loading.stop_at(model, encoder.eos)
+        loading.save(model, tokenizer, out, {"longest_completion": checked["longest_completion"]})
+    written = sum(rationale.round == branch.rationales for rationale in rationales)
+    labels = {"labels": checked, "balance": balance.as_dict(), "rewritten": written}
+    used = {"method": settings.method, "precision": plan.precision, "packing": plan.packed}
+    return {**figures, **labels, **used, "nll_before": round(nll, 4), "passed_through": False}
+
+
+def _plan(settings: Settings, student: loading.Settings, times: int, seed: int) -> training.Plan:
+    precision = loading.precision(settings.precision)
+    if student.attention == "flash_attention_2" and precision == "fp32":
+        raise RefusedError("student.attention: flash_attention_2 needs bf16", code=CONFIG)
+    if settings.save_every < 0:
+        raise RefusedError("train.save_every: expected a number of steps from 0", code=CONFIG)
+    return training.Plan(
+        steps=settings.steps * times,
         batch_size=settings.batch_size,
         accumulate=settings.accumulate,
         learning_rate=settings.learning_rate,
         warmup=settings.warmup,
         weight_decay=settings.weight_decay,
-        precision=settings.precision,
+        precision=precision,
         seed=seed,
+        packed=settings.packing,
+        recomputed=settings.checkpointing,
     )
-    figures = training.train(model, examples, plan, pad=pad, say=out.name)
-    longest = checked["longest_completion"]
-    loading.save(model, tokenizer, out, {"longest_completion": longest})
-    written = sum(rationale.round == branch.rationales for rationale in rationales)
-    labels = {"labels": checked, "balance": balance.as_dict(), "rewritten": written}
-    return {**figures, **labels, "nll_before": round(nll, 4), "passed_through": False}
+
+
+@contextmanager
+def _saving(
+    every: int, name: str, examples: Sequence[labelling.Example], start: Path, how: dict[str, Any]
+) -> Iterator[training.Saving | None]:
+    """Where checkpoints go until the student is saved; None where none are asked for."""
+    if not every:
+        yield None
+        return
+    with resuming.kept(name, resuming.key(examples, start, how)) as folder:
+        yield training.Saving(folder, every)
 
 
 def encode(
@@ -110,13 +162,20 @@ def encode(
             raise RefusedError(
                 f"rationale {rationale.id!r}: no train problem {rationale.problem!r}"
             )
-        example = encoder.example(problems[rationale.problem], rationale.text)
+        try:
+            example = encoder.example(problems[rationale.problem], rationale.text)
+        except labelling.UntaughtError as reason:
+            rejected[str(reason)] += 1
+            continue
         if len(example.ids) > max_tokens:
             rejected[f"over {max_tokens} tokens"] += 1
         else:
             examples.append(example)
     if not examples:
-        raise RefusedError(f"every rationale is over train.max_tokens = {max_tokens} tokens")
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(rejected.items()))
+        raise RefusedError(
+            f"no rationale can be taught: {reasons} (train.max_tokens: {max_tokens})"
+        )
     return examples, Balance("train", len(rationales), len(examples), dict(rejected))
 
 

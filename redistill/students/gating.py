@@ -8,7 +8,7 @@ from redistill.findings import Finding, held
 from redistill.records import Problem
 from redistill.refusals import RefusedError
 from redistill.students import labelling
-from redistill.students.labelling import IGNORED, Encoder, Example
+from redistill.students.labelling import IGNORED, Encoder, Example, UntaughtError
 
 READ_BACK = 500  # rows whose text is decoded again: a tokenizer that loses text loses it at once
 
@@ -33,11 +33,12 @@ class Limits:
 
 def examine(encoder: Encoder, lessons: Sequence[Lesson], limits: Limits) -> list[Finding]:
     """Every check on the training rows that *encoder* makes of *lessons*, failing ones included."""
-    rows = [encoder.example(problem, text) for problem, text in lessons]
+    rows, untaught = _rows(encoder, lessons)
     kept = [row for row in rows if len(row.ids) <= limits.max_tokens]
     return [
         _mask(kept, encoder.eos),
         _bos(encoder.tokenizer, rows),
+        _template(untaught, len(lessons), limits),
         _lengths(rows, kept, limits),
         _answers(kept, limits),
         _pad(encoder.tokenizer, encoder.eos, limits),
@@ -45,6 +46,26 @@ def examine(encoder: Encoder, lessons: Sequence[Lesson], limits: Limits) -> list
         _content(encoder, lessons),
         _read_back(encoder, lessons),
     ]
+
+
+def _rows(encoder: Encoder, lessons: Sequence[Lesson]) -> tuple[list[Example], list[str]]:
+    """The training rows of *lessons*, and for each that cannot be taught its problem and why."""
+    rows, untaught = [], []
+    for problem, text in lessons:
+        try:
+            rows.append(encoder.example(problem, text))
+        except UntaughtError as refusal:
+            untaught.append(f"{problem.id!r}: {refusal}")
+    return rows, untaught
+
+
+def _template(untaught: Sequence[str], count: int, limits: Limits) -> Finding:
+    if not untaught:
+        return Finding("template", "holds", "every row is the whole conversation, ended by EOS")
+    told = f"{len(untaught)} of {count} rows cannot be taught through it; {untaught[0]}"
+    state: Literal["fails", "note"]
+    state = "fails" if len(untaught) / count > limits.max_loss else "note"
+    return Finding("template", state, told)
 
 
 def segments(

@@ -7,7 +7,7 @@ import torch
 
 from redistill import params as reading
 from redistill.records import Problem
-from redistill.students import labelling, loading, training
+from redistill.students import labelling, loading, measuring
 
 BATCH = 16
 
@@ -19,8 +19,9 @@ def mean_nll(student: Path, rows: Sequence[tuple[Problem, str]], params: Path) -
     """
     loading.quiet()
     asked = reading.load(params, "student", loading.Settings)
-    model, tokenizer = loading.model(student), loading.tokenizer(student)
-    encoder = labelling.Encoder(tokenizer, asked.prompt, chat=asked.chat)
+    model = loading.model(student, attention=asked.attention)
+    tokenizer = loading.tokenizer(student)
+    encoder = labelling.Encoder(tokenizer, asked.prompt, chat=asked.chat, system=asked.system)
     examples = [encoder.example(problem, text) for problem, text in rows]
     order = sorted(range(len(examples)), key=lambda place: len(examples[place].ids))
     scores = [0.0] * len(examples)
@@ -28,7 +29,9 @@ def mean_nll(student: Path, rows: Sequence[tuple[Problem, str]], params: Path) -
     with torch.inference_mode():
         for start in range(0, len(order), BATCH):
             places = order[start : start + BATCH]
-            found = training.token_nll(model, [examples[p] for p in places], tokenizer.pad_token_id)
+            found = measuring.token_nll(
+                model, [examples[p] for p in places], tokenizer.pad_token_id
+            )
             for place, (total, tokens) in zip(places, found, strict=True):
                 scores[place] = total / tokens
     return scores

@@ -1,15 +1,22 @@
 """
-Your own problems from JSONL files in the format of `Problem`, as GSM8K converts to.
+Your own problems from JSONL files in the format of `Problem`.
 
 Source and licence: yours. Split rule: one file a split; without a dev file, a share of train is
-carved out by the hash of the id, the same rows whatever the order of the file.
+carved out by the hash of the id, the same rows whatever the order of the file. Grader: yours too,
+in ``grade.grader``.
 """
 
 from pathlib import Path
 
+from redistill import sourcing
 from redistill.params import Section
-from redistill.records import Problem, Split, digest, read
+from redistill.records import Problem, Split, read
 from redistill.refusals import CONFIG, RefusedError
+
+SOURCE = "your files"
+LICENCE = "yours"
+GRADER: str | None = None
+PUBLISHED = False
 
 
 class Settings(Section):
@@ -19,9 +26,9 @@ class Settings(Section):
     dev: str | None
     test: str
     dev_share: float
-    take_train: int | None
-    take_dev: int | None
-    take_test: int | None
+    take_train: sourcing.Count
+    take_dev: sourcing.Count
+    take_test: sourcing.Count
 
 
 def problems(settings: Settings, seed: int) -> list[tuple[Split, Problem]]:
@@ -36,25 +43,24 @@ def problems(settings: Settings, seed: int) -> list[tuple[Split, Problem]]:
     if settings.dev is not None:
         dev = _rows(settings.dev, "dev")
     else:
-        if not 0 < settings.dev_share < 1:
+        share = settings.dev_share
+        if not 0 < share < 1:
             raise RefusedError("jsonl.dev_share: expected a share between 0 and 1", code=CONFIG)
-        edge = int(settings.dev_share * 16**8)
-        dev = [p for p in train if int(digest("dev", p.id)[:8], 16) < edge]
-        train = [p for p in train if int(digest("dev", p.id)[:8], 16) >= edge]
-    wanted: list[tuple[Split, list[Problem], int | None]] = [
+        dev, train = sourcing.carve(train, 0, share), sourcing.carve(train, share, 1)
+    wanted: list[tuple[Split, list[tuple[str, Problem]], int | None]] = [
         ("train", train, settings.take_train),
         ("dev", dev, settings.take_dev),
         ("test", test, settings.take_test),
     ]
-    rows: list[tuple[Split, Problem]] = []
-    for split, found, take in wanted:
-        found.sort(key=lambda problem: digest(str(seed), problem.id))
-        rows += [(split, problem) for problem in found[:take]]
-    return rows
+    return [
+        (split, problem)
+        for split, found, count in wanted
+        for _, problem in sourcing.take(found, count, seed)
+    ]
 
 
-def _rows(path: str, split: str) -> list[Problem]:
+def _rows(path: str, split: str) -> list[tuple[str, Problem]]:
     rows = read(Path(path), Problem)
     if not rows:
         raise RefusedError(f"{path}: split {split!r} has 0 rows")
-    return rows
+    return [(problem.id, problem) for problem in rows]

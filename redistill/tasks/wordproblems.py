@@ -1,8 +1,8 @@
 """
 Procedural multi-step arithmetic word problems in the format of GSM8K.
 
-Source: made here, from ``redistill/stories.py``. Licence: that of this project. Split rule: no two
-problems of any splits share their question. Grader: numeric.
+Source: made here, from ``redistill/stories.py``. Split rule: no two problems of any splits share
+their question.
 """
 
 import random
@@ -11,6 +11,11 @@ from redistill import stories
 from redistill.params import Section
 from redistill.records import Problem, Split
 from redistill.refusals import CONFIG, RefusedError
+
+SOURCE = "redistill/stories.py"
+LICENCE = "Apache-2.0"
+GRADER = "numeric"
+PUBLISHED = False
 
 
 class Size(Section):

@@ -7,7 +7,7 @@ from redistill import gaps
 from redistill.arithmetic import small_steps
 from redistill.equations import Equation, annotated, decimal
 from redistill.params import Section
-from redistill.records import Problem
+from redistill.records import Problem, digest
 from redistill.teaching import Reply, Request, Sitting
 
 PLANNED = {"set_up", "missing_step", "extra_step"}
@@ -24,9 +24,15 @@ def explain(problems: Sequence[Problem], settings: Settings, sitting: Sitting) -
     """
     The terse rationales: the equations of the reference solutions, or their sentences as they are.
 
-    A problem without a solution to work from has none; a second draw would be the same.
+    A problem without a solution to work from has none; a second draw would be the same. Asked
+    afresh, for the control without feedback, it varies the wording and nothing else.
     """
     texts = [_write(problem, settings, frozenset()) for problem in problems]
+    if sitting.stage == "control":
+        return [
+            _given(None if text is None else _reworded(text, f"{problem.id} {sitting.draws}"), [])
+            for problem, text in zip(problems, texts, strict=True)
+        ]
     return [_replies(text, [], sitting) for text in texts]
 
 
@@ -39,12 +45,15 @@ def refine(requests: Sequence[Request], settings: Settings, sitting: Sitting) ->
     although it was treated is worked in finer steps. Only where that changes nothing are the
     student's own gaps of another kind (set-up, copying, steps, format) treated: one that still
     fails at the arithmetic has no use for a plan, and texts of many styles teach none.
+    Told only that the student failed, it guesses which operation of the solution to work.
     No reply where there is no solution.
     """
     replies = []
     for request in requests:
         problem, old = request.problem, request.rationale
         own = {error.gap for error in request.errors}
+        if gaps.HIDDEN in own:
+            own = _guess(problem, sitting.round)
         known = kinds_in(problem)
         failing = ({*request.profile} | own) & known & {*gaps.OPERATION.values()}
         kinds = {*old.gaps} | failing | {FINER + kind for kind in failing & {*old.gaps}}
@@ -56,9 +65,36 @@ def refine(requests: Sequence[Request], settings: Settings, sitting: Sitting) ->
     return replies
 
 
+def _guess(problem: Problem, round: str) -> set[str]:
+    """One operation of the solution, by chance: another one in another round."""
+    present = sorted(kinds_in(problem) & {*gaps.OPERATION.values()})
+    return {present[int(digest(problem.id, round), 16) % len(present)]} if present else set()
+
+
+def _reworded(text: str, salt: str) -> str:
+    """*text* with another opening word, and its sums and products with their sides changed over."""
+    words = ("So:", "Here:", "Now:", "Then:")
+    lines = text.split("\n")
+    changed = [_turned(line) if int(digest(salt, line), 16) % 2 else line for line in lines]
+    return "\n".join([words[int(digest(salt), 16) % len(words)], *changed])
+
+
+def _turned(line: str) -> str:
+    for equation in annotated(line):
+        sides = [operation.operator for operation in equation.operations]
+        if sides in (["+"], ["*"]) and "(" not in equation.expression:
+            left, operator, right = equation.expression.partition(sides[0])
+            marked = line[equation.start : equation.end]
+            line = line.replace(marked, marked.replace(left + operator + right,
+                                                       right + operator + left, 1), 1)  # fmt: skip
+    return line
+
+
 def _replies(text: str | None, kinds: list[str], sitting: Sitting) -> list[Reply]:
-    if sitting.draws.start > 0:
-        return []
+    return [] if sitting.draws.start > 0 else _given(text, kinds)
+
+
+def _given(text: str | None, kinds: list[str]) -> list[Reply]:
     return [Reply(None, reason="no solution to explain") if text is None else Reply(text, kinds)]
 
 

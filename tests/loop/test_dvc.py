@@ -128,7 +128,8 @@ def test_every_balance_is_recorded_and_holds(project: Project):
     files = list((project.root / "metrics").glob("*/*.json"))
     balances = {f.parent.name: json.loads(f.read_text()).get("balance") for f in files}
 
-    assert set(balances) == {"problems", "training", "rationales", "rounds", "gaps"}
+    kinds = {"problems", "training", "rationales", "rounds", "gaps", "outside"}
+    assert set(balances) == kinds
     for file in files:
         balance = json.loads(file.read_text()).get("balance")
         assert balance is None or balance["holds"], file
@@ -246,6 +247,65 @@ def test_adding_a_round_is_one_line_and_runs_only_that_round(project: Project):
     project.repro()
 
     assert set(ran) == {"refine@r4", "train@r4", "evaluate@r4", "mine@r4", "report"}
+
+
+def test_an_arm_of_the_ladder_is_one_line_and_runs_only_its_own_stages(project: Project):
+    file = project.root / "params.yaml"
+    text = file.read_text(encoding="utf-8")
+    line = "from: r0, rationales: told, start: base, times: 1, feedback: verdict, like: r1"
+    file.write_text(
+        text.replace("arms: &arms {}\n", f"arms: &arms\n  told: {{{line}, scope: like}}\n")
+    )
+
+    ran = project.repro()
+    shown = project.redistill("rounds")
+    arm, like = (
+        json.loads((project.root / f"metrics/rationales/{name}.json").read_text())
+        for name in ("told", "r1")
+    )
+    file.write_text(text, encoding="utf-8")
+    project.repro()
+
+    assert set(ran) == {"control@told", "train@told", "evaluate@told", "mine@told", "report"}
+    assert arm["asked"] == arm["attempts"]["replies"] == like["attempts"]["replies"] > 0
+    assert "told" in shown
+
+
+def test_an_out_of_domain_test_is_answered_by_all_and_asks_nothing_again(project: Project):
+    before = (project.root / "params.yaml").read_text(encoding="utf-8")
+    place = project.root / "data/external/further.jsonl"
+    train = (project.root / "data/problems/train.jsonl").read_text().split("\n")
+    rows = [json.loads(line) | {"id": f"f{i}"} for i, line in enumerate(train[:3])]
+    further = [{**row, "question": f"Otherwise: {row['question']}"} for row in rows[:2]]
+    place.write_text("".join(json.dumps(row) + "\n" for row in [*further, rows[2]]))
+    own = {"train": str(place), "dev": None, "test": str(place), "dev_share": 0.5}
+    section = {**own, "take_train": None, "take_dev": None, "take_test": None}
+    project.change({"prepare": {"outside": {"jsonl": section}}})
+    trained = project.hashes()
+
+    ran = project.repro()
+    branches = {"r0", "r1", "r2", "r3", "one-shot-matched"}
+    assert set(ran) == {"prepare", "report", *(f"outside@{name}" for name in branches)}
+    told = json.loads((project.root / "metrics/problems/all.json").read_text())["outside"]
+    figures = json.loads((project.root / "metrics/outside/r0.json").read_text())
+    answers = project.root / "data/predictions-outside"
+    lines = {n: (answers / n / "jsonl.jsonl").read_text().count("\n") for n in branches}
+    table = project.redistill("rounds").split("Out of domain")[1]
+    kept = {path: md5 for path, md5 in project.hashes().items() if "outside" not in path}
+    again = project.repro()
+    (project.root / "params.yaml").write_text(before, encoding="utf-8")
+    place.unlink()
+    undone = project.repro()
+
+    assert told["jsonl"]["rejected"] == {"asks a question of train": 1}
+    assert figures["tests"]["jsonl"]["n"] == figures["balance"]["rows_out"] == 2
+    assert lines == {"r0": 2, "r1": 2, "r2": 0, "r3": 0, "one-shot-matched": 2}
+    assert "jsonl" in table
+    assert "/2)" in table
+    assert again == []
+    assert kept == {path: md5 for path, md5 in trained.items() if "outside" not in path}
+    assert project.hashes() == trained
+    assert {name.split("@")[0] for name in undone} <= {"prepare", "outside", "report"}
 
 
 def test_settings_that_are_code_are_not_run(project: Project):

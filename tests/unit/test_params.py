@@ -33,7 +33,7 @@ def test_our_reading_is_that_of_dvc():
 
 
 def test_a_misspelt_key_is_refused_with_the_nearest_name(tmp_path: Path):
-    file = changed(tmp_path, "alpha:", "alhpa:")
+    file = changed(tmp_path, "alpha: 0.1", "alhpa: 0.1")
 
     with pytest.raises(RefusedError, match=r"mine.alhpa: unknown key; did you mean 'alpha'") as it:
         params.load(file, "mine", Settings)

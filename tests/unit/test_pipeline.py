@@ -13,15 +13,15 @@ from tests.imports import ROOT, imported
 
 PIPELINE = load_yaml(str(ROOT / "dvc.yaml"))["stages"]
 CHOSEN = {
-    "${prepare.task}": "wordproblems",
     "${teach.teacher}": "tutor",
     "${teach.refiner}": "tutor",
     "${grade.grader}": "numeric",
 }
 TEACHERS = sorted((ROOT / "redistill/teachers").glob("[a-z]*.py"))
 GRADERS = sorted((ROOT / "redistill/graders").glob("[a-z]*.py"))
-PATTERN = re.compile(r"\$\{(key|item\.(from|rationales|start))\}")
-WITHOUT_TORCH = ["prepare", "generate", "mine", "refine", "report"]
+PATTERN = re.compile(r"\$\{(key|item\.(from|rationales|start|like))\}")
+WITHOUT_TORCH = ["prepare", "generate", "outside", "mine", "refine", "control", "report"]
+OUTSIDE = ("data/problems/outside", "data/predictions-outside", "metrics/outside")
 
 
 def body(stage: str) -> dict:
@@ -31,6 +31,12 @@ def body(stage: str) -> dict:
 def outs(stage: str) -> set[str]:
     listed = body(stage).get("outs", []) + body(stage).get("metrics", [])
     return {next(iter(out)) if isinstance(out, dict) else out for out in listed}
+
+
+def folders(stage: str) -> list[Path]:
+    """The folders of modules among the stage's deps: they stand for all that is in them."""
+    deps = [Path(dep) for dep in body(stage)["deps"] if dep.startswith("redistill/")]
+    return [dep for dep in deps if (ROOT / dep).is_dir()]
 
 
 def modules(stage: str) -> tuple[set[str], set[str]]:
@@ -58,8 +64,18 @@ def test_deps_are_exactly_the_modules_that_the_stage_imports(stage: str):
         # what any teacher or grader imports: dvc.yaml cannot choose lists
         others = {"teachers": TEACHERS, "graders": GRADERS}.get(file.parent.name, [])
         found |= {path for other in others for path in imported(other)}
+    for folder in folders(stage):
+        found |= {path for file in (ROOT / folder).glob("*.py") for path in imported(file)}
+        found = {path for path in found if path.parent != folder}
 
     assert filled == {str(path) for path in found}
+
+
+def test_compiled_modules_do_not_make_a_folder_of_modules_another():
+    ignored = (ROOT / ".dvcignore").read_text(encoding="utf-8").split("\n")
+
+    assert "__pycache__/" in ignored
+    assert {stage for stage in PIPELINE if folders(stage)} == {"prepare", "outside"}
 
 
 def test_mining_is_no_business_of_generate_and_earlier_stages():
@@ -98,6 +114,17 @@ def test_there_is_a_file_for_every_stage_and_a_stage_for_every_file():
 def test_generate_train_mine_and_refine_never_read_test():
     for stage in ("generate", "train", "mine", "refine"):
         assert not [dep for dep in body(stage)["deps"] if "test" in dep]
+        assert "data/problems" not in body(stage)["deps"]  # which test is in
+
+
+def test_only_prepare_outside_and_report_touch_out_of_domain_tests():
+    for stage in set(PIPELINE) - {"prepare", "outside", "report"}:
+        for path in {*body(stage)["deps"], *outs(stage)}:
+            for place in OUTSIDE:
+                apart = not f"{path}/".startswith(f"{place}/") and not place.startswith(f"{path}/")
+                assert apart, f"{stage}: {path} reaches into {place}"
+    assert "data/problems/outside" in outs("prepare")
+    assert not [dep for dep in body("report")["deps"] if dep.startswith("data/problems")]
 
 
 @pytest.mark.parametrize("stage", WITHOUT_TORCH)

@@ -31,6 +31,7 @@ BLANKS = {
     "${item.from}": "the round before",
     "${item.rationales}": "its round",
     "${item.start}": "the base student",
+    "${item.like}": "a round",
 }
 
 

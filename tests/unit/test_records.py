@@ -77,6 +77,21 @@ def test_refuses_a_malformed_line_naming_file_line_and_field(name: str, tmp_path
     assert refusal.value.code == 65
 
 
+@pytest.mark.parametrize("name", BAD)
+def test_a_stream_refuses_what_reading_at_once_refuses(name: str, tmp_path: Path):
+    file = tmp_path / "bad.jsonl"
+    file.write_bytes(GOOD + b"\n" + BAD[name][0] + b"\n")
+    stream = records.stream(file, Problem)
+
+    assert next(stream).id == "p1"
+    with pytest.raises(RefusedError) as refusal:
+        list(stream)
+    with pytest.raises(RefusedError) as at_once:
+        records.read(file, Problem)
+
+    assert str(refusal.value) == str(at_once.value)
+
+
 def test_the_table_of_malformed_files_is_as_long_as_promised():
     assert len(BAD) >= 35
 
@@ -87,6 +102,39 @@ def test_ids_that_are_the_same_after_normalising_are_twins(tmp_path: Path):
 
     with pytest.raises(RefusedError, match="the same id as line 1"):
         records.read(file, Problem)
+
+
+@pytest.mark.parametrize(
+    ("ids", "fault"),
+    [
+        (["b", "a"], 'field "id": comes before line 1; "--sort" sorts by id on disk first'),
+        (["a", "a"], "the same id as line 1"),
+        (["cafe\u0301", "caf\u00e9"], "the same id as line 1"),
+        (["a10", "a9", "b"], None),
+        (["B", "a", "\u00e9", "\ud7ff", "\uffee", "\U0001f642"], None),
+    ],
+)
+def test_a_stream_is_in_the_order_of_code_points(ids: list[str], fault: str, tmp_path: Path):
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(b"\n".join(row(id=name) for name in ids))
+
+    if fault is None:
+        assert [problem.id for problem in records.stream(file, Problem)] == ids
+        return
+    with pytest.raises(RefusedError, match=r"a copy:2:") as refusal:
+        list(records.stream(file, Problem, name="a copy"))
+    assert fault in str(refusal.value)
+
+
+def test_what_is_written_can_be_streamed(tmp_path: Path):
+    rows = [
+        Problem(id=name, question="q", answer="a") for name in ("\U0001f642", "\uffee", "a", "B")
+    ]
+
+    records.write(tmp_path / "a.jsonl", rows)
+
+    streamed = list(records.stream(tmp_path / "a.jsonl", Problem))
+    assert streamed == records.read(tmp_path / "a.jsonl", Problem)
 
 
 def test_a_line_over_the_limit_is_refused_before_it_is_decoded(tmp_path: Path):

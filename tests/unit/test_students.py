@@ -2,13 +2,15 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from redistill import grading
+from redistill import grading, venturing
+from redistill.outside import Outside
 from redistill.records import Problem, Rationale
 from redistill.refusals import RefusedError
 from redistill.rounds import Branch
@@ -20,8 +22,10 @@ from redistill.students import (
     fitting,
     labelling,
     loading,
+    measuring,
     training,
 )
+from tests.imports import ROOT
 
 SHAPE = embedded.Shape(
     hidden=32,
@@ -35,8 +39,16 @@ SHAPE = embedded.Shape(
     steps=3,
     learning_rate=0.002,
 )
-ASKED = loading.Settings(model="embedded", prompt="[[question]]\n", chat=None)
+ASKED = loading.Settings(
+    model="embedded",
+    revision=None,
+    prompt="[[question]]\n",
+    chat=None,
+    system=None,
+    attention=None,
+)
 RULES = fitting.Settings(
+    method="full",
     steps=2,
     batch_size=4,
     accumulate=1,
@@ -44,6 +56,9 @@ RULES = fitting.Settings(
     warmup=0.0,
     weight_decay=0.0,
     precision="fp32",
+    packing=False,
+    checkpointing=False,
+    save_every=0,
     max_tokens=200,
     nll_rows=10,
     max_loss=0.5,
@@ -160,7 +175,7 @@ def test_padding_is_masked_by_length_even_where_it_is_the_eos_id():
         {"input_ids": [5, 0], "labels": [-100, 0]},
     ]
 
-    batch = training.collate(rows, pad=0)
+    batch = measuring.collate(rows, pad=0)
 
     assert batch["labels"].tolist() == [[-100, 6, 0], [-100, 0, -100]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 1, 0]]
@@ -225,13 +240,13 @@ def test_training_on_a_text_lowers_its_nll(base: Path):
     rows = [encoder.example(p, lesson(p).text) for p in PROBLEMS]
     pad = tokenizer.pad_token_id
 
-    before = training.mean_nll(model, rows, pad=pad, batch_size=4)
+    before = measuring.mean_nll(model, rows, pad=pad, batch_size=4)
     training.train(model, rows, plan(steps=30), pad=pad, say="test")
 
     assert math.isclose(
-        before, training.mean_nll(loading.model(base), rows, pad=pad, batch_size=12), rel_tol=1e-4
+        before, measuring.mean_nll(loading.model(base), rows, pad=pad, batch_size=12), rel_tol=1e-4
     )
-    assert training.mean_nll(model, rows, pad=pad, batch_size=4) < before - 1
+    assert measuring.mean_nll(model, rows, pad=pad, batch_size=4) < before - 1
 
 
 def test_batched_answers_are_those_given_one_by_one(base: Path):
@@ -309,10 +324,39 @@ def test_a_round_with_nothing_new_is_passed_through_all_the_way(base: Path, tmp_
     assert (predictions, metrics) == ({"dev": []}, {"passed_through": True})
 
 
+def test_out_of_domain_tests_are_answered_in_one_go_each_with_its_own_grader(
+    base: Path, tmp_path: Path
+):
+    fit(base, tmp_path / "r0", [lesson(p) for p in PROBLEMS])
+    shutil.copy(ROOT / "params.yaml", tmp_path / "params.yaml")
+    letters = [p.model_copy(update={"answer": "B"}) for p in PROBLEMS[:3]]
+    tests = {
+        "balance": Outside(letters, "choice"),  # a name that figures have too
+        "svamp": Outside(PROBLEMS[:5], None),
+    }
+
+    predictions, figures = venturing.venture(tmp_path / "r0", tests, tmp_path / "params.yaml")
+
+    assert {name: len(found) for name, found in predictions.items()} == {"balance": 3, "svamp": 5}
+    assert all(p.split == "test" for found in predictions.values() for p in found)
+    assert figures["tests"]["svamp"]["n"] == 5
+    assert figures["balance"] == {"rows_in": 8, "rows_out": 8, "rejected": {}, "holds": True}
+
+
+def test_a_passed_through_round_answers_no_out_of_domain_test(base: Path, tmp_path: Path):
+    second = Branch(from_="r0", rationales="r1", start="base", times=1)
+    fit(base, tmp_path / "r1", [lesson(p) for p in PROBLEMS], second)
+    tests = {"svamp": Outside(PROBLEMS, "numeric")}
+
+    predictions, figures = venturing.venture(tmp_path / "r1", tests, ROOT / "params.yaml")
+
+    assert (predictions, figures) == ({"svamp": []}, {"passed_through": True, "tests": {}})
+
+
 def test_nothing_to_train_on_is_refused(base: Path, tmp_path: Path):
     with pytest.raises(RefusedError, match="0 rationales"):
         fit(base, tmp_path / "r0", [])
-    with pytest.raises(RefusedError, match=r"over train\.max_tokens"):
+    with pytest.raises(RefusedError, match="no rationale can be taught: 1 over 200 tokens"):
         fit(base, tmp_path / "r0", [lesson(PROBLEMS[0], "7 " * 400)])
 
 

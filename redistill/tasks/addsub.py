@@ -1,0 +1,21 @@
+"""
+AddSub: word problems of one addition or subtraction (Hosseini et al., 2014).
+
+Split rule: the whole set is test; ``train_share`` and ``dev_share`` carve train and dev out of it
+by the hash of the id. From a folder only: the hub has no copy that we know of.
+"""
+
+from redistill import sourcing
+from redistill.sourcing import Part, Rows
+from redistill.sourcing import Shares as Settings
+
+SOURCE = "https://github.com/kojima-takeshi188/zero_shot_cot"
+LICENCE = "not stated"
+GRADER = "numeric"
+PUBLISHED = True
+PARTS = (Part("test", "test"),)
+
+
+def problems(settings: Settings, seed: int) -> Rows:
+    """The problems of all splits."""
+    return sourcing.problems("addsub", PARTS, settings, seed)

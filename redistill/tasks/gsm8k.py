@@ -1,0 +1,34 @@
+"""
+GSM8K: grade-school word problems with worked solutions (Cobbe et al., 2021, arXiv 2110.14168).
+
+Split rule: train and test as published; dev is a share of train, by the hash of the id.
+"""
+
+from redistill import sourcing
+from redistill.records import Problem
+from redistill.sourcing import Hub, Part, Rejected, Row, Rows, Settings
+
+SOURCE = "https://github.com/openai/grade-school-math"
+LICENCE = "MIT"
+GRADER = "numeric"
+PUBLISHED = True
+REVISION = "cc7b047b6e5bb11b4f1af84efc572db110a51b3c"
+PARTS = (
+    Part("train", "train", (Hub("openai/gsm8k", "main", "train", REVISION),)),
+    Part("dev", "dev"),
+    Part("test", "test", (Hub("openai/gsm8k", "main", "test", REVISION),)),
+)
+
+
+def problems(settings: Settings, seed: int) -> Rows:
+    """The problems of all splits."""
+    return sourcing.problems("gsm8k", PARTS, settings, seed, problem)
+
+
+def problem(identity: str, row: Row) -> Problem | Rejected:
+    """A row of the hub, whose final answer stands after ``####`` in its solution."""
+    solution = row["answer"].strip()
+    answer = sourcing.decimal(solution.rpartition("####")[2])
+    if answer is None:
+        return Rejected("no number after ####")
+    return Problem(id=identity, question=row["question"].strip(), answer=answer, solution=solution)

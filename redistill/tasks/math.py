@@ -1,0 +1,69 @@
+"""
+MATH: competition problems with worked solutions (Hendrycks et al., 2021, arXiv 2103.03874).
+
+Split rule: train as published, test is MATH-500, 500 problems of the published test (Lightman et
+al., 2023); dev is a share of train, by the hash of the id.
+"""
+
+from redistill import sourcing
+from redistill.records import Problem
+from redistill.sourcing import Hub, Part, Rejected, Row, Rows, Settings
+
+SOURCE = "https://github.com/hendrycks/math"
+LICENCE = "MIT"
+GRADER = "math"
+PUBLISHED = True
+REVISION = "21a5633873b6a120296cce3e2df9d5550074f4a3"
+REVISION_500 = "6e4ed1a2a79af7d8630a6b768ec859cb5af4d3be"
+SUBJECTS = (
+    "algebra", "counting_and_probability", "geometry", "intermediate_algebra", "number_theory",
+    "prealgebra", "precalculus",
+)  # fmt: skip
+PARTS = (
+    Part(
+        "train",
+        "train",
+        tuple(Hub("EleutherAI/hendrycks_math", name, "train", REVISION) for name in SUBJECTS),
+    ),
+    Part("dev", "dev"),
+    Part("test", "test", (Hub("HuggingFaceH4/MATH-500", None, "test", REVISION_500),)),
+)
+
+
+def problems(settings: Settings, seed: int) -> Rows:
+    """The problems of all splits."""
+    return sourcing.problems("math", PARTS, settings, seed, problem)
+
+
+def problem(identity: str, row: Row) -> Problem | Rejected:
+    """A row of the hub; where it has no answer of its own, that is what its solution boxes last."""
+    answer = row.get("answer") or boxed(row["solution"])
+    if answer is None:
+        return Rejected("no boxed answer")
+    solution = row["solution"].strip()
+    return Problem(id=identity, question=row["problem"].strip(), answer=answer, solution=solution)
+
+
+def boxed(text: str) -> str | None:
+    r"""
+    What the last ``\boxed`` or ``\fbox`` of *text* holds, or None where there is none that closes.
+
+    Braces are counted by hand: time grows with the length of the text and nothing else.
+
+    >>> boxed(r"so $\boxed{\frac{1}{2}}$."), boxed(r"$\boxed 7$"), boxed(r"\boxed{3")
+    ('\\frac{1}{2}', '7', None)
+    """
+    start = max(text.rfind(r"\boxed"), text.rfind(r"\fbox"))
+    if start < 0:
+        return None
+    rest = text[start:].removeprefix(r"\boxed").removeprefix(r"\fbox").lstrip()
+    if not rest.startswith("{"):
+        return rest.split("$")[0].strip(" .") or None
+    depth, escaped = 0, False
+    for place, character in enumerate(rest):
+        if character in "{}" and not escaped:
+            depth += 1 if character == "{" else -1
+        if depth == 0:
+            return rest[1:place].strip() or None
+        escaped = character == "\\" and not escaped
+    return None

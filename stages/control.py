@@ -1,0 +1,79 @@
+"""Have the teacher rewrite as many rationales as a round did, told less of what went wrong."""
+
+from pathlib import Path
+
+import click
+
+from redistill import (
+    choosing,
+    controlling,
+    grading,
+    guarding,
+    params,
+    records,
+    refining,
+    rounds,
+    teaching,
+)
+from redistill import gaps as diagnosing
+from redistill.records import Error, Problem, Rationale
+from stages import FILE, FOLDER, PARAMS, Stage
+
+
+@click.command(cls=Stage, name="control")
+@click.option("--arm", required=True, help="The arm that the new rationales are for.")
+@click.option("--problems", type=FILE, required=True, help="The train problems.")
+@click.option("--rationales", type=FILE, required=True, help="What the arm's student was taught.")
+@click.option("--like", type=FILE, required=True, help="Those of the round that it is like.")
+@click.option("--errors", type=FILE, required=True, help="What the arm's student got wrong.")
+@click.option("--gaps", type=FILE, required=True, help="Its gaps on dev.")
+@click.option("--student", type=FOLDER, required=True, help="Whom several draws are to fit.")
+@click.option("--out", type=FILE, required=True, help="Where the new rationales go.")
+@click.option("--metrics", type=FILE, required=True, help="Where the balance goes.")
+def main(
+    arm: str,
+    problems: Path,
+    rationales: Path,
+    like: Path,
+    errors: Path,
+    gaps: Path,
+    student: Path,
+    out: Path,
+    metrics: Path,
+) -> None:
+    """Have the teacher rewrite as many rationales as a round did, told less."""
+    settings = params.load(PARAMS, "refine", refining.Settings)
+    guard = params.load(PARAMS, "guard", guarding.Settings)
+    teacher = teaching.engage(PARAMS, "refine")
+    grader = grading.grader(params.load(PARAMS, "grade", grading.Settings).grader)
+    known = {problem.id: problem for problem in records.read(problems, Problem)}
+    before, mirrored = records.read(rationales, Rationale), records.read(like, Rationale)
+    mistakes, diagnosis = records.read(errors, Error), diagnosing.read(gaps)
+    mine = rounds.arm(PARAMS, arm)
+    afresh = controlling.afresh(arm, mine, rounds.branches(PARAMS))
+
+    requests = controlling.asked(known, before, mirrored, mistakes, diagnosis, mine)
+    choose = choosing.chooser(teacher.rules, [r.problem for _, r in requests], student, PARAMS)
+    refined = refining.refine(
+        requests,
+        before,
+        teacher,
+        grader,
+        choose,
+        guard,
+        stop=False,
+        round=arm,
+        stage="control",
+        afresh=afresh,
+    )
+
+    refined.balance.check(settings.max_loss)
+    records.write(out, refined.rationales)
+    content = {"rewritten": refined.rewritten, "kept": refined.kept, "asked": len(requests)}
+    content |= {"balance": refined.balance.as_dict(), "attempts": refined.attempts.as_dict()}
+    records.write_json(metrics, content)
+    click.echo(f"{arm}: {refined.balance}; {refined.attempts}; kept {refined.kept}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""Have a student answer the out-of-domain tests, and grade what it wrote."""
+
+from pathlib import Path
+
+import click
+
+from redistill import outside, records, venturing
+from stages import FILE, FOLDER, PARAMS, Stage
+
+
+@click.command(cls=Stage, name="outside")
+@click.option("--student", type=FOLDER, required=True, help="Who answers.")
+@click.option("--problems", type=FOLDER, required=True, help="The tests, one file each.")
+@click.option("--out", type=FOLDER, required=True, help="Where the predictions go.")
+@click.option("--metrics", type=FILE, required=True, help="Where the scores go.")
+def main(student: Path, problems: Path, out: Path, metrics: Path) -> None:
+    """Have a student answer the out-of-domain tests, and grade what it wrote."""
+    tests = outside.read(problems)
+
+    predictions, figures = venturing.venture(student, tests, PARAMS)
+
+    venturing.write(out, predictions)
+    records.write_json(metrics, figures)
+    click.echo(f"{student.name}: {venturing.told(figures)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""The contract of a task, held against every file in redistill/tasks: a new one is tested too."""
+
+import importlib.util
+import re
+from itertools import combinations
+
+import pytest
+
+from redistill import grading, preparing
+from redistill.records import Problem, Split, normalised
+from redistill.tasks import wordproblems
+from tests.imports import ROOT
+
+DATA = ROOT.parent / "shared" / "data"
+TASKS = sorted(file.stem for file in (ROOT / "redistill/tasks").glob("[a-z]*.py"))
+FOLDERS = {"math": "math500"}
+DOCS = (ROOT / "docs/tasks.md").read_text(encoding="utf-8")
+GSM8K = {name: str(DATA / "gsm8k" / f"{name}.jsonl") for name in ("train", "test")}
+OPTIONS = {
+    "dev_share": 0.1, "train_share": 0.3, "take_train": None, "take_dev": None, "take_test": None,
+}  # fmt: skip
+OWN = {
+    "wordproblems": {
+        "train": 200, "dev": 50, "test": 50, "steps": [0.5, 0.5],
+        "sizes": [wordproblems.Size(up_to=99, share=1.0)],
+    },
+    "jsonl": {**OPTIONS, **GSM8K, "dev": None},
+}  # fmt: skip
+
+
+def rows(name: str) -> dict[Split, list[Problem]]:
+    """What the task finds in its data, in splits that may be empty; skips where there is none."""
+    task = preparing.task(name)
+    folder = DATA / FOLDERS.get(name, name)
+    if name == "jsonl" and not (DATA / "gsm8k").is_dir():
+        pytest.skip("shared/data/gsm8k is not beside this checkout")
+    if name not in OWN and not folder.is_dir():
+        pytest.skip(f"shared/data/{folder.name} is not beside this checkout")
+    options = OWN.get(name, {**OPTIONS, "folder": str(folder)})
+    known = {key: value for key, value in options.items() if key in task.Settings.model_fields}
+    found = task.problems(task.Settings(**known), 1)
+    splits: dict[Split, list[Problem]] = {split: [] for split in preparing.SPLITS}
+    for split, row in found:
+        assert isinstance(row, Problem)
+        splits[split].append(row)
+    if all(splits.values()):
+        return preparing.split(found, published=task.PUBLISHED)[0]
+    return splits
+
+
+def neighbour(gold: str, grader: str) -> str:
+    """An answer close to *gold* that is another."""
+    match grader:
+        case "choice":
+            return "B" if gold == "A" else "A"
+        case "yes_no":
+            return "no" if gold == "yes" else "yes"
+        case "numeric":
+            return f"{gold}1" if "." in gold else f"{gold}.1"
+        case _:
+            return rf"{gold}+\sqrt{{9973}}"
+
+
+def grader_of(name: str) -> tuple[str, grading.Grader]:
+    stated = preparing.task(name).GRADER or "numeric"
+    if not (ROOT / f"redistill/graders/{stated}.py").is_file():
+        pytest.skip(f"there is no redistill/graders/{stated}.py yet")
+    if stated == "math" and importlib.util.find_spec("math_verify") is None:
+        pytest.skip("the extra math is not installed")
+    return stated, grading.grader(stated)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_gold_answer_equals_itself_and_differs_from_a_neighbour(name: str):
+    found = [problem for split in rows(name).values() for problem in split]
+    stated, grader = grader_of(name)
+    looked_at = found[:40] if stated == "math" else found  # a judgement takes a process there
+
+    assert looked_at
+    for problem in looked_at:
+        assert grader.equal(problem.answer, problem.answer), problem
+        assert not grader.equal(neighbour(problem.answer, stated), problem.answer), problem
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_gold_answer_is_read_back_from_the_answer_format(name: str):
+    found = [problem for split in rows(name).values() for problem in split]
+    stated, grader = grader_of(name)
+    looked_at = found[:40] if stated == "math" else found
+
+    for problem in looked_at:
+        read = grader.strict(f"So that is it.\n#### {problem.answer}")
+        assert grader.equal(read, problem.answer), problem
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_no_question_of_a_task_is_in_two_splits(name: str):
+    splits = rows(name)
+    asked = {
+        split: {normalised(" ".join([p.question, *(p.choices or {}).values()])) for p in found}
+        for split, found in splits.items()
+    }
+
+    assert any(asked.values())
+    for one, other in combinations(asked.values(), 2):
+        assert not one & other
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_gold_answer_of_a_choice_is_one_of_its_letters(name: str):
+    for split in rows(name).values():
+        for problem in split:
+            if preparing.task(name).GRADER == "choice":
+                assert problem.choices is not None
+            if problem.choices is not None:
+                assert problem.answer in problem.choices, problem
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_states_source_licence_and_a_grader_and_its_row_in_the_docs_says_the_same(name: str):
+    task = preparing.task(name)
+
+    assert task.SOURCE
+    assert task.LICENCE
+    assert task.GRADER in (None, "numeric", "choice", "yes_no", "math")
+    assert task.__doc__
+    assert "Split rule" in task.__doc__
+    row = re.search(rf"^\| `{name}` \|.*$", DOCS, re.MULTILINE)
+    assert row, f"docs/tasks.md has no row for {name}"
+    cells = [cell.strip() for cell in row.group().strip("|").split("|")]
+    assert task.LICENCE in cells
+    assert f"`{task.GRADER}`" in cells or task.GRADER is None
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_revision_of_the_hub_is_a_commit_that_cannot_move(name: str):
+    for part in getattr(preparing.task(name), "PARTS", ()):
+        for home in part.hub:
+            assert re.fullmatch(r"[0-9a-f]{40}", home.revision), home
+            assert home.dataset.count("/") == 1

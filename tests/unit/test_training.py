@@ -1,0 +1,283 @@
+"""LoRA, packing, recomputing and running out of memory, on a student of a few thousand weights."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from redistill.refusals import RefusedError
+from redistill.students import (
+    adapting,
+    answering,
+    fitting,
+    labelling,
+    loading,
+    measuring,
+    memory,
+    packing,
+    resuming,
+    training,
+)
+from tests.loop import training as small
+
+LORA = adapting.Settings(rank=4, alpha=8.0, dropout=0.0, targets="all-linear")
+PLAN = training.Plan(
+    steps=4,
+    batch_size=6,
+    accumulate=2,
+    learning_rate=0.01,
+    warmup=0.0,
+    weight_decay=0.0,
+    precision="fp32",
+    seed=3,
+)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small.base(tmp_path_factory.mktemp("made") / "base")
+
+
+@pytest.fixture(scope="module")
+def examples(base: Path) -> list[labelling.Example]:
+    encoder = labelling.Encoder(loading.tokenizer(base), small.ASKED.prompt)
+    return fitting.encode(small.PROBLEMS, small.LESSONS, encoder, 200)[0]
+
+
+def trained(base: Path, examples: list[labelling.Example], attention=None, **changes):
+    plan = training.Plan(**{**PLAN.__dict__, **changes})
+    model = loading.model(base, attention=attention)
+    figures = training.train(model, examples, plan, pad=1, say="test")
+    return model, figures
+
+
+def logits(model, rows: list[list[int]]) -> torch.Tensor:
+    with torch.inference_mode():
+        return torch.cat([model.eval()(input_ids=torch.tensor([row])).logits[0] for row in rows])
+
+
+def test_what_lora_learnt_is_in_the_merged_weights_and_the_base_is_untouched(
+    base: Path, examples: list[labelling.Example]
+):
+    plain, before = loading.model(base), small.digest(base)
+    adapted = adapting.adapted(loading.model(base), LORA, seed=1)
+    training.train(adapted, examples, PLAN, pad=1, say="test")
+    rows = [example.ids for example in examples[:3]]
+    unmerged = logits(adapted, rows)
+    frozen = {
+        name.removeprefix("base_model.model.").replace(".base_layer", ""): weight.clone()
+        for name, weight in adapted.named_parameters()
+        if "lora" not in name
+    }
+
+    merged = adapting.merged(adapted)
+
+    torch.testing.assert_close(logits(merged, rows), unmerged, atol=1e-4, rtol=1e-4)
+    assert (unmerged - logits(plain, rows)).abs().max() > 0.1
+    assert all(torch.equal(weight, frozen[name]) for name, weight in plain.named_parameters())
+    assert small.digest(base) == before
+    changed = [
+        name
+        for (name, weight), old in zip(merged.named_parameters(), plain.parameters(), strict=True)
+        if not torch.equal(weight, old)
+    ]
+    assert len(changed) == 14  # seven linear layers in each of two blocks; no norm, no embedding
+    assert all("_proj" in name for name in changed)
+
+
+def test_a_lora_round_is_an_ordinary_student_that_the_next_one_starts_from(
+    base: Path, tmp_path: Path
+):
+    first = small.fit(base, tmp_path / "r0", method="lora", save_every=0)
+    second = small.fit(tmp_path / "r0", tmp_path / "r1", method="lora", save_every=0)
+
+    names = {file.name for file in (tmp_path / "r1").iterdir()}
+    assert names == {file.name for file in base.iterdir()}
+    assert first["method"] == second["method"] == "lora"
+    assert second["nll_before"] < first["nll_before"]
+    assert loading.model(tmp_path / "r1").config.model_type == "llama"
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"targets": ["no_such_layer"]}, "lora.targets"),
+        ({"rank": 0}, "rank"),
+        ({"dropout": 1.0}, "dropout"),
+    ],
+)
+def test_lora_settings_that_cannot_be_are_refused(base: Path, changes: dict, fault: str):
+    with pytest.raises(RefusedError, match=fault) as refusal:
+        adapting.adapted(loading.model(base), LORA.model_copy(update=changes), seed=1)
+    assert refusal.value.code == 78
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_packed_rows_have_the_logits_of_single_ones(
+    base: Path, examples: list[labelling.Example], attention
+):
+    model = loading.model(base, attention=attention).eval()
+    rows = [measuring.row(example) for example in examples[:5]]
+    batch = packing.collate(rows)
+    del batch["labels"]
+
+    with torch.inference_mode():
+        packed = model(**batch).logits[0]
+
+    torch.testing.assert_close(
+        packed, logits(model, [row["input_ids"] for row in rows]), atol=1e-4, rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_no_token_of_a_packed_row_depends_on_another_row(
+    base: Path, examples: list[labelling.Example], attention
+):
+    model = loading.model(base, attention=attention).eval()
+    rows = [measuring.row(example) for example in examples[:4]]
+    batch = packing.collate(rows)
+    del batch["labels"]
+    inputs = model.get_input_embeddings()(batch.pop("input_ids")).detach().requires_grad_()
+    places = torch.tensor([n for n, row in enumerate(rows) for _ in row["input_ids"]])
+
+    for number in range(len(rows)):
+        out = model(inputs_embeds=inputs, **batch).logits[0]
+        (gradient,) = torch.autograd.grad(out[places == number].sum(), inputs)
+        reached = gradient[0].abs().sum(-1) > 0
+        assert reached[places == number].all()
+        assert not reached[places != number].any()
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_packing_changes_neither_the_losses_nor_what_a_step_sees(
+    base: Path, examples: list[labelling.Example], accumulate: int
+):
+    _, padded = trained(base, examples, accumulate=accumulate, learning_rate=1e-3)
+    _, packed = trained(base, examples, accumulate=accumulate, learning_rate=1e-3, packed=True)
+
+    assert packed["losses"] == pytest.approx(padded["losses"], abs=2e-4)
+    assert packed["tokens"] == padded["tokens"]
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("lora", [True, False])
+def test_leaving_out_the_logits_of_prompts_changes_no_loss(
+    base: Path,
+    examples: list[labelling.Example],
+    monkeypatch: pytest.MonkeyPatch,
+    packed: bool,
+    lora: bool,
+):
+    losses = []
+    seen = []
+    for large in (10**6, 1):
+        monkeypatch.setattr(training, "LARGE", large)
+        model = loading.model(base)
+        model.lm_head.register_forward_hook(
+            lambda head, given, logits: seen.append(logits.shape[1])
+        )
+        model = adapting.adapted(model, LORA, seed=1) if lora else model
+        plan = training.Plan(**{**PLAN.__dict__, "packed": packed, "learning_rate": 1e-3})
+        losses.append(training.train(model, examples, plan, pad=1, say="test")["losses"])
+
+    assert losses[1] == pytest.approx(losses[0], abs=2e-4)
+    assert sum(seen[len(seen) // 2 :]) < sum(seen[: len(seen) // 2])
+
+
+def test_packing_is_refused_where_a_model_lets_rows_see_each_other(
+    base: Path, examples: list[labelling.Example], monkeypatch: pytest.MonkeyPatch
+):
+    model = loading.model(base)
+    forward = model.forward
+
+    def without_positions(position_ids=None, **inputs):
+        return forward(**inputs)
+
+    monkeypatch.setattr(model, "forward", without_positions)
+
+    with pytest.raises(RefusedError, match=r"train\.packing: rows packed together change") as it:
+        training.train(model, examples, training.Plan(**{**PLAN.__dict__, "packed": True}), pad=1,
+                       say="test")  # fmt: skip
+    assert it.value.code == 78
+
+
+def test_recomputing_activations_changes_nothing_but_memory(
+    base: Path, examples: list[labelling.Example]
+):
+    kept, _ = trained(base, examples)
+    again, _ = trained(base, examples, recomputed=True)
+
+    for one, other in zip(kept.parameters(), again.parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+    assert again.config.use_cache == kept.config.use_cache is True
+
+
+def test_bf16_trains_weights_that_stay_fp32(base: Path, examples: list[labelling.Example]):
+    model, figures = trained(base, examples, precision="bf16")
+
+    assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+    assert figures["loss_last"] < figures["loss_first"]
+
+
+def test_the_recorded_loss_curve_is_short(base: Path, tmp_path: Path):
+    figures = small.fit(base, tmp_path / "r0", steps=70, save_every=0)
+
+    assert figures["losses_every"] == 2
+    assert len(figures["losses"]) == 35
+    assert figures["precision"] == "fp32"
+
+
+def test_two_runs_of_one_training_at_a_time_are_refused(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv(resuming.VARIABLE, str(tmp_path / "checkpoints"))
+
+    with (
+        resuming.kept("r0", "k"),
+        pytest.raises(RefusedError, match="another process trains r0") as refusal,
+    ):
+        small.fit(base, tmp_path / "r0")
+    assert refusal.value.code == 75
+
+
+def test_another_row_plan_or_start_is_another_training(
+    base: Path, examples: list[labelling.Example], tmp_path: Path
+):
+    other = loading.model(base)
+    with torch.no_grad():
+        other.lm_head.weight[0, 0] += 1
+    loading.save(other, loading.tokenizer(base), tmp_path / "other", {})
+    key = resuming.key(examples, base, {"steps": 3})
+
+    assert key == resuming.key(list(examples), base, {"steps": 3})
+    assert key != resuming.key(examples[1:], base, {"steps": 3})
+    assert key != resuming.key(examples, base, {"steps": 4})
+    assert key != resuming.key(examples, tmp_path / "other", {"steps": 3})
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+        MemoryError(),
+    ],
+)
+def test_running_out_of_memory_while_answering_names_batch_and_longest_prompt(problem: Exception):
+    class Full:
+        config = None
+        device = "cpu"
+
+    @memory.watched_answers
+    def answer(model, prompts, **options):
+        raise problem
+
+    with pytest.raises(RefusedError, match="batches of 8 prompts, the longest of 3 tokens") as it:
+        answer(Full(), [[1], [1, 2, 3]], batch_size=8, max_new_tokens=5)
+    assert it.value.code == 70
+    assert answering.answer.__wrapped__
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory():
+    with pytest.raises(RuntimeError, match="shapes"), memory.watched("training", "nothing"):
+        raise RuntimeError("shapes do not match")
