@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 
-from redistill import grading, mathclient, records
+from redistill import comparing, grading, records
 from redistill.graders import math, numeric
 from redistill.grading import Grader
 
@@ -83,11 +83,11 @@ def speed(name: str, completions: Sequence[str]) -> dict[str, float]:
 
 def formulas(pairs: int) -> dict[str, float]:
     """Milliseconds of wall time that math-verify's process takes for a pair it has not seen."""
-    mathclient.WORKING.same("x", "y")  # starts it
+    comparing.WORKING.same("x", "y")  # starts it
     times = []
     for n in range(pairs):
         started = time.perf_counter()
-        mathclient.same(rf"\frac{{{n + 1}}}{{{n + 3}}} x^2", f"x^2 ({n + 1}) / ({n + 3})")
+        comparing.same(rf"\frac{{{n + 1}}}{{{n + 3}}} x^2", f"x^2 ({n + 1}) / ({n + 3})")
         times.append(1000 * (time.perf_counter() - started))
     return {"pairs": pairs, "mean_ms": round(statistics.mean(times), 3),
             "max_ms": round(max(times), 3)}  # fmt: skip

@@ -252,15 +252,14 @@ def grade(
             code=USAGE,
         )
     chosen = name or params.load(PARAMS, "grade", grading.Settings).grader
-    grader = grading.grader(chosen)
     if predictions is not None and problems is not None:
         known = {problem.id: problem for problem in records.read(problems, Problem)}
         before = records.read(predictions, Prediction)
-        after = regrading.again(before, known, grader)
+        after = regrading.again(before, known, grading.grader(chosen))
         splits = "/".join(sorted({p.split for p in before}))
         found = [regrading.Regraded(predictions.stem, splits, before, after)]
     else:
-        found = regrading.run(Path(), branching.branches(PARAMS), grader)
+        found = regrading.run(Path(), list(branching.branches(PARAMS)), chosen)
     title = f"Verdicts, as they were -> by the grader {chosen}"
     showing.table([regrading.HEAD, *(one.cells() for one in found)], title=title)
     for one in found:
@@ -271,12 +270,12 @@ def grade(
         records.write(out, found[0].after)
         click.echo(f"{len(found[0].after)} predictions in {out}")
     if write:
-        names = list(dict.fromkeys(one.branch for one in found))
+        names = regrading.stages(found)
         regrading.refuse_stale(Path(), names)
         written = regrading.write(Path(), found)
         click.echo(f"{len(written)} files written: {', '.join(written) or 'nothing changed'}")
-        click.echo("DVC takes them for what evaluate makes, and dvc repro goes on from there:")
-        click.echo(f"  {regrading.accepting(names)} && dvc repro")
+        click.echo("DVC takes them for what the stages make, and goes on from there, with:")
+        click.echo(f"  dvc commit --force {' '.join(names)} && dvc repro")
 
 
 @main.command()

@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from redistill import grading, records
+from redistill import grading, outside, records
 from redistill.grading import Grader
 from redistill.records import Prediction, Problem, Split, Verdict
 from redistill.refusals import CONFIG, RefusedError
 from redistill.scoring import score
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
+# The stages whose predictions are graded: where those and their scores lie, by branch.
+PREDICTIONS = {"evaluate": "data/predictions", "outside": "data/predictions-outside"}
+SCORES = {"evaluate": "metrics/rounds", "outside": "metrics/outside"}
+TESTS = Path("data/problems/outside")
 VERDICTS: tuple[Verdict, ...] = ("correct", "wrong", "no_answer", "cut_off")
 HEAD = ("branch", "split", "rows", *(v.replace("_", " ") for v in VERDICTS), "changed")
 # What a student's answers depend on; if any of it changed, they are not its answers any more.
@@ -24,12 +28,22 @@ ANSWERING = ("data/", "redistill/students/")
 
 @dataclass(frozen=True)
 class Regraded:
-    """The predictions of a branch on a split, as they were and as they are graded now."""
+    """
+    The predictions of a branch on a split, as they were and as they are graded now.
+
+    *stage* made them; that of out-of-domain tests has a test where the other has a split.
+    """
 
     branch: str
     split: str
     before: list[Prediction]
     after: list[Prediction]
+    stage: str = "evaluate"
+
+    @property
+    def file(self) -> Path:
+        """Where they lie in the folder of a run."""
+        return Path(PREDICTIONS[self.stage]) / self.branch / f"{self.split}.jsonl"
 
     @property
     def changed(self) -> list[tuple[Prediction, Prediction]]:
@@ -68,24 +82,29 @@ def again(
     ]
 
 
-def run(root: Path, branches: Iterable[str], grader: Grader) -> list[Regraded]:
+def run(root: Path, branches: Sequence[str], name: str) -> list[Regraded]:
     """
     Grade again what the run in *root* holds, for every branch that has predictions.
 
-    Raises RefusedError where none has any.
+    The grader *name* is that of the run; an out-of-domain test may have one of its own. Raises
+    RefusedError where there is nothing to grade.
     """
-    known: dict[str, dict[str, Problem]] = {}
+    exams: list[tuple[str, str, list[Problem], str]] = []
+    for split in SPLITS:
+        file = root / f"data/problems/{split}.jsonl"
+        exams += [("evaluate", split, records.read(file, Problem), name)] if file.is_file() else []
+    if (root / TESTS / outside.INDEX).is_file():
+        for test, known in outside.read(root / TESTS).items():
+            exams.append(("outside", test, known.problems, known.grader or name))
     found = []
     for branch in branches:
-        for split in SPLITS:
-            file = _file(root, branch, split)
-            if not file.is_file():
-                continue
-            if split not in known:
-                rows = records.read(root / f"data/problems/{split}.jsonl", Problem)
-                known[split] = {problem.id: problem for problem in rows}
-            before = records.read(file, Prediction)
-            found.append(Regraded(branch, split, before, again(before, known[split], grader)))
+        for stage, exam, rows, chosen in exams:
+            file = root / PREDICTIONS[stage] / branch / f"{exam}.jsonl"
+            if file.is_file():
+                problems = {problem.id: problem for problem in rows}
+                before = records.read(file, Prediction)
+                after = again(before, problems, grading.grader(chosen))
+                found.append(Regraded(branch, exam, before, after, stage))
     if not found:
         raise RefusedError("there are no predictions in data/predictions: run dvc repro first")
     return found
@@ -95,35 +114,40 @@ def write(root: Path, found: Sequence[Regraded]) -> list[str]:
     """
     Replace the predictions that changed and the scores that come of them; say which files did.
 
-    In the metrics of a round only the scores of the splits change: how long it took stays.
+    In the metrics of a round only the scores change: how long it took stays.
     """
     written = []
     for one in found:
         if one.before != one.after:
-            records.write(_file(root, one.branch, one.split), one.after)
-            written.append(str(_file(Path(), one.branch, one.split)))
-    for branch in dict.fromkeys(one.branch for one in found):
-        file = root / f"metrics/rounds/{branch}.json"
-        before = json.loads(file.read_text(encoding="utf-8"))
+            records.write(root / one.file, one.after)
+            written.append(str(one.file))
+    for stage, branch in dict.fromkeys((one.stage, one.branch) for one in found):
+        name = f"{SCORES[stage]}/{branch}.json"
+        before = json.loads((root / name).read_text(encoding="utf-8"))
         if before.get("passed_through"):
             continue
-        scores = {one.split: score(one.after) for one in found if one.branch == branch}
-        after = before | {split: before.get(split, {}) | scores[split] for split in scores}
+        mine = [one for one in found if (one.stage, one.branch) == (stage, branch)]
+        scores = {one.split: score(one.after) for one in mine}
+        after = before | (scores if stage == "evaluate" else {"tests": before["tests"] | scores})
         if after != before:
-            records.write_json(file, after)
-            written.append(f"metrics/rounds/{branch}.json")
+            records.write_json(root / name, after)
+            written.append(name)
     return written
 
 
-def refuse_stale(root: Path, branches: Sequence[str]) -> None:
+def stages(found: Sequence[Regraded]) -> list[str]:
+    """The stages that made the predictions in *found*, as DVC names them."""
+    return list(dict.fromkeys(f"{one.stage}@{one.branch}" for one in found))
+
+
+def refuse_stale(root: Path, names: Sequence[str]) -> None:
     """
-    Refuse to accept predictions that are not the ones that the students would give now.
+    Refuse to accept for the stages *names* what students would not answer now.
 
     DVC is asked what changed since they were made: a grader may have, the student, its problems,
     how it is asked and how it answers may not.
     """
-    stages = [f"evaluate@{branch}" for branch in branches]
-    command = [sys.executable, "-m", "dvc", "status", "--json", *stages]
+    command = [sys.executable, "-m", "dvc", "status", "--json", *names]
     ran = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)  # noqa: S603
     if ran.returncode:
         raise RefusedError(f"dvc status failed: {(ran.stderr or ran.stdout).strip()[-300:]}")
@@ -149,12 +173,3 @@ def against(changes: Iterable[Any]) -> list[str]:
             elif path.startswith(ANSWERING):
                 found.append(path)
     return found
-
-
-def accepting(branches: Iterable[str]) -> str:
-    """The command that makes DVC take the predictions for what its evaluate stages make."""
-    return f"dvc commit --force {' '.join(f'evaluate@{branch}' for branch in branches)}"
-
-
-def _file(root: Path, branch: str, split: str) -> Path:
-    return root / f"data/predictions/{branch}/{split}.jsonl"

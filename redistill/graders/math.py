@@ -2,13 +2,13 @@
 Grading answers that are mathematics: fractions, roots, intervals, sets, expressions.
 
 Answers are found here, by scanning; whether two are equal is known for equal texts and for plain
-numbers, and for all else asked of math-verify, in a process of its own (`mathclient`).
+numbers, and for all else asked of math-verify, in a process of its own (`comparing`).
 """
 
 import re
 
-from redistill import answers, mathclient, numerals
-from redistill.mathclient import MAX_ANSWER
+from redistill import answers, comparing, numerals
+from redistill.comparing import MAX_ANSWER
 
 FORMULA = re.compile(r"(?<!\\)\$\$?(?!\$)([^$\n]{1,300})(?<!\\)\$(?![0-9])")
 BLOCK = re.compile(r"\$\$([^$]{1,300})\$\$")
@@ -21,7 +21,7 @@ MAX_BOXES = 16
 
 def check() -> None:
     """Refuse to go on where math-verify is not installed."""
-    mathclient.check()
+    comparing.check()
 
 
 def strict(completion: str) -> str | None:
@@ -79,7 +79,7 @@ def equal(answer: str | None, gold: str) -> bool:
             return True
         if "/" not in one.text + other.text:
             return False
-    return mathclient.same(right, left)
+    return comparing.same(right, left)
 
 
 def _formatted(text: str) -> tuple[int, str | None] | None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from redistill import cli, grading, records, regrading
+from redistill import cli, grading, outside, records, regrading
+from redistill.outside import Outside
 from redistill.records import Prediction, Problem
 from redistill.refusals import RefusedError
 from redistill.scoring import score
@@ -66,7 +67,7 @@ def test_a_prediction_of_an_unknown_problem_is_refused():
 def test_writing_replaces_what_changed_and_the_scores_alone(run: Path):
     untouched = (run / "data/predictions/r0/test.jsonl").stat().st_mtime_ns
 
-    found = regrading.run(run, ["r0", "r1"], NUMERIC)
+    found = regrading.run(run, ["r0", "r1"], "numeric")
     written = regrading.write(run, found)
 
     after = records.read(run / "data/predictions/r0/dev.jsonl", Prediction)
@@ -75,7 +76,23 @@ def test_writing_replaces_what_changed_and_the_scores_alone(run: Path):
     assert (figures["dev"]["k"], figures["seconds"]) == (2, 9.0)
     assert written == ["data/predictions/r0/dev.jsonl", "metrics/rounds/r0.json"]
     assert (run / "data/predictions/r0/test.jsonl").stat().st_mtime_ns == untouched
-    assert regrading.write(run, regrading.run(run, ["r0"], NUMERIC)) == []
+    assert regrading.write(run, regrading.run(run, ["r0"], "numeric")) == []
+
+
+def test_an_out_of_domain_test_is_graded_by_the_grader_that_it_has(run: Path):
+    tests = {"facts": Outside([problem("q", "yes")], "yes_no")}
+    outside.write(run / "data/problems/outside", tests)
+    records.write(run / "data/predictions-outside/r0/facts.jsonl", [stale("q", "#### Yes", "test")])
+    figures = {"passed_through": False, "tests": {"facts": score([stale("q", "", "test")])}}
+    records.write_json(run / "metrics/outside/r0.json", figures)
+
+    found = regrading.run(run, ["r0"], "numeric")
+    regrading.write(run, found)
+
+    after = records.read(run / "data/predictions-outside/r0/facts.jsonl", Prediction)
+    assert [p.verdict for p in after] == ["correct"]
+    assert json.loads((run / "metrics/outside/r0.json").read_text())["tests"]["facts"]["k"] == 1
+    assert regrading.stages(found) == ["evaluate@r0", "outside@r0"]
 
 
 def test_the_command_shows_what_would_change_and_writes_nothing(run: Path):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from redistill import grading, mathclient
+from redistill import comparing, grading
 from redistill.refusals import RefusedError
 from tests.imports import ROOT
 
@@ -26,8 +26,8 @@ PAYLOADS = [
 
 
 @pytest.fixture
-def worker() -> Iterator[mathclient.Worker]:
-    made = mathclient.Worker()
+def worker() -> Iterator[comparing.Worker]:
+    made = comparing.Worker()
     yield made
     made.stop()
 
@@ -54,7 +54,7 @@ def test_formulas_are_compared_as_mathematics(answer: str, gold: str, same: bool
 def test_equal_texts_and_plain_numbers_need_no_other_process(
     text: str, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(mathclient.Worker, "same", None)
+    monkeypatch.setattr(comparing.Worker, "same", None)
     grader = grading.grader("math")
 
     assert grader.equal(f" ${text}$.", text)
@@ -63,9 +63,9 @@ def test_equal_texts_and_plain_numbers_need_no_other_process(
 
 @pytest.mark.parametrize("payload", PAYLOADS, ids=range(len(PAYLOADS)))
 def test_no_answer_holds_up_breaks_or_commands(
-    payload: str, worker: mathclient.Worker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    payload: str, worker: comparing.Worker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
-    monkeypatch.setattr(mathclient, "LIMIT", 1.0)
+    monkeypatch.setattr(comparing, "LIMIT", 1.0)
     monkeypatch.chdir(tmp_path)
     worker.same("1", "1")  # started
 
@@ -77,7 +77,7 @@ def test_no_answer_holds_up_breaks_or_commands(
     assert worker.same("x+1", "1+x"), "and the next answer is compared as ever"
 
 
-def test_a_worker_that_is_killed_starts_again(worker: mathclient.Worker):
+def test_a_worker_that_is_killed_starts_again(worker: comparing.Worker):
     assert worker.same("x+1", "1+x")
     before = worker.pid
     assert before is not None
@@ -89,7 +89,7 @@ def test_a_worker_that_is_killed_starts_again(worker: mathclient.Worker):
 
 
 def test_the_worker_has_little_memory_no_files_and_no_keys(
-    worker: mathclient.Worker, monkeypatch: pytest.MonkeyPatch
+    worker: comparing.Worker, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-not-for-the-worker")
     monkeypatch.setenv("HF_TOKEN", "not-for-the-worker")
@@ -101,14 +101,14 @@ def test_the_worker_has_little_memory_no_files_and_no_keys(
     names = {entry.partition("=")[0] for entry in known.split("\0") if entry}
     assert int(given["Max address space"]) <= 1 << 30
     assert given["Max file size"] == "0"
-    assert names <= set(mathclient.KEPT)
+    assert names <= set(comparing.KEPT)
     assert "not-for-the-worker" not in known
 
 
 def test_the_worker_ends_with_the_process_that_started_it(tmp_path: Path):
     code = (
-        "from redistill import mathclient; import os, signal\n"
-        "mathclient.WORKING.same('x', 'y'); print(mathclient.WORKING.pid, flush=True)\n"
+        "from redistill import comparing; import os, signal\n"
+        "comparing.WORKING.same('x', 'y'); print(comparing.WORKING.pid, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     ran = subprocess.run(
@@ -135,15 +135,15 @@ def test_importing_the_grader_and_finding_answers_loads_no_sympy():
 
 
 def test_without_math_verify_the_grader_is_refused_with_the_way_out(
-    worker: mathclient.Worker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    worker: comparing.Worker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
-    monkeypatch.setattr(mathclient.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(comparing.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(RefusedError, match=r"pip install redistill\[math\]"):
         grading.grader("math")
 
     missing = tmp_path / "worker.py"
     missing.write_text(f"print('{json.dumps({'missing': 'no module'})}')")
-    monkeypatch.setattr(mathclient, "WORKER", missing)
+    monkeypatch.setattr(comparing, "WORKER", missing)
     with pytest.raises(RefusedError, match=r"redistill\[math\] \(no module\)"):
         worker.same("x", "y")
 
