@@ -5,6 +5,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 MAX_LENGTH = 64  # characters; a longer number answers no question
+NEAR = 1024  # characters around an answer; what is further off on its line does not bear on it
 MAX_EXPONENT = 30  # 10**30 is exact and cheap, "1e100000000" would take minutes
 # Possessive or bounded throughout, so that no text makes a search more than linear.
 BODY = re.compile(
@@ -95,7 +96,7 @@ def first(text: str) -> Numeral | None:
     >>> first("18 apples").text, first("about 18"), first("5 or 6"), first("5 + 3")
     ('18', None, None, None)
     """
-    text = tidy(text)
+    text = tidy(text[: 4 * MAX_LENGTH])
     numerals = scan(text)
     if not numerals or numerals[0].value is None:
         return None

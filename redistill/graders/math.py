@@ -50,7 +50,7 @@ def lenient(completion: str) -> str | None:
     found = _formatted(text)
     cue = answers.cued(text)
     if cue is not None and (found is None or cue[0] > found[0]):
-        stated = _items(_sentence(cue[1]))
+        stated = _items(_sentence(cue[1])[: numerals.NEAR])
         if stated:
             return _bare(stated[0])
     if found is not None:
@@ -105,7 +105,7 @@ def _sentence(cue: str) -> str:
 
 
 def _items(text: str) -> list[str]:
-    """The formulas of *text* and the numbers outside them, in order."""
+    """The formulas of *text*, and the numbers around them near its ends, in order."""
     found = [(m.start(), m.end(), m.group(1)) for m in BLOCK.finditer(text)]
     if not found:
         found = [(m.start(), m.end(), m.group(1)) for m in FORMULA.finditer(text) if _formula(m)]
@@ -116,10 +116,11 @@ def _items(text: str) -> list[str]:
             if start >= 0:
                 found.append((start, end + 2, text[start + 2 : end]))
     found.sort()
-    last = found[-1][1] if found else 0
-    first = found[0][0] if found else len(text)
+    if not found:
+        return _numbers(text[-numerals.NEAR :])
+    before, after = text[: found[0][0]], text[found[-1][1] :]
     inside = [content for _, _, content in found]
-    return _numbers(text[:first]) + inside + (_numbers(text[last:]) if found else [])
+    return _numbers(before[: numerals.NEAR]) + inside + _numbers(after[-numerals.NEAR :])
 
 
 def _formula(match: re.Match[str]) -> bool:

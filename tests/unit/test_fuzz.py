@@ -43,8 +43,11 @@ def test_of_ten_thousand_hostile_texts_none_takes_five_milliseconds(name: str):
         grader.strict(text)
         grader.lenient(text)
 
-    for _ in range(10_000):
-        text = fuzz.text_of(rng.randbytes(rng.choice([4, 20, 100, 400])))
+    whole = [start + (piece * 4096)[:4000] for piece in ATTACKS.values() for start in STARTS]
+    random_ones = (
+        fuzz.text_of(rng.randbytes(rng.choice([4, 20, 100, 400]))) for _ in range(10_000)
+    )
+    for text in (*whole, *random_ones):
         begun = time.thread_time()
         read(text)
         if time.thread_time() - begun > 0.005:
@@ -61,6 +64,7 @@ ATTACKS = {
     "talk": "the student ", "lines": "\n", "brackets": "((1+", "frac": "\\frac{1}{",
     "exponents": "1e1e", "dashes": "- 1 ",
 }  # fmt: skip
+STARTS = ("", "#### ", "The answer is ", "**", "\\boxed{")
 # Those that cap their text are given as much as they look at, the others four times that.
 SCANS: dict[str, tuple[Callable[[str], object], int]] = {
     "numeric": (numeric.lenient, 1000),
