@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 
-from redistill import attempting, choosing, records, store, teaching
+from redistill import attempting, choosing, manifests, records, store, teaching
 from redistill.params import Section
 from redistill.records import Problem, Rationale
 from redistill.refusals import RefusedError
@@ -252,6 +252,7 @@ def test_another_temperature_or_other_weights_are_asked_anew(chatty: Path, tmp_p
     weights = safetensors.torch.load_file(changed / "model.safetensors")
     weights["model.norm.weight"] = weights["model.norm.weight"] * 2
     safetensors.torch.save_file(weights, changed / "model.safetensors", {"format": "pt"})
+    manifests.write(changed)
     local.explain(PROBLEMS, own(changed), FIRST)
 
     assert len(bodies()) == 9
