@@ -32,7 +32,8 @@ KEY = "REDISTILL_STUDENT_KEY"  # the key that it wants, if any
 DIALECT = "REDISTILL_STUDENT_DIALECT"
 WAIT = "REDISTILL_STUDENT_WAIT"  # seconds that a server has to come up
 STANDARD_WAIT = 600.0
-GRACE = 15.0  # seconds that a server has to end by itself
+GRACE = 15.0  # seconds that a server and its processes have to end by themselves
+GONE = 2.0  # seconds that killed ones have to disappear
 # What vLLM, SGLang and llama.cpp would otherwise add to a draw by defaults of their own.
 PLAIN = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
 # Started through this, a server ends with us even if we are killed.
@@ -210,16 +211,16 @@ def _tail(log: IO[bytes]) -> str:
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
     """End the server and every process that it started in its session."""
-    for number, seconds in ((signal.SIGTERM, GRACE), (signal.SIGKILL, None)):
+    for number, seconds in ((signal.SIGTERM, GRACE), (signal.SIGKILL, GONE)):
+        until = time.monotonic() + seconds
         try:
             os.killpg(process.pid, number)
+            while time.monotonic() < until:
+                process.poll()
+                os.killpg(process.pid, 0)
+                time.sleep(0.02)
         except ProcessLookupError:
-            break
-        try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            continue
-    process.wait()
+            return
 
 
 async def _models(address: str, secret: str) -> list[str]:
