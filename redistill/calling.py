@@ -1,10 +1,6 @@
 """Asking a paid endpoint: each request once, within the budget, and nothing lost on the way."""
 
 import asyncio
-import email.utils
-import math
-import os
-import random
 import signal
 import sqlite3
 import sys
@@ -17,6 +13,7 @@ from typing import Any, Protocol
 
 from redistill import responses, spending
 from redistill.committing import Commits
+from redistill.connecting import Policy, Raw, wait
 from redistill.escaping import safe_text
 from redistill.progress import Progress
 from redistill.refusals import CONFIG, DATA, IO, PERMISSION, TRY_AGAIN, RefusedError
@@ -29,38 +26,6 @@ MIN_SEEN = 20
 MAX_BAD = 5  # requests in a row that the server calls malformed: the next will be, too
 TRANSIENT = tuple(outcome for outcome in RETRIED if outcome != "malformed")
 MAX_SHAPE = 2  # attempts at an answer of the wrong shape, each of which may be billed
-
-
-@dataclass(frozen=True)
-class Policy:
-    """
-    How calls are made; it decides nothing about what is asked.
-
-    *rate* is in calls a minute, *deadline* the seconds that one call may take in all, *attempts*
-    how often it is tried, *backoff* the first wait in seconds, doubled each time up to *cap*,
-    which holds for a server's Retry-After as well.
-    """
-
-    concurrency: int = 8
-    rate: float | None = None
-    deadline: float = 120.0
-    attempts: int = 5
-    backoff: float = 0.5
-    cap: float = 60.0
-
-    @property
-    def drain(self) -> float:
-        """Seconds that a stopped run waits for the calls in flight: each ends by its deadline."""
-        return self.deadline + 5.0
-
-
-@dataclass(frozen=True)
-class Raw:
-    """An HTTP answer as it came."""
-
-    status: int
-    body: bytes
-    retry_after: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,19 +46,6 @@ class Sender(Protocol):
     async def close(self) -> None:
         """Let go of the connections."""
         ...
-
-
-def policy() -> Policy:
-    """The policy that the environment asks for, see README; raises RefusedError (78)."""
-    standard = Policy()
-    rate = _variable("REDISTILL_RATE", 0.0)
-    return Policy(
-        concurrency=max(1, int(_variable("REDISTILL_CONCURRENCY", standard.concurrency))),
-        rate=rate or None,
-        deadline=_variable("REDISTILL_DEADLINE", standard.deadline),
-        attempts=max(1, int(_variable("REDISTILL_ATTEMPTS", standard.attempts))),
-        backoff=_variable("REDISTILL_BACKOFF", standard.backoff),
-    )
 
 
 def ask(
@@ -153,42 +105,6 @@ def another_model(request: Request, reading: Reading) -> RefusedError:
         f"redistill retry --where returned_model={reading.model}",
         code=DATA,
     )
-
-
-def wait(retry_after: str | None, attempt: int, policy: Policy) -> float:
-    """Seconds until the next attempt: what the server asks for, else a jittered back-off."""
-    asked = _seconds(retry_after) if retry_after else None
-    if asked is not None:
-        return min(asked, policy.cap)
-    most = min(policy.cap, policy.backoff * 2**attempt)
-    return random.uniform(most / 2, most)  # noqa: S311 - a wait, no secret
-
-
-def _seconds(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        parsed = email.utils.parsedate_tz(text)
-        if parsed is None:
-            return None
-        try:
-            value = email.utils.mktime_tz(parsed) - time.time()
-        except (ValueError, OverflowError):
-            return None
-    return value if math.isfinite(value) and value >= 0 else None
-
-
-def _variable(name: str, otherwise: float) -> float:
-    text = os.environ.get(name)
-    if not text:
-        return otherwise
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < 1e9:
-        raise RefusedError(f"{name}: expected a number above 0, got {text!r}", code=CONFIG)
-    return value
 
 
 class _Run:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rapidfuzz import fuzz, process
@@ -10,6 +11,7 @@ from redistill import gaps
 from redistill.locating import locate
 from redistill.params import Section
 from redistill.records import Error, Exemplar, Prediction, Problem, Rationale, Version
+from redistill.refusals import CONFIG, RefusedError
 from redistill.scoring import paired
 
 
@@ -20,6 +22,8 @@ class Settings(Section):
     exemplars: int
     common: float
     alpha: float
+    below: float
+    most: int | None
 
 
 def mine(
@@ -51,6 +55,33 @@ def mine(
         )
         for error in errors
     ]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The *predictions* worth showing to the teacher, and how many are not, by reason."""
+
+    predictions: list[Prediction]
+    rejected: dict[str, int]
+
+
+def choose(predictions: Sequence[Prediction], settings: Settings) -> Chosen:
+    """
+    Which of *predictions* are errors: those that are not correct, and on train, where completions
+    were drawn, those whose pass rate is less than *below*; these show a drawn completion.
+
+    With *most*, only that many are kept on train: those that are solved about half of the time
+    first, since a problem that is always or never solved teaches least; of equals the first by id.
+    """
+    if not 0 <= settings.below <= 1 or (settings.most is not None and settings.most < 1):
+        raise RefusedError("mine: below is from 0 to 1, and most null or from 1", code=CONFIG)
+    found = [p if p.verdict != "correct" else _slipped(p, settings.below) for p in predictions]
+    errors = [p for p in found if p is not None]
+    on_train = sorted((p for p in errors if p.split == "train"), key=_distance)
+    dropped = {p.id for p in on_train[settings.most :]} if settings.most is not None else set()
+    kept = [p for p in errors if p.split != "train" or p.id not in dropped]
+    rejected = {"correct": len(predictions) - len(errors)}
+    return Chosen(kept, rejected | ({"over mine.most": len(dropped)} if dropped else {}))
 
 
 def profile(errors: Sequence[Error], n: int, common: float) -> dict[str, Any]:
@@ -94,6 +125,27 @@ def confused(problems: Mapping[str, Problem], errors: Sequence[Error]) -> dict[s
     return {gold: dict(sorted(taken.items())) for gold, taken in sorted(counts.items())}
 
 
+def pass_rate(prediction: Prediction) -> float | None:
+    """The share of the drawn completions that were correct; None where none were drawn."""
+    if prediction.samples is None or prediction.passes is None:
+        return None
+    return prediction.passes / prediction.samples
+
+
+def _slipped(prediction: Prediction, below: float) -> Prediction | None:
+    """A correct *prediction* as its slip, where it is on train and solved too rarely."""
+    rate, slip = pass_rate(prediction), prediction.slip
+    if prediction.split != "train" or rate is None or slip is None or rate >= below:
+        return None
+    return prediction.model_copy(
+        update={"completion": slip.completion, "answer": slip.answer, "verdict": slip.verdict}
+    )
+
+
+def _distance(prediction: Prediction) -> tuple[float, str]:
+    return abs((pass_rate(prediction) or 0.0) - 0.5), prediction.id
+
+
 def _error(
     problem: Problem, prediction: Prediction, lesson: Rationale | None, settings: Settings
 ) -> Error | None:
@@ -115,6 +167,7 @@ def _error(
         answer=prediction.answer,
         gap=gap,
         first_wrong_step=step,
+        pass_rate=pass_rate(prediction),
     )
 
 

@@ -71,8 +71,23 @@ class Rationale(Record):
     fingerprint: str = ""
 
 
+class Slip(BaseModel):
+    """A completion that is not correct, of a problem that the student can solve as well."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    completion: str
+    answer: str | None = None
+    verdict: Verdict
+
+
 class Prediction(Record):
-    """A student's completion with the answer that was read from it; *tokens* excludes EOS."""
+    """
+    A student's completion with the answer that was read from it; *tokens* excludes EOS.
+
+    Where further completions were drawn, *passes* of *samples* were correct, and *slip* is the
+    first that was not, if the completion itself is correct.
+    """
 
     problem: str = Identity
     split: Split
@@ -83,6 +98,9 @@ class Prediction(Record):
     lenient: bool
     eos: bool
     tokens: int = Field(ge=0)
+    samples: int | None = Field(default=None, ge=1)
+    passes: int | None = Field(default=None, ge=0)
+    slip: Slip | None = None
 
 
 class Exemplar(BaseModel):
@@ -96,7 +114,11 @@ class Exemplar(BaseModel):
 
 
 class Error(Record):
-    """A prediction worth showing to the teacher: where it first went wrong, and what was tried."""
+    """
+    A prediction worth showing to the teacher: where it first went wrong, and what was tried.
+
+    *pass_rate* is the share of drawn completions that were correct, where any were drawn.
+    """
 
     problem: str = Identity
     split: Split
@@ -107,6 +129,7 @@ class Error(Record):
     first_wrong_step: str | None = None
     history: list[Version] = []
     exemplars: list[Exemplar] = []
+    pass_rate: float | None = None
 
 
 R = TypeVar("R", bound=Record)

@@ -13,6 +13,8 @@ from redistill.params import Section
 from redistill.records import Balance, Error, Problem, Rationale, Version, digest
 from redistill.teaching import Engaged, Reply, Request
 
+UNSEEN = {"pass_rate"}  # of an error: no teacher reads it, so it changes no rewrite
+
 
 class Settings(Section):
     """Section ``refine``: which rationales are rewritten."""
@@ -131,7 +133,7 @@ def _next(request: Request, reply: Reply, round: str, teacher: Engaged) -> Ratio
         teacher.name,
         teacher.settings.model_dump_json(),
         request.problem.model_dump_json(),
-        *(error.model_dump_json() for error in request.errors),
+        *(error.model_dump_json(exclude=UNSEEN) for error in request.errors),
         *request.profile,
     )
     return Rationale(

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -23,7 +24,7 @@ MAYBE_BILLED = ("malformed", "timeout", "no_connection", "lost")  # reserved cos
 
 @dataclass(frozen=True)
 class Reading:
-    """A response as it was understood; *text* only where the outcome is ``answered``."""
+    """A response as it was understood; *text* of a chat only where the outcome is ``answered``."""
 
     outcome: Outcome
     text: str = ""
@@ -35,8 +36,16 @@ class Reading:
 
 
 def read(status: int, body: bytes) -> Reading:
-    """Understand the raw *body* of an HTTP answer with *status*; never raises."""
-    found = _read(status, body)
+    """Understand the raw *body* of a chat answer with *status*; never raises."""
+    return _cleaned(_read(status, body, _choice))
+
+
+def read_completion(status: int, body: bytes) -> Reading:
+    """As `read`, for an answer of ``/completions``; here a *truncated* one has its text, too."""
+    return _cleaned(_read(status, body, _completion))
+
+
+def _cleaned(found: Reading) -> Reading:
     return replace(
         found,
         detail=_clean(found.detail),
@@ -45,7 +54,9 @@ def read(status: int, body: bytes) -> Reading:
     )
 
 
-def _read(status: int, body: bytes) -> Reading:
+def _read(
+    status: int, body: bytes, understood: Callable[[dict[str, Any], dict[str, Any]], Reading]
+) -> Reading:
     if status != 200:
         return Reading(_of_status(status, body), detail=f"HTTP {status}{_message(body)}")
     try:
@@ -67,12 +78,26 @@ def _read(status: int, body: bytes) -> Reading:
     if not choices:
         return Reading("refused", detail="no choices", **usage)
     choice = choices[0]
-    if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
-        return Reading("malformed", detail="the choice has no message")
-    return _choice(choice, usage)
+    if not isinstance(choice, dict):
+        return Reading("malformed", detail="the choice is no object")
+    return understood(choice, usage)
+
+
+def _completion(choice: dict[str, Any], usage: dict[str, Any]) -> Reading:
+    text, finish = choice.get("text"), choice.get("finish_reason")
+    if not isinstance(text, str):
+        return Reading("malformed", detail="the choice has no text")
+    if SURROGATE.search(text):
+        return Reading("malformed", detail="half of a surrogate pair")
+    if finish not in ("stop", "length"):
+        return Reading("malformed", detail=f"finish_reason {finish!r}"[:200])
+    outcome: Outcome = "answered" if finish == "stop" else "truncated"
+    return Reading(outcome, text=text, finish_reason=finish, **usage)
 
 
 def _choice(choice: dict[str, Any], usage: dict[str, Any]) -> Reading:
+    if not isinstance(choice.get("message"), dict):
+        return Reading("malformed", detail="the choice has no message")
     message, finish = choice["message"], choice.get("finish_reason")
     finish = finish if isinstance(finish, str) else None
     text = message.get("content")

@@ -1,8 +1,10 @@
 """What a score is worth: intervals, paired tests, and the choice of a round."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
+from typing import Any
 
 from redistill.records import Prediction
 
@@ -79,6 +81,24 @@ def score(predictions: Sequence[Prediction]) -> dict[str, float]:
         "answered": share(p.answer is not None for p in predictions),
         "eos": share(p.eos for p in predictions),
         "mean_tokens": round(sum(p.tokens for p in predictions) / n, 2) if n else 0.0,
+    }
+
+
+def passes(predictions: Sequence[Prediction]) -> dict[str, Any]:
+    """
+    How often drawn completions were correct: the mean pass rate, and problems by their passes.
+
+    Empty where none were drawn.
+    """
+    drawn = [p for p in predictions if p.samples is not None and p.passes is not None]
+    if not drawn:
+        return {}
+    samples = max(p.samples or 0 for p in drawn)
+    counts = Counter(p.passes for p in drawn)
+    return {
+        "pass_rate": round(sum((p.passes or 0) / (p.samples or 1) for p in drawn) / len(drawn), 6),
+        "samples": samples,
+        "problems_by_passes": [counts[n] for n in range(samples + 1)],
     }
 
 

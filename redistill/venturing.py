@@ -29,7 +29,9 @@ def venture(
     }
     asked = params.load(settings, "student", loading.Settings)
     rules = params.load(settings, "evaluate", examining.Settings)
-    predictions, scores, figures = examining.sit(student, exams, asked, rules)
+    predictions, scores, figures = examining.sit(
+        student, exams, asked, rules, seed=params.seed(settings)
+    )
     return predictions, {**figures, "tests": scores}
 
 

@@ -24,7 +24,9 @@ def main(student: Path, problems: Path, out: Path, metrics: Path) -> None:
     grader = grading.grader(params.load(PARAMS, "grade", grading.Settings).grader)
     splits = {split: records.read(problems / f"{split}.jsonl", Problem) for split in SPLITS}
 
-    predictions, figures = examining.examine(student, splits, asked, grader, settings)
+    predictions, figures = examining.examine(
+        student, splits, asked, grader, settings, seed=params.seed(PARAMS)
+    )
 
     for split in SPLITS:
         records.write(out / f"{split}.jsonl", predictions[split])

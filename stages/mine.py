@@ -37,14 +37,14 @@ def main(
     predictions = [*records.read(train, Prediction), *on_dev]
 
     known = {problem.id: problem for problem in problems}
-    errors = mining.mine(known, predictions, lessons, settings)
+    chosen = mining.choose(predictions, settings)
+    errors = mining.mine(known, chosen.predictions, lessons, settings)
     found = mining.profile(errors, len(on_dev), settings.common)
     decision = mining.decide(
         records.read(before, Prediction), on_dev, first=before == dev, alpha=settings.alpha
     )
 
-    correct = sum(prediction.verdict == "correct" for prediction in predictions)
-    balance = Balance("mine", len(predictions), len(errors), {"correct": correct}).check(1.0)
+    balance = Balance("mine", len(predictions), len(errors), chosen.rejected).check(1.0)
     records.write(out, errors)
     content = {"profile": found, "decision": decision, "balance": balance.as_dict()}
     content["confused"] = mining.confused(known, errors)

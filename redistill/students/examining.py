@@ -2,25 +2,38 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from redistill import grading
 from redistill.grading import Grader
 from redistill.params import Section
-from redistill.records import Balance, Prediction, Problem, Split
+from redistill.records import Balance, Prediction, Problem, Slip, Split, digest
 from redistill.refusals import CONFIG, RefusedError
-from redistill.scoring import score
-from redistill.students import answering, labelling, loading
+from redistill.scoring import passes, score
+from redistill.students import completing, labelling, loading, serving
+from redistill.students.completing import Completion, Draws, Engine
+
+SAMPLED: tuple[Split, ...] = ("train", "dev")  # what mining reads
 
 
 class Settings(Section):
-    """Section ``evaluate``: how long an answer may get, and how many are written at once."""
+    """
+    Section ``evaluate``: who computes, how long an answer may get, and how many are drawn.
 
+    Every problem is answered greedily, and that answer is its score. *samples* more are drawn for
+    each problem of train and dev, at *temperature* from the nucleus of *top_p*: its pass rate.
+    """
+
+    engine: Literal["local", "server"]
     max_new_tokens: int
     batch_size: int
     precision: loading.Precision
+    samples: int
+    temperature: float
+    top_p: float
 
 
 @dataclass(frozen=True)
@@ -41,16 +54,23 @@ def examine(
     asked: loading.Settings,
     grader: Grader,
     settings: Settings,
+    *,
+    seed: int,
 ) -> tuple[dict[Split, list[Prediction]], dict[str, Any]]:
     """The graded predictions of *student* on every split, and the metrics of the round: `sit`."""
     exams = {split: Exam(split, problems, grader) for split, problems in splits.items()}
-    predictions, scores, figures = sit(student, exams, asked, settings)
+    predictions, scores, figures = sit(student, exams, asked, settings, seed=seed)
     return predictions, figures | dict(scores.items())
 
 
 def sit(
-    student: Path, exams: Mapping[N, Exam], asked: loading.Settings, settings: Settings
-) -> tuple[dict[N, list[Prediction]], dict[N, dict[str, float]], dict[str, Any]]:
+    student: Path,
+    exams: Mapping[N, Exam],
+    asked: loading.Settings,
+    settings: Settings,
+    *,
+    seed: int,
+) -> tuple[dict[N, list[Prediction]], dict[N, dict[str, Any]], dict[str, Any]]:
     """
     The graded predictions of *student* in every exam, the scores, and what it took.
 
@@ -61,52 +81,34 @@ def sit(
     note = loading.read_note(student)
     if note.get("passed_through"):
         return {name: [] for name in exams}, {}, {"passed_through": True}
-    longest = note.get("longest_completion", 0)
-    if settings.max_new_tokens < longest:
-        raise RefusedError(
-            f"evaluate.max_new_tokens: {settings.max_new_tokens} is less than the longest "
-            f"completion that the student was taught ({longest}); raise it",
-            code=CONFIG,
-        )
+    _check(settings, note.get("longest_completion", 0))
     loading.quiet()
-    precision = loading.precision(settings.precision)
-    model = loading.model(student, dtype=precision, attention=asked.attention)
     tokenizer = loading.tokenizer(student)
     encoder = labelling.Encoder(tokenizer, asked.prompt, chat=asked.chat, system=asked.system)
-    predictions: dict[N, list[Prediction]] = {}
-    tokens, started = 0, time.monotonic()
-    for name, exam in exams.items():
-        answers = answering.answer(
-            model,
-            [encoder.prompt(problem) for problem in exam.problems],
-            eos=encoder.eos,
-            pad=int(tokenizer.pad_token_id),
-            max_new_tokens=settings.max_new_tokens,
-            batch_size=settings.batch_size,
-            say=f"{student.name} {name}",
-        )
-        tokens += sum(len(answer.ids) + answer.eos for answer in answers)
-        predictions[name] = [
-            grading.predict(
-                problem,
-                exam.split,
-                encoder.decode(answer.ids),
-                eos=answer.eos,
-                tokens=len(answer.ids),
-                grader=exam.grader,
-            )
-            for problem, answer in zip(exam.problems, answers, strict=True)
-        ]
+    rows = [(name, problem) for name, exam in exams.items() for problem in exam.problems]
+    sampled = [row for row in rows if exams[row[0]].split in SAMPLED]
+    again = [row for row in sampled for _ in range(settings.samples)]
+    started = time.monotonic()
+    with _engine(student, tokenizer, encoder, asked, settings) as complete:
+        greedy = complete([encoder.prompt(problem) for _, problem in rows], None, student.name)
+        drawn = _drawn(complete, [problem for _, problem in again], encoder, settings, seed)
     seconds = time.monotonic() - started
-    asked_rows = sum(len(exam.problems) for exam in exams.values())
-    balance = Balance("evaluate", asked_rows, sum(len(p) for p in predictions.values()))
-    scores = {name: score(found) for name, found in predictions.items()}
+    more = iter([_graded(exams[n], p, d) for (n, p), d in zip(again, drawn, strict=True)])
+    predictions: dict[N, list[Prediction]] = {name: [] for name in exams}
+    for (name, problem), done in zip(rows, greedy, strict=True):
+        found = _graded(exams[name], problem, done)
+        if settings.samples and found.split in SAMPLED:
+            found = _with_passes(found, [next(more) for _ in range(settings.samples)])
+        predictions[name].append(found)
+    tokens = sum(done.tokens + done.eos for done in [*greedy, *drawn])
+    balance = Balance("evaluate", len(rows), sum(len(p) for p in predictions.values()))
+    scores = {name: {**score(p), **passes(p)} for name, p in predictions.items()}
     return (
         predictions,
         scores,
         {
             "passed_through": False,
-            "precision": precision,
+            "precision": loading.precision(settings.precision),
             "seconds": round(seconds, 1),
             "tokens_per_second": round(tokens / seconds) if seconds else 0,
             "balance": balance.as_dict(),
@@ -119,7 +121,85 @@ def told(figures: Mapping[str, Any]) -> str:
     if figures["passed_through"]:
         return "passed through: no student of its own"
     scores = [f"{split} {100 * figures[split]['accuracy']:.1f} %" for split in ("train", "dev")]
+    if "pass_rate" in figures["train"]:
+        scores.append(f"train pass rate {100 * figures['train']['pass_rate']:.1f} %")
     return (
         f"{', '.join(scores)}, {figures['balance']['rows_out']} answers, "
         f"{figures['tokens_per_second']} tokens/s, {figures['seconds']} s"
     )
+
+
+def _check(settings: Settings, longest: int) -> None:
+    if settings.max_new_tokens < longest:
+        raise RefusedError(
+            f"evaluate.max_new_tokens: {settings.max_new_tokens} is less than the longest "
+            f"completion that the student was taught ({longest}); raise it",
+            code=CONFIG,
+        )
+    if settings.samples < 0 or settings.batch_size < 1:
+        raise RefusedError("evaluate: samples is from 0, batch_size from 1", code=CONFIG)
+    if settings.samples and not (0 < settings.temperature <= 10 and 0 < settings.top_p <= 1):
+        raise RefusedError(
+            f"evaluate.samples: to draw {settings.samples} completions, temperature must be above "
+            "0 (at most 10), and top_p above 0 (at most 1); greedy ones are all alike",
+            code=CONFIG,
+        )
+
+
+def _engine(
+    student: Path,
+    tokenizer: Any,
+    encoder: labelling.Encoder,
+    asked: loading.Settings,
+    settings: Settings,
+) -> AbstractContextManager[Engine]:
+    if settings.engine == "server":
+        return serving.served(
+            student,
+            eos=encoder.eos,
+            max_new_tokens=settings.max_new_tokens,
+            text_of=lambda ids: str(tokenizer.decode(ids, clean_up_tokenization_spaces=False)),
+        )
+    return completing.local(
+        student,
+        tokenizer,
+        encoder,
+        max_new_tokens=settings.max_new_tokens,
+        batch_size=settings.batch_size,
+        precision=settings.precision,
+        attention=asked.attention,
+    )
+
+
+def _drawn(
+    complete: Engine,
+    problems: Sequence[Problem],
+    encoder: labelling.Encoder,
+    settings: Settings,
+    seed: int,
+) -> list[Completion]:
+    """A completion of each of *problems*, in which every problem stands *samples* times."""
+    if not problems:
+        return []
+    seeds = [
+        int(digest(str(seed), problem.id, str(place % settings.samples)), 16)
+        for place, problem in enumerate(problems)
+    ]
+    draws = Draws(settings.temperature, settings.top_p, seeds)
+    return complete([encoder.prompt(problem) for problem in problems], draws, "samples")
+
+
+def _graded(exam: Exam, problem: Problem, done: Completion) -> Prediction:
+    return grading.predict(
+        problem, exam.split, done.text, eos=done.eos, tokens=done.tokens, grader=exam.grader
+    )
+
+
+def _with_passes(prediction: Prediction, drawn: Sequence[Prediction]) -> Prediction:
+    wrong = [other for other in drawn if other.verdict != "correct"]
+    slip = None
+    if wrong and prediction.verdict == "correct":
+        first = wrong[0]
+        slip = Slip(completion=first.completion, answer=first.answer, verdict=first.verdict)
+    count = {"samples": len(drawn), "passes": len(drawn) - len(wrong), "slip": slip}
+    return prediction.model_copy(update=count)

@@ -35,7 +35,7 @@ def reply(
         max_new_tokens=max_new_tokens,
         batch_size=len(chats),
         say=say,
-        pick=_nucleus(temperature, top_p, seeds) if temperature else None,
+        pick=nucleus(temperature, top_p, seeds) if temperature else None,
     )
     return [
         (str(tokenizer.decode(answer.ids, skip_special_tokens=True)), len(answer.ids), answer.eos)
@@ -50,7 +50,8 @@ def _ids(tokenizer: Any, chat: Sequence[Mapping[str, str]]) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def _nucleus(temperature: float, top_p: float, seeds: Sequence[int]) -> answering.Pick:
+def nucleus(temperature: float, top_p: float, seeds: Sequence[int]) -> answering.Pick:
+    """Draw each token as `reply` does, the row at a place with the seed at that place."""
     draws = [torch.Generator().manual_seed(seed % 2**63) for seed in seeds]
 
     def pick(logits: torch.Tensor, places: Sequence[int]) -> torch.Tensor:

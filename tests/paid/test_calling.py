@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redistill import calling, spending, store
+from redistill import calling, connecting, spending, store
 from redistill.calling import Occasion, Policy
 from redistill.refusals import RefusedError
 from redistill.requesting import Request
@@ -111,10 +111,10 @@ def test_a1_a_busy_server_is_asked_again_and_no_wait_is_longer_than_the_cap(
 
 
 def test_a_wait_is_what_the_server_asks_for_and_else_grows_with_jitter():
-    assert calling.wait("0.2", 0, QUICK) == 0.2
-    assert calling.wait("600", 0, QUICK) == QUICK.cap
+    assert connecting.wait("0.2", 0, QUICK) == 0.2
+    assert connecting.wait("600", 0, QUICK) == QUICK.cap
     for attempt in range(4):
-        waits = {calling.wait("nan", attempt, QUICK) for _ in range(20)}
+        waits = {connecting.wait("nan", attempt, QUICK) for _ in range(20)}
         most = min(QUICK.cap, QUICK.backoff * 2**attempt)
         assert len(waits) > 10
         assert all(most / 2 <= wait <= most for wait in waits)
@@ -471,7 +471,7 @@ def test_a_variable_that_is_no_number_is_refused_by_name(monkeypatch: pytest.Mon
     monkeypatch.setenv("REDISTILL_CONCURRENCY", "many")
 
     with pytest.raises(RefusedError, match="REDISTILL_CONCURRENCY"):
-        calling.policy()
+        connecting.policy()
 
 
 def test_the_raw_body_of_a_run_that_died_before_reading_it_is_read_by_the_next(

@@ -12,7 +12,7 @@ from scipy import stats
 from redistill import choosing, escaping, guarding, mining, refining, reporting, scoring, teaching
 from redistill.gaps import Diagnosis
 from redistill.grading import grader, predict
-from redistill.records import Error, Exemplar, Prediction, Problem, Rationale
+from redistill.records import Error, Exemplar, Prediction, Problem, Rationale, Slip
 from redistill.refusals import RefusedError
 from redistill.teachers import tutor
 from redistill.teaching import Reply, Request
@@ -22,7 +22,9 @@ GUARD = guarding.Settings(max_growth=10.0, min_copied=10)
 RULES = refining.Settings(scope="wrong", extend=True, max_loss=0.0)
 TERSE = tutor.Settings(style="equations")
 FIRST = teaching.Sitting("generate", "r0", "math", range(1))
-MINE = mining.Settings(max_completion=100, exemplars=2, common=0.1, alpha=0.05)
+MINE = mining.Settings(
+    max_completion=100, exemplars=2, common=0.1, alpha=0.05, below=1.0, most=None
+)
 
 
 def problem(name: str, a: int = 48, b: int = 27) -> Problem:
@@ -103,6 +105,73 @@ def test_an_error_carries_its_history_and_the_nearest_dev_case_with_the_same_gap
     assert first.gap == "add"
     assert [version.round for version in first.history] == ["r0"]
     assert [exemplar.problem for exemplar in first.exemplars] == ["p1 again", "quite another"]
+
+
+def drawn(name: str, greedy: str, passes: int, split: str = "train") -> Prediction:
+    """A prediction of which *passes* of 4 drawn completions are correct."""
+    slip = Slip(completion="<<48+27=65>>\n#### 65", verdict="wrong")
+    return answer(problem(name), greedy, split).model_copy(
+        update={"samples": 4, "passes": passes, "slip": slip if "75" in greedy else None}
+    )
+
+
+def test_a_train_problem_that_is_solved_too_rarely_is_an_error_and_shows_a_drawn_completion():
+    predictions = [
+        drawn("always", "#### 75", 4),
+        drawn("mostly", "#### 75", 3),
+        drawn("on dev", "#### 75", 1, "dev"),
+        drawn("never", "#### 1", 0),
+    ]
+
+    strict = mining.choose(predictions, MINE)
+    lax = mining.choose(predictions, MINE.model_copy(update={"below": 0.75}))
+    errors = mining.mine({p.id: problem(p.id) for p in predictions}, strict.predictions, {}, MINE)
+
+    assert [p.id for p in strict.predictions] == ["mostly", "never"]
+    assert strict.rejected == {"correct": 2}
+    assert [p.id for p in lax.predictions] == ["never"]
+    assert (errors[0].completion, errors[0].gap) == ("<<48+27=65>>\n#### 65", "add")
+    assert [error.pass_rate for error in errors] == [0.75, 0.0]
+
+
+def test_of_too_many_errors_those_solved_half_of_the_time_come_first():
+    rates = {"a": 0, "b": 3, "c": 2, "d": 1, "e": 0}
+    predictions = [drawn(name, "#### 1", passes) for name, passes in rates.items()]
+    on_dev = [drawn("dev", "#### 1", 0, "dev")]
+
+    chosen = mining.choose([*predictions, *on_dev], MINE.model_copy(update={"most": 4}))
+
+    assert [p.id for p in chosen.predictions] == ["a", "b", "c", "d", "dev"]
+    assert chosen.rejected == {"correct": 0, "over mine.most": 1}
+
+
+def test_without_drawn_completions_the_errors_are_what_is_not_correct():
+    predictions = [answer(problem("p1"), "#### 1"), answer(problem("p2"), "#### 75")]
+
+    chosen = mining.choose(predictions, MINE)
+
+    assert chosen.predictions == predictions[:1]
+    assert chosen.rejected == {"correct": 1}
+    assert scoring.passes(predictions) == {}
+
+
+def test_the_pass_rate_is_counted_over_problems_and_has_its_histogram():
+    predictions = [drawn("a", "#### 75", 4), drawn("b", "#### 75", 1), drawn("c", "#### 1", 1)]
+
+    assert scoring.passes(predictions) == {
+        "pass_rate": 0.5,
+        "samples": 4,
+        "problems_by_passes": [0, 2, 0, 0, 1],
+    }
+
+
+def test_a_pass_rate_changes_no_rewrite():
+    p = problem("p1")
+    known = error(p).model_copy(update={"pass_rate": 0.5})
+
+    plain, rated = go([p], [error(p)]), go([p], [known])
+
+    assert plain.rationales == rated.rationales
 
 
 def test_only_gaps_as_frequent_as_asked_are_common():

@@ -99,6 +99,19 @@ def lesson(p: Problem, text: str | None = None, round: str = "r0") -> Rationale:
 PROBLEMS = [problem(number) for number in range(12)]
 
 
+def exam(**changes: object) -> examining.Settings:
+    options = {
+        "engine": "local",
+        "max_new_tokens": 40,
+        "batch_size": 8,
+        "precision": "fp32",
+        "samples": 0,
+        "temperature": 0.7,
+        "top_p": 0.95,
+    }
+    return examining.Settings(**options | changes)
+
+
 def test_the_base_student_is_an_ordinary_hugging_face_directory(base: Path):
     model = AutoModelForCausalLM.from_pretrained(base)
     tokenizer = AutoTokenizer.from_pretrained(base)
@@ -290,10 +303,10 @@ def fit(
 
 def test_a_round_is_trained_and_answers_every_problem(base: Path, tmp_path: Path):
     figures = fit(base, tmp_path / "r0", [lesson(p) for p in PROBLEMS])
-    rules = examining.Settings(max_new_tokens=40, batch_size=8, precision="fp32")
+    rules = exam(max_new_tokens=40)
 
     predictions, metrics = examining.examine(
-        tmp_path / "r0", {"dev": PROBLEMS[:5], "test": []}, ASKED, NUMERIC, rules
+        tmp_path / "r0", {"dev": PROBLEMS[:5], "test": []}, ASKED, NUMERIC, rules, seed=1
     )
 
     assert figures["labels"]["prompt_tokens_in_loss"] == 0
@@ -312,11 +325,11 @@ def test_a_control_takes_as_many_steps_as_its_branch_says(base: Path, tmp_path: 
 
 def test_a_round_with_nothing_new_is_passed_through_all_the_way(base: Path, tmp_path: Path):
     second = Branch(from_="r0", rationales="r1", start="base", times=1)
-    rules = examining.Settings(max_new_tokens=40, batch_size=8, precision="fp32")
+    rules = exam(max_new_tokens=40)
 
     figures = fit(base, tmp_path / "r1", [lesson(p) for p in PROBLEMS], second)
     predictions, metrics = examining.examine(
-        tmp_path / "r1", {"dev": PROBLEMS}, ASKED, NUMERIC, rules
+        tmp_path / "r1", {"dev": PROBLEMS}, ASKED, NUMERIC, rules, seed=1
     )
 
     assert figures["passed_through"]
@@ -370,10 +383,10 @@ def test_training_is_refused_before_a_step_where_answers_would_be_cut_off(
 
 def test_answers_may_not_be_shorter_than_what_was_taught(base: Path, tmp_path: Path):
     fit(base, tmp_path / "r0", [lesson(p) for p in PROBLEMS])
-    rules = examining.Settings(max_new_tokens=5, batch_size=8, precision="fp32")
+    rules = exam(max_new_tokens=5)
 
     with pytest.raises(RefusedError, match="less than the longest completion"):
-        examining.examine(tmp_path / "r0", {"dev": PROBLEMS}, ASKED, NUMERIC, rules)
+        examining.examine(tmp_path / "r0", {"dev": PROBLEMS}, ASKED, NUMERIC, rules, seed=1)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,247 @@
+"""Answering many at once: the tokens of answering one by one, whatever joins and leaves."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM as Auto
+from transformers import (
+    Gemma2Config,
+    GPT2Config,
+    Lfm2Config,
+    LlamaConfig,
+    MistralConfig,
+    PretrainedConfig,
+)
+
+from redistill.records import Problem, Slip
+from redistill.refusals import RefusedError
+from redistill.students import (
+    answering,
+    beginning,
+    caching,
+    completing,
+    examining,
+    fitting,
+    kernels,
+    loading,
+    sampling,
+)
+from redistill.students.completing import Completion, Draws
+from tests.unit.test_students import ASKED, FIRST, NUMERIC, PROBLEMS, RULES, exam, lesson
+from tests.unit.test_students import SHAPE as TINY
+
+EOS, PAD = 0, 1
+SHAPE = {
+    "vocab_size": 40, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2,
+    "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 64,
+    "eos_token_id": EOS, "pad_token_id": PAD, "bos_token_id": None, "initializer_range": 0.4,
+}  # fmt: skip
+FAMILIES: dict[str, PretrainedConfig] = {
+    "llama": LlamaConfig(**SHAPE),
+    "learned positions": GPT2Config(
+        vocab_size=40, n_embd=16, n_layer=2, n_head=2, n_positions=40, eos_token_id=EOS,
+        pad_token_id=PAD, initializer_range=0.4,
+    ),
+    "sliding window": MistralConfig(**SHAPE, sliding_window=6, head_dim=8),
+    "both windows": Gemma2Config(**SHAPE, sliding_window=6, head_dim=8),
+    "convolutions": Lfm2Config(**SHAPE, layer_types=["conv", "full_attention"], conv_L_cache=3),
+}  # fmt: skip
+PROMPTS = [[2 + (7 * row + step) % 38 for step in range(1 + (5 * row) % 11)] for row in range(14)]
+ASK = {"eos": EOS, "pad": PAD, "max_new_tokens": 25}
+
+
+def made(family: str) -> Any:
+    torch.manual_seed(3)
+    return Auto.from_config(FAMILIES[family]).eval()
+
+
+def generated(model: Any, prompt: Sequence[int]) -> list[int]:
+    """What transformers' own greedy generation writes, EOS and beyond left out."""
+    ids = torch.tensor([list(prompt)])
+    out = model.generate(
+        ids, attention_mask=torch.ones_like(ids), max_new_tokens=25, do_sample=False,
+        eos_token_id=EOS, pad_token_id=PAD,
+    )  # fmt: skip
+    row = out[0, len(prompt) :].tolist()
+    return row[: row.index(EOS)] if EOS in row else row
+
+
+@pytest.fixture(params=["in turn", "mixed"])
+def ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a CPU, where a batch ends before the next begins, and as on a GPU."""
+    if request.param == "mixed":
+        monkeypatch.setitem(answering.REFILL, "cpu", 0.7)
+        monkeypatch.setitem(answering.LOOK, "cpu", 3)
+        monkeypatch.setitem(answering.PREFILL, "cpu", 12)
+        monkeypatch.setattr(caching, "GROWTH", 3)
+
+
+@pytest.mark.usefixtures("ways")
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("batch_size", [1, 4, 20])
+def test_the_tokens_are_those_of_generate_for_every_kind_of_model(family: str, batch_size: int):
+    model = made(family)
+
+    answers = answering.answer(model, PROMPTS, batch_size=batch_size, **ASK)
+
+    theirs = [generated(model, prompt) for prompt in PROMPTS]
+    assert [answer.ids for answer in answers] == theirs
+    assert [answer.eos for answer in answers] == [len(ids) < 25 for ids in theirs]
+    assert len({tuple(ids) for ids in theirs}) > 5
+
+
+def test_some_stop_and_some_never_do():
+    answers = answering.answer(made("llama"), PROMPTS, batch_size=4, **ASK)
+
+    assert {answer.eos for answer in answers} == {True, False}
+
+
+def test_others_join_while_some_are_at_work(monkeypatch: pytest.MonkeyPatch):
+    model = made("llama")
+    steps = {}
+    for share in (0.0, 0.7):
+        monkeypatch.setitem(answering.REFILL, "cpu", share)
+        widths: list[int] = []
+        hook = model.register_forward_pre_hook(
+            lambda _, __, given, widths=widths: widths.append(given["input_ids"].shape[1]),
+            with_kwargs=True,
+        )
+        answering.answer(model, PROMPTS, batch_size=4, **ASK)
+        hook.remove()
+        steps[share] = widths.count(1)
+
+    assert steps[0.7] < steps[0.0]
+
+
+def test_equal_prompts_are_read_once():
+    model = made("llama")
+    read: list[int] = []
+    model.register_forward_pre_hook(
+        lambda _, __, given: read.append(given["input_ids"].shape[0]), with_kwargs=True
+    )
+
+    answers = answering.answer(model, [PROMPTS[3]] * 6, batch_size=6, **ASK)
+
+    assert read[0] == 1
+    assert len(answers) == 6
+    assert all(answer == answers[0] for answer in answers)
+    assert answers[0].ids == generated(model, PROMPTS[3])
+
+
+def test_no_prompt_has_no_answer():
+    assert answering.answer(made("llama"), [], batch_size=4, **ASK) == []
+
+
+def drawn(model: Any, places: Sequence[int], batch_size: int) -> list[answering.Answer]:
+    pick = sampling.nucleus(1.0, 0.9, [100 + place for place in places])
+    prompts = [PROMPTS[place] for place in places]
+    return answering.answer(model, prompts, batch_size=batch_size, pick=pick, **ASK)
+
+
+@pytest.mark.usefixtures("ways")
+def test_a_draw_depends_on_its_seed_and_not_on_its_neighbours():
+    model = made("llama")
+
+    together = drawn(model, range(14), 14)
+
+    assert together == drawn(model, range(14), 3)
+    assert [together[4]] == drawn(model, [4], 1)
+    assert together[2:9] == drawn(model, range(2, 9), 7)
+    assert [a.ids for a in together] != [generated(model, p) for p in PROMPTS]
+
+
+def test_packed_weights_compute_the_same_and_leave_no_trace():
+    model, ids = made("llama"), torch.tensor([PROMPTS[6]])
+    with torch.inference_mode():
+        plain = model(input_ids=ids).logits
+        with kernels.prepared(model):
+            packed = model(input_ids=ids).logits
+        after = model(input_ids=ids).logits
+
+    torch.testing.assert_close(plain, packed)
+    assert torch.equal(plain, after)
+    assert not any("forward" in vars(module) for module in model.modules())
+
+
+def test_models_that_are_not_fp32_on_the_cpu_are_left_as_they_are():
+    model = made("llama").to(torch.bfloat16)
+
+    with kernels.prepared(model):
+        assert not any("forward" in vars(module) for module in model.modules())
+
+
+@pytest.fixture(scope="module")
+def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A student that was taught for two steps."""
+    root = tmp_path_factory.mktemp("students")
+    model, words, _ = beginning.begin("embedded", TINY, seed=1)
+    loading.save(model, words, root / "base", {"model": "embedded"})
+    known = {p.id: p for p in PROBLEMS}
+    lessons = [lesson(p) for p in PROBLEMS]
+    fitting.fit(known, lessons, root / "base", root / "r0", FIRST, ASKED, RULES, 1)
+    return root / "r0"
+
+
+SPLITS: dict[Any, list[Problem]] = {
+    "train": PROBLEMS[:4],
+    "dev": PROBLEMS[4:6],
+    "test": PROBLEMS[6:],
+}
+
+
+def test_pass_rates_are_drawn_for_train_and_dev_and_never_for_test(
+    student: Path, monkeypatch: pytest.MonkeyPatch
+):
+    asked = [p for split in SPLITS.values() for p in split]
+    seeds: list[int] = []
+
+    def complete(prompts: Any, draws: Draws | None, say: str) -> list[Completion]:
+        if draws is None:
+            return [Completion(f"#### {p.answer}", True, 3) for p in asked]
+        seeds.extend(draws.seeds)
+        again = [p for p in asked[:6] for _ in range(3)]
+        return [
+            Completion(f"#### {p.answer if place % 3 else 0}", True, 3)
+            for place, p in enumerate(again)
+        ]
+
+    monkeypatch.setattr(completing, "local", lambda *_, **__: nullcontext(complete))
+    predictions, metrics = examining.examine(
+        student, SPLITS, ASKED, NUMERIC, exam(samples=3), seed=1
+    )
+
+    train = predictions["train"]
+    assert [(p.samples, p.passes) for p in train + predictions["dev"]] == [(3, 2)] * 6
+    assert {p.samples for p in predictions["test"]} == {None}
+    assert train[0].slip == Slip(completion="#### 0", verdict="wrong")
+    assert metrics["train"]["accuracy"] == 1.0
+    assert metrics["train"]["problems_by_passes"] == [0, 0, 4, 0]
+    assert "pass_rate" not in metrics["test"]
+    assert len(set(seeds)) == 18
+
+
+def test_drawing_twice_gives_the_same_and_leaves_the_greedy_answers_alone(student: Path):
+
+    def run(**changes: object) -> Any:
+        return examining.examine(student, SPLITS, ASKED, NUMERIC, exam(**changes), seed=1)[0]
+
+    plain, once, again = run(), run(samples=2), run(samples=2, batch_size=3)
+
+    def bare(predictions: Any) -> list[Any]:
+        clean = {"samples": None, "passes": None, "slip": None}
+        return [p.model_copy(update=clean) for split in predictions.values() for p in split]
+
+    assert once == again
+    assert bare(once) == bare(plain)
+    assert {p.samples for p in once["train"]} == {2}
+
+
+@pytest.mark.parametrize("changes", [{"temperature": 0.0}, {"top_p": 0.0}])
+def test_greedy_completions_make_no_pass_rate(changes: dict[str, float], student: Path):
+    with pytest.raises(RefusedError, match=r"evaluate\.samples: to draw 4 .* above") as refusal:
+        examining.examine(student, SPLITS, ASKED, NUMERIC, exam(samples=4, **changes), seed=1)
+    assert refusal.value.code == 78
