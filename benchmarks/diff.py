@@ -120,7 +120,8 @@ def main(many: int, out: Path) -> None:
         with tempfile.TemporaryDirectory() as folder:
             lay_out(Path(folder), count)
             size = (Path(folder) / "data/rationales/r3.jsonl").stat().st_size
-            figures[str(count)] = {"r3_mb": round(size / 1e6, 1), "turns": turns}
+            load = round(os.getloadavg()[0], 1)  # what else the machine was busy with
+            figures[str(count)] = {"r3_mb": round(size / 1e6, 1), "turns": turns, "load": load}
             for name, words in COMMANDS.items():
                 figures[str(count)][name] = measure(Path(folder), words, turns)
                 click.echo(f"{count} {name}: {figures[str(count)][name]}")

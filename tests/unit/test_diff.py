@@ -519,3 +519,15 @@ def test_a_small_change_in_a_long_text_is_not_called_the_same():
     lines = list(marking.text(step, changes, width=80, colour=False))
 
     assert "== p: changed, 99 % alike, +1 character, +1 word" in lines
+
+
+def test_the_figures_of_the_documentation_are_those_of_the_benchmark():
+    page = (ROOT / "docs" / "diff.md").read_text(encoding="utf-8")
+    figures = json.loads((ROOT / "docs/results/diff.json").read_text(encoding="utf-8"))
+
+    for count in (10_000, 1_000_000):
+        for name in ("text", "stat", "json", "html"):
+            f = figures[str(count)][name]
+            shown = "`--stat`" if name == "stat" else f"`{name}`"
+            row = f"| {count:,} | {shown} | {f['seconds']:.2f} | {f['cpu_seconds']:.2f} |"
+            assert f"{row} {f['peak_mb']} MB |" in page
