@@ -1,0 +1,78 @@
+"""SmolLM2-135M-Instruct through the whole loop on a few real problems of either kind."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from ruamel.yaml import YAML
+
+from benchmarks import published_rationales
+from redistill import records
+from redistill.records import Error, Prediction, Rationale
+from tests.imports import ROOT
+from tests.loop.test_dvc import Project
+
+DATA = ROOT.parent / "shared" / "data"
+STUDENT = ROOT / "data/pretrained/SmolLM2-135M-Instruct.gguf"
+FEW = {"take_train": 12, "take_dev": 6, "take_test": 6}
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not DATA.is_dir(), reason="shared/data is not beside this checkout"),
+    pytest.mark.skipif(not STUDENT.is_file(), reason="SmolLM2 is not there: make smollm2"),
+]
+
+
+def project(root: Path, name: str, task: str) -> Project:
+    """A project with the settings of the slice *name*, on a few problems and in a few steps."""
+    made = Project(root)
+    yaml = YAML()
+    content = yaml.load(ROOT / "params" / f"{name}.yaml")
+    content[task].update(FEW)
+    content["train"].update({"steps": 3, "save_every": 0, "nll_rows": 4})
+    content["evaluate"].update({"max_new_tokens": 400})
+    yaml.dump(content, root / "params.yaml")
+    shutil.copytree(DATA / task, root / "data/external" / task)
+    shutil.copy(STUDENT, root / "data/pretrained")
+    return made
+
+
+def read(root: Path, kind: type, *path: str) -> list:
+    return [row for name in path for row in records.read(root / name, kind)]
+
+
+def test_gsm8k_with_the_tutor_reworking_the_human_solutions(tmp_path: Path):
+    made = project(tmp_path, "gsm8k-smollm2", "gsm8k")
+
+    made.dvc("repro")
+
+    first, second = (read(tmp_path, Rationale, f"data/rationales/{n}.jsonl") for n in ("r0", "r1"))
+    answers = read(tmp_path, Prediction, "data/predictions/r0/test.jsonl")
+    summary = json.loads((tmp_path / "metrics/summary.json").read_text())
+    assert len(first) == len(second) == 12
+    assert any(row.status == "refined" and row.text != row.history[0].text for row in second)
+    assert len(answers) == 6
+    assert all(answer.tokens > 0 for answer in answers)
+    assert summary["branches"]["r0"]["training"]["labels"]["prompt_tokens_in_loss"] == 0
+    assert "Rows balance" in made.redistill("rounds")
+
+
+def test_strategyqa_with_published_rationales_first_and_the_tutor_refining(tmp_path: Path):
+    made = project(tmp_path, "strategyqa-smollm2", "strategy_qa")
+    source = str(DATA / "llm_rationales/strategy_qa.jsonl")
+    out = str(tmp_path / "data/external/strategy_qa/texts.jsonl")
+    ran = CliRunner().invoke(published_rationales.main, [source, out])
+    assert ran.exit_code == 0, ran.output
+
+    made.dvc("repro")
+
+    first = read(tmp_path, Rationale, "data/rationales/r0.jsonl")
+    second = read(tmp_path, Rationale, "data/rationales/r1.jsonl")
+    errors = read(tmp_path, Error, "data/errors/r0.jsonl")
+    assert first
+    assert {row.teacher for row in first} == {"2hojae/mentor-kd data/main/strategy_qa_3_train.json"}
+    assert {row.teacher for row in second if row.status == "refined"} <= {"tutor"}
+    assert {error.gap for error in errors} <= {"yes_for_no", "no_for_yes", "format"}
+    assert (tmp_path / "metrics/best.json").is_file()
