@@ -308,8 +308,9 @@ def ladder(name: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
-    shown = name or found["chosen"]
-    showing.table(laddering.lines(rows), title=f"{shown} against the ladder, on test")
+    n = rows[0]["n"] if rows else 0
+    title = f"{name or found['chosen']} against the ladder, on {n} test problems"
+    showing.table(laddering.lines(rows), title=title)
     click.echo(safe_text(laddering.sentence(found, name)))
 
 

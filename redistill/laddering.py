@@ -24,8 +24,8 @@ COLUMNS = (
     "low_points", "high_points", "relative_percent", "p", "p_holm", "smallest_points",
 )  # fmt: skip
 HEAD = (
-    "against", "it is", "test", "against it", "fixed, broken", "gain, points", "95 % interval",
-    "relative", "p", "p, Holm", "detectable", "calls",
+    "against", "solved, against it", "fixed, broken", "gain, points, 95 % interval", "relative",
+    "p", "Holm", "would show", "calls, against it",
 )  # fmt: skip
 
 Ladder = Mapping[str, Any]
@@ -194,15 +194,12 @@ def lines(rows: Sequence[Row]) -> list[tuple[str, ...]]:
         *(
             (
                 row["against"],
-                row["rung"],
-                f"{row['k']}/{row['n']}",
-                f"{row['k_against']}/{row['n']}",
+                f"{row['k']}, {row['k_against']}",
                 f"{row['fixed']}, {row['broken']}",
-                f"{row['gain_points']:+.1f}",
-                f"{row['low_points']:+.1f} to {row['high_points']:+.1f}",
+                f"{row['gain_points']:+.1f}, {row['low_points']:+.1f} to {row['high_points']:+.1f}",
                 _percent(row["relative_percent"]),
-                _p(row["p"]),
-                _p(row["p_holm"]),
+                _p(row["p"], 0),
+                _p(row["p_holm"], 0),
                 _points(row["smallest_points"]),
                 f"{row['calls']['round']['replies']}, {row['calls']['against']['replies']}",
             )
@@ -324,5 +321,5 @@ def _points(value: float | None) -> str:
     return "more than 100" if value is None else f"{value:.1f}"
 
 
-def _p(value: float) -> str:
-    return f"{value:.1e}" if value < 0.001 else f"{value:.3f}"
+def _p(value: float, digits: int = 1) -> str:
+    return f"{value:.{digits}e}" if value < 0.001 else f"{value:.3f}"

@@ -12,8 +12,8 @@ def forest(ladder: Mapping[str, Any], title: str) -> str:
     """
     The gain of every round over each of its opponents with its interval, as a forest plot.
 
-    The dotted marks are the smallest gain that the test set would show; a gain whose p is at least
-    alpha after Holm's correction is drawn hollow.
+    A grey tick is the smallest gain that the test set would show; a gain whose p is at least alpha
+    after Holm's correction is drawn hollow.
     """
     found = [(name, row) for name, rows in ladder["rounds"].items() for row in rows]
     with _sheet(7.6, 1.5 + 0.36 * max(1, len(found))) as (axes, out):
@@ -30,7 +30,8 @@ def forest(ladder: Mapping[str, Any], title: str) -> str:
         axes.axvline(0, color="#444444", linewidth=0.8)
         axes.set_yticks(range(len(found)), [f"{n} - {row['rung']}" for n, row in found])
         axes.set_ylim(len(found) - 0.5, -0.5)
-        axes.set_xlabel("gain on test, points, with 95 % intervals (hollow: not told apart)")
+        told = "hollow: not told apart; grey tick: what would show"
+        axes.set_xlabel(f"gain on test, points, with 95 % intervals ({told})")
         axes.set_title(title)
         axes.grid(axis="x", alpha=0.25)
     return out.getvalue()
@@ -51,6 +52,7 @@ def stacked(rows: Sequence[Mapping[str, Any]], title: str) -> str:
             axes.bar(names, heights, bottom=below, label=gap.replace("_", " "), color=colour)
             below = [low + height for low, height in zip(below, heights, strict=True)]
         axes.set_ylabel("dev problems, %")
+        axes.margins(y=0.08)
         axes.set_title(title)
         axes.grid(axis="y", alpha=0.25)
         if seen:

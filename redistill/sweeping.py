@@ -200,7 +200,7 @@ def pooled(seeds: Sequence[int], rows: Sequence[Mapping[str, Any]]) -> dict[str,
 
 def lines(summary: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """The table of a sweep for people, its header first."""
-    rows = [HEAD]
+    rows: list[tuple[str, ...]] = [HEAD]
     for round, found in summary["comparisons"].items():
         for name, row in found.items():
             gain = row["gain_points"]

@@ -16,7 +16,8 @@ SOLVED = {
     "r0": range(60), "r1": range(120), "r2": range(10, 110), "r3": (),
     "one-shot-matched": range(80), "resample-r1": range(70), "verdict-r1": range(119),
     "shuffled-r1": range(100), "all-r1": range(121), "continued-r1": range(190),
-    "resample-r2": range(60, 150), "verdict-r2": range(50, 120), "shuffled-r2": (), "continued-r2": range(100),
+    "resample-r2": range(60, 150), "verdict-r2": range(50, 120), "shuffled-r2": (),
+    "continued-r2": range(100),
 }  # fmt: skip
 PASSED = ("r3", "shuffled-r2")
 SHIPPED = rounds.branches(ROOT / "params" / "embedded-ladder.yaml")
@@ -185,6 +186,21 @@ def test_the_ladder_is_printed_as_a_table_and_a_sentence(folder: Path):
     assert "r2 is, with Holm's correction" in ran.output
     assert json.loads(data.output) == climbed()["rounds"]["r1"]
     assert absent.exit_code == 65
+
+
+def test_the_lines_in_docs_are_those_of_the_settings_and_are_read(tmp_path: Path):
+    lines = (ROOT / "docs/ladder.md").read_text(encoding="utf-8").split("```yaml\n")[1]
+    shown = lines.split("```")[0]
+    shipped = (ROOT / "params/embedded-ladder.yaml").read_text(encoding="utf-8").split("\n")
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    file = tmp_path / "params.yaml"
+    file.write_text(text.replace("arms: &arms {}\n", shown), encoding="utf-8")
+
+    arms = [line for line in shown.split("\n") if line.startswith("  ")]
+    assert [line for line in arms if "scope: all" not in line] == [
+        line for line in shipped if "feedback:" in line
+    ]
+    assert len(rounds.arms(file)) == len(arms) == 10
 
 
 def test_a_ladder_that_is_not_there_is_refused_with_what_to_do(tmp_path: Path):
