@@ -19,7 +19,9 @@ from redistill.records import Error, Prediction, Problem, Rationale
 from redistill.refusals import USAGE, RefusedError
 
 PARAMS = Path("params.yaml")
+LADDER = Path("metrics/ladder.json")
 FILE = click.Path(dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 class Group(click.Group):
@@ -292,6 +294,98 @@ def retry(conditions: tuple[str, ...]) -> None:
     if stages:
         told = f"ask again: dvc repro --force --single-item {' '.join(stages)} && dvc repro"
         click.echo(safe_text(told))
+
+
+@main.command()
+@click.option("--round", "name", help="Another round than the one that dev chose.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def ladder(name: str | None, as_json: bool) -> None:
+    """Print what the chosen round gains over one-shot and over every control of the ladder."""
+    from redistill import laddering
+
+    found = reporting.read_json(LADDER)
+    rows = laddering.rows_of(found, name)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    n = rows[0]["n"] if rows else 0
+    title = f"{name or found['chosen']} against the ladder, on {n} test problems"
+    showing.table(laddering.lines(rows), title=title)
+    click.echo(safe_text(laddering.sentence(found, name)))
+
+
+@main.command()
+@click.option("--alpha", type=click.FloatRange(0, 1), default=0.05, show_default=True)
+@click.option("--arm", "names", multiple=True, help="A branch instead of the control; repeatable.")
+def check(alpha: float, names: tuple[str, ...]) -> None:
+    """
+    Exit with 0 if the chosen round is better on test than the step-matched control, with 1 if not.
+
+    Better is a gain whose exact McNemar p is below alpha.
+    """
+    from redistill import laddering
+
+    found = laddering.check(reporting.read_json(LADDER), names, alpha)
+    click.echo(safe_text(found.told))
+    if not found.better:
+        sys.exit(laddering.NOT_BETTER)
+
+
+@main.command()
+@click.option("--seeds", "first", type=int, multiple=True, metavar="N [N ...]", help="As in 1 2 3.")
+@click.argument("more", type=int, nargs=-1, metavar="")
+@click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="A setting; repeatable.")
+@click.option(
+    "--results",
+    type=FOLDER,
+    default=Path("metrics/seeds"),
+    show_default=True,
+    help="Where the results of each seed are kept.",
+)
+@click.option(
+    "--out",
+    type=FILE,
+    default=Path("metrics/sweep.json"),
+    show_default=True,
+    help="Where what holds over the seeds goes.",
+)
+@click.option("--force", is_flag=True, help="Run seeds again whose results are there.")
+@click.option("--queue", is_flag=True, help="Only queue the experiments, and say how to go on.")
+@click.option("--gather", type=FOLDER, help="Run nothing: take the files of seeds in this folder.")
+def sweep(
+    first: tuple[int, ...],
+    more: tuple[int, ...],
+    pairs: tuple[str, ...],
+    results: Path,
+    out: Path,
+    force: bool,
+    queue: bool,
+    gather: Path | None,
+) -> None:
+    """Run the loop with several seeds, one after the other, and print what holds over them."""
+    from redistill import sweeping
+
+    seeds = [*first, *more]
+    if gather is None and (not first or min(seeds) < 0):
+        raise click.UsageError("give the seeds, as in --seeds 1 2 3, or a folder with --gather")
+    if gather is None:
+        plan = sweeping.plan(Path(), results, pairs)
+        left = sweeping.missing(plan, seeds, force=force)
+        if queue and left:
+            names = [sweeping.queue(plan, seed) for seed in left]
+            click.echo(f"{len(names)} experiments are queued; start them with: dvc queue start")
+            click.echo("When they have ended, the same command without --queue gathers them.")
+            return
+        for seed in left:
+            click.echo(f"== seed {seed}: {' '.join(plan.words(seed))}")
+            sweeping.run(plan, seed)
+    found = sweeping.summary(sweeping.gather(gather or results, seeds))
+    records.write_json(out, found)
+    showing.table(
+        sweeping.lines(found), title="Gains on test over seeds (chosen: by dev, per seed)"
+    )
+    chosen = ", ".join(f"{seed}: {name}" for seed, name in found["chosen"].items())
+    click.echo(safe_text(f"Chosen by dev, by seed: {chosen}. All figures: {out}"))
 
 
 @main.command("verify")

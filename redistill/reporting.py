@@ -12,6 +12,7 @@ from redistill.records import Prediction
 from redistill.refusals import RefusedError
 from redistill.scoring import best, paired
 
+GAP_COLUMNS = ("label", "round", "gap", "count", "share")
 COLUMNS = ("round", "split", "accuracy", "low", "high", "lenient", "eos", "mean_tokens", "nll")
 
 
@@ -92,10 +93,23 @@ def summary(metrics: Mapping[str, Mapping[str, Any]], verdict: Mapping[str, Any]
     return {"branches": dict(metrics), "best": dict(verdict), "order": list(metrics)}
 
 
-def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """*rows* as CSV with a header."""
+def gap_table(names: Sequence[str], folder: Path) -> list[dict[str, Any]]:
+    """The gaps on dev of each of the branches *names*, as `mine` counted them under *folder*."""
+    rows = []
+    for name in names:
+        profile = read_json(folder / f"{name}.json")["profile"]
+        for gap, count in profile["gaps"].items():
+            share = round(count / profile["n"], 6) if profile["n"] else 0.0
+            label = f"{name}: {gap.replace('_', ' ')}"
+            row = {"label": label, "round": name, "gap": gap, "count": count, "share": share}
+            rows.append(row)
+    return rows
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = COLUMNS) -> str:
+    """*rows* as CSV with a header of *columns*."""
     out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(out, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return out.getvalue()
@@ -113,13 +127,13 @@ def steps_so_far(
 
 def collect(names: Sequence[str], rounds: Sequence[str], folder: Path) -> dict[str, dict[str, Any]]:
     """The metrics of every branch in *folder*: evaluation, training and out-of-domain tests."""
-    training = {name: _json(folder / "training" / f"{name}.json") for name in names}
+    training = {name: read_json(folder / "training" / f"{name}.json") for name in names}
     found = {}
     for name in names:
-        evaluated = _json(folder / "rounds" / f"{name}.json")
+        evaluated = read_json(folder / "rounds" / f"{name}.json")
         found[name] = {
             **evaluated,
-            "outside": _json(folder / "outside" / f"{name}.json")["tests"],
+            "outside": read_json(folder / "outside" / f"{name}.json")["tests"],
             "training": training[name],
             "nll_before": training[name].get("nll_before"),
             "steps_so_far": steps_so_far(name, rounds, training),
@@ -131,7 +145,7 @@ def balances(folder: Path) -> list[tuple[str, dict[str, Any]]]:
     """Every balance of rows that a stage recorded under *folder*, by the name of its file."""
     found = []
     for file in sorted(folder.glob("*/*.json")):
-        content = _json(file)
+        content = read_json(file)
         if "balance" in content:
             found.append((f"{file.parent.name}/{file.stem}", content["balance"]))
     return found
@@ -239,10 +253,11 @@ def sentence(best_round: Mapping[str, Any]) -> str:
 
 def read_summary(file: Path) -> dict[str, Any]:
     """The summary that the report stage wrote to *file*."""
-    return _json(file)
+    return read_json(file)
 
 
-def _json(file: Path) -> dict[str, Any]:
+def read_json(file: Path) -> dict[str, Any]:
+    """The metrics in *file*; refuses one that is not there or no JSON, with what to do."""
     try:
         return dict(json.loads(file.read_text(encoding="utf-8")))
     except OSError as problem:

@@ -46,7 +46,7 @@ def main(
 
     refined.balance.check(settings.max_loss)
     records.write(out, refined.rationales)
-    content = {"rewritten": refined.rewritten, "kept": refined.kept}
+    content = {"rewritten": refined.rewritten, "kept": refined.kept, "asked": len(requests)}
     content |= {"balance": refined.balance.as_dict(), "attempts": refined.attempts.as_dict()}
     records.write_json(metrics, content)
     click.echo(f"{round}: {refined.balance}; {refined.attempts}; kept {refined.kept}")

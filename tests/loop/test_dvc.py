@@ -93,6 +93,11 @@ class Project:
         assert ran.returncode == 0, ran.stdout + ran.stderr
         return ran.stdout
 
+    def check(self, *words: str) -> int:
+        """The exit code of `redistill check`."""
+        command = [sys.executable, "-m", "redistill.cli", "check", *words]
+        return subprocess.run(command, cwd=self.root, env=self.env, check=False).returncode
+
     def stale(self) -> set[str]:
         """The stages that `dvc repro` would run, as far as can be known before it runs."""
         return set(json.loads(self.dvc("status", "--json").split("\n")[0]))
@@ -187,6 +192,24 @@ def test_another_seed_is_an_experiment_of_dvc(tmp_path: Path):
     assert made.hashes()["data/problems/test.jsonl"] != first["data/problems/test.jsonl"]
 
 
+@pytest.mark.slow
+def test_a_sweep_runs_each_seed_once_and_gathers_them(tmp_path: Path):
+    made = Project(tmp_path)
+
+    first = made.redistill("sweep", "--seeds", "1", "2", "--set", "train.steps=1")
+    again = made.redistill("sweep", "--seeds", "2", "1", "--set", "train.steps=1")
+
+    found = json.loads((tmp_path / "metrics/sweep.json").read_text())
+    best = [json.loads((tmp_path / f"metrics/seeds/seed{n}.json").read_text()) for n in (1, 2)]
+    assert first.count("Running stage 'report'") == 2
+    assert "Running stage" not in again
+    assert found["seeds"] == [1, 2]
+    assert found["commands"]["2"] == "dvc exp run --set-param=seed=2 --set-param=train.steps=1"
+    assert found["comparisons"]["chosen"]["one-shot, step-matched"]["n"] == 24
+    assert [file["best"]["control_steps"] for file in best] == [4, 4]
+    assert [file["ladder"]["chosen"] for file in best] == [*found["chosen"].values()]
+
+
 def test_editing_mining_makes_no_earlier_stage_stale(project: Project):
     file = project.root / "redistill/mining.py"
     before = file.read_text(encoding="utf-8")
@@ -260,6 +283,8 @@ def test_an_arm_of_the_ladder_is_one_line_and_runs_only_its_own_stages(project: 
 
     ran = project.repro()
     shown = project.redistill("rounds")
+    ladder = json.loads((project.root / "metrics/ladder.json").read_text())
+    climbed, checked = project.redistill("ladder", "--round", "r1"), project.check("--alpha", "1")
     arm, like = (
         json.loads((project.root / f"metrics/rationales/{name}.json").read_text())
         for name in ("told", "r1")
@@ -270,6 +295,13 @@ def test_an_arm_of_the_ladder_is_one_line_and_runs_only_its_own_stages(project: 
     assert set(ran) == {"control@told", "train@told", "evaluate@told", "mine@told", "report"}
     assert arm["asked"] == arm["attempts"]["replies"] == like["attempts"]["replies"] > 0
     assert "told" in shown
+    rows = {row["against"]: row for row in ladder["rounds"]["r1"]}
+    assert list(rows) == ["r0", "one-shot-matched", "told"]
+    assert rows["told"]["calls"]["against"]["asked"] == arm["asked"]
+    assert rows["told"]["calls"]["round"]["asked"] == like["asked"]
+    assert rows["told"]["steps"] == {"round": 4, "against": 4}
+    assert "verdict only" in climbed
+    assert checked == 1
 
 
 def test_an_out_of_domain_test_is_answered_by_all_and_asks_nothing_again(project: Project):

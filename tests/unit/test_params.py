@@ -28,6 +28,20 @@ def test_the_settings_of_larger_runs_are_well_formed(file: Path):
     assert settings.check(file) > 10
 
 
+def test_the_settings_of_the_ladder_are_the_shipped_ones_and_arms():
+    shipped, ladder = (
+        params.read(ROOT / name) for name in ("params.yaml", "params/embedded-ladder.yaml")
+    )
+    arms = ladder.pop("arms")
+    branches = ladder.pop("branches")
+
+    assert shipped.pop("arms") == {}
+    assert branches == {**shipped.pop("branches"), **arms}
+    assert ladder == shipped
+    assert {arm["like"] for arm in arms.values()} == {"r1", "r2"}
+    assert {arm["feedback"] for arm in arms.values()} == {"none", "verdict", "shuffled", "error"}
+
+
 def test_our_reading_is_that_of_dvc():
     assert params.read(ROOT / "params.yaml") == load_yaml(str(ROOT / "params.yaml"))
 

@@ -1,0 +1,247 @@
+"""The ladder on predictions made up for it: who is held against whom, and what is said of it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from redistill import cli, laddering, picturing, records, reporting, rounds
+from redistill.records import Prediction
+from redistill.refusals import RefusedError
+from tests.imports import ROOT
+
+N = 200
+SOLVED = {
+    "r0": range(60), "r1": range(120), "r2": range(10, 110), "r3": (),
+    "one-shot-matched": range(80), "resample-r1": range(70), "verdict-r1": range(119),
+    "shuffled-r1": range(100), "all-r1": range(121), "continued-r1": range(190),
+    "resample-r2": range(60, 150), "verdict-r2": range(50, 120), "shuffled-r2": (),
+    "continued-r2": range(100),
+}  # fmt: skip
+PASSED = ("r3", "shuffled-r2")
+SHIPPED = rounds.branches(ROOT / "params" / "embedded-ladder.yaml")
+ALL = {"rationales": "all-r1", "feedback": "error", "scope": "all"}
+BRANCHES = SHIPPED | {"all-r1": SHIPPED["verdict-r1"].model_copy(update=ALL)}
+ROUNDS = ["r0", "r1", "r2", "r3"]
+
+
+def predictions(solved, n: int = N) -> list[Prediction]:
+    return [
+        Prediction(
+            id=f"p{i}", problem=f"p{i}", split="test", completion="", answer=None,
+            verdict="correct" if i in solved else "wrong", strict=i in solved,
+            lenient=i in solved, tokens=1, eos=True,
+        )
+        for i in range(n)
+    ]  # fmt: skip
+
+
+TEST = {name: [] if name in PASSED else predictions(solved) for name, solved in SOLVED.items()}
+STEPS = {name: 0 if name in PASSED else 1500 * BRANCHES[name].times for name in BRANCHES}
+CALLS = {
+    name: {"asked": 50, "replies": 60} for name in BRANCHES if BRANCHES[name].rationales == name
+}
+
+
+def climbed(chosen: str = "r1") -> dict:
+    return laddering.ladder(chosen, ROUNDS, BRANCHES, "one-shot-matched", TEST, STEPS, CALLS)
+
+
+def row(against: str, round: str = "r1") -> dict:
+    return next(r for r in climbed()["rounds"][round] if r["against"] == against)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    records.write_json(tmp_path / "metrics/ladder.json", climbed())
+    return tmp_path
+
+
+def test_a_round_is_held_against_one_shot_the_control_and_the_arms_like_it():
+    rungs = {r["against"]: r["rung"] for r in climbed()["rounds"]["r1"]}
+
+    assert rungs == {
+        "r0": "one-shot",
+        "one-shot-matched": "one-shot, step-matched",
+        "resample-r1": "resample",
+        "verdict-r1": "verdict only",
+        "shuffled-r1": "shuffled errors",
+        "all-r1": "refine, all",
+        "continued-r1": "refine, continued",
+    }
+    assert list(rungs)[:2] == ["r0", "one-shot-matched"]
+
+
+def test_the_same_rung_has_the_same_name_at_every_round():
+    first, second = ({r["rung"] for r in climbed()["rounds"][name]} for name in ("r1", "r2"))
+
+    assert second == first - {"refine, all", "shuffled errors"}
+
+
+def test_without_arms_a_ladder_has_the_two_one_shot_rows():
+    plain = rounds.branches(ROOT / "params.yaml")
+
+    found = laddering.ladder("r1", ROUNDS, plain, "one-shot-matched", TEST, STEPS, CALLS)
+
+    assert [r["against"] for r in found["rounds"]["r1"]] == ["r0", "one-shot-matched"]
+    assert [r["against"] for r in found["rounds"]["r0"]] == ["one-shot-matched"]
+
+
+def test_branches_that_were_passed_through_are_named_and_left_out():
+    assert sorted(climbed()["passed_through"]) == sorted(PASSED)
+    assert list(climbed()["rounds"]) == ["r0", "r1", "r2"]
+
+
+def test_a_row_counts_items_and_states_the_gain_in_points_and_in_percent():
+    found = row("one-shot-matched")
+
+    assert (found["k"], found["k_against"], found["n"]) == (120, 80, N)
+    assert (found["fixed"], found["broken"], found["unchanged"]) == (40, 0, 160)
+    assert (found["gain_points"], found["relative_percent"]) == (20.0, 50.0)
+    assert found["low_points"] < 20 < found["high_points"]
+    assert row("resample-r2", "r2")["broken"] == 40
+    assert 4 < found["smallest_points"] < 12
+
+
+def test_p_values_are_corrected_over_the_rows_of_a_round():
+    for rows in climbed()["rounds"].values():
+        assert all(r["p_holm"] >= r["p"] for r in rows)
+    assert row("one-shot-matched")["p_holm"] > row("one-shot-matched")["p"]
+
+
+def test_calls_and_steps_are_stated_for_both_sides():
+    arm, matched = row("resample-r2", "r2"), row("one-shot-matched", "r2")
+
+    assert arm["calls"]["round"] == arm["calls"]["against"] == {"asked": 50, "replies": 60}
+    assert matched["calls"]["against"] == {"asked": 0, "replies": 0}
+    assert arm["steps"] == {"round": 4500, "against": 4500}
+    assert matched["steps"]["against"] == 6000
+
+
+def test_calls_are_read_for_rounds_and_arms_alone(tmp_path: Path):
+    for name in CALLS.keys() - {"r0"}:
+        content = {"asked": 7, "attempts": {"replies": 9}}
+        records.write_json(tmp_path / f"{name}.json", content)
+
+    found = laddering.calls(tmp_path, BRANCHES)
+
+    assert set(found) == CALLS.keys() - {"r0"}
+    assert found["resample-r1"] == {"asked": 7, "replies": 9}
+
+
+def test_the_sentence_says_what_is_beaten_and_what_is_not():
+    told = laddering.sentence(climbed())
+
+    assert told.startswith("r1 (the best on dev) is, with Holm's correction at 0.05, better than")
+    assert "worse than continued-r1 (refine, continued) by -35.0 points" in told
+    assert "not told apart from verdict-r1 (verdict only) by +0.5 points, all-r1" in told
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        ([], 0, "r1 is better than one-shot-matched: +20.0 points on test (+50.0 %;"),
+        (["--arm", "verdict-r1"], 1, "r1 is not better than verdict-r1: +0.5 points"),
+        (["--arm", "continued-r1"], 1, "r1 is not better than continued-r1: -35.0 points"),
+        (["--arm", "resample-r1", "--arm", "shuffled-r1"], 0, "; better than shuffled-r1"),
+        (["--alpha", "1e-20"], 1, "not below 1e-20"),
+        (["--arm", "resample-r2"], 65, "r1, the chosen round, is not held against 'resample-r2'"),
+    ],
+)
+def test_a_check_ends_with_one_where_the_round_is_not_better(
+    words: list[str], code: int, told: str, folder: Path
+):
+    ran = CliRunner().invoke(cli.main, ["check", *words])
+
+    assert ran.exit_code == code
+    assert told in ran.output
+    assert ran.output.count("\n") == 1
+
+
+def test_several_arms_of_a_check_are_corrected_for_each_other():
+    ladder = climbed()
+    for found in ladder["rounds"]["r1"]:
+        found["p"] = 0.03
+
+    assert laddering.check(ladder, ["r0"], 0.05).better
+    assert not laddering.check(ladder, ["r0", "resample-r1"], 0.05).better
+
+
+def test_a_check_says_where_the_control_took_fewer_steps():
+    steps = {**STEPS, "one-shot-matched": 1500}
+    found = laddering.ladder("r1", ROUNDS, BRANCHES, "one-shot-matched", TEST, steps, CALLS)
+
+    assert "it took only 1500 of 3000 optimiser steps" in laddering.check(found, [], 0.05).told
+
+
+def test_the_ladder_is_printed_as_a_table_and_a_sentence(folder: Path):
+    ran = CliRunner().invoke(cli.main, ["ladder", "--round", "r2"])
+    data = CliRunner().invoke(cli.main, ["ladder", "--json"])
+    absent = CliRunner().invoke(cli.main, ["ladder", "--round", "r9"])
+
+    assert ran.exit_code == 0, ran.output
+    assert "resample-r2" in ran.output
+    assert "r2 is, with Holm's correction" in ran.output
+    assert json.loads(data.output) == climbed()["rounds"]["r1"]
+    assert absent.exit_code == 65
+
+
+def test_the_lines_in_docs_are_those_of_the_settings_and_are_read(tmp_path: Path):
+    lines = (ROOT / "docs/ladder.md").read_text(encoding="utf-8").split("```yaml\n")[1]
+    shown = lines.split("```")[0]
+    shipped = (ROOT / "params/embedded-ladder.yaml").read_text(encoding="utf-8").split("\n")
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    file = tmp_path / "params.yaml"
+    file.write_text(text.replace("arms: &arms {}\n", shown), encoding="utf-8")
+
+    arms = [line for line in shown.split("\n") if line.startswith("  ")]
+    assert [line for line in arms if "scope: all" not in line] == [
+        line for line in shipped if "feedback:" in line
+    ]
+    assert len(rounds.arms(file)) == len(arms) == 10
+
+
+def test_a_ladder_that_is_not_there_is_refused_with_what_to_do(tmp_path: Path):
+    with pytest.raises(RefusedError, match="run dvc repro"):
+        reporting.read_json(tmp_path / "ladder.json")
+
+
+def test_the_csv_for_plots_has_a_row_for_each_comparison():
+    text = reporting.as_csv(laddering.table(climbed()), laddering.COLUMNS)
+
+    head, first, *rest = text.strip().split("\n")
+    assert head.split(",") == list(laddering.COLUMNS)
+    assert first.startswith('"r0 - one-shot, step-matched",r0,one-shot-matched,')
+    assert len(rest) + 1 == sum(len(rows) for rows in climbed()["rounds"].values())
+
+
+def test_gaps_by_round_are_read_with_their_share_of_dev(tmp_path: Path):
+    profile = {"profile": {"n": 50, "gaps": {"add": 5, "set_up": 0}, "common": []}}
+    records.write_json(tmp_path / "r0.json", profile)
+
+    rows = reporting.gap_table(["r0"], tmp_path)
+
+    assert [(r["label"], r["count"], r["share"]) for r in rows] == [
+        ("r0: add", 5, 0.1),
+        ("r0: set up", 0, 0.0),
+    ]
+
+
+def test_the_pictures_are_the_same_byte_for_byte_and_name_what_they_show():
+    gaps = [
+        {"round": name, "gap": gap, "count": count, "share": count / 50}
+        for name in ("r0", "r1")
+        for gap, count in (("add", 5), ("copying", 2), ("format", 0))
+    ]
+
+    forest, bars = picturing.forest(climbed(), "A $title"), picturing.stacked(gaps, "Gaps")
+
+    assert forest == picturing.forest(climbed(), "A $title")
+    assert bars == picturing.stacked(gaps, "Gaps")
+    assert forest.startswith("<?xml")
+    assert "r1 - shuffled errors" in forest
+    assert "copying" in bars
+    assert "format -->" not in bars
+    assert picturing.stacked([], "Nothing wrong").startswith("<?xml")
