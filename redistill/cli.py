@@ -308,7 +308,7 @@ def verify_files(folders: tuple[Path, ...]) -> None:
     checked = folders or verifying.manifests(here)
     if folders:
         report = verifying.Report([fault for f in folders for fault in manifests.verify(f)])
-        told = f"{len(checked)} folder{'' if len(checked) == 1 else 's'}"
+        told = "what the manifests list"
     else:
         report = verifying.verify(
             here,
@@ -324,7 +324,7 @@ def verify_files(folders: tuple[Path, ...]) -> None:
         count = len(report.faults)
         raise RefusedError(f"{count} fault{'' if count == 1 else 's'} in {told}")
     if folders:
-        click.echo(f"{told} are what their manifests say")
+        click.echo(f"folders that are what their manifests say: {len(checked)}")
         return
     click.echo(
         f"{told} are what dvc.lock says, {len(checked)} folders what their manifests say; "
