@@ -389,24 +389,65 @@ def sweep(
 
 
 @main.command("verify")
-def verify_files() -> None:
-    """Hash everything that dvc.lock names, and the record store, and name what is damaged."""
-    from redistill import store, verifying
+@click.argument("folders", nargs=-1, type=click.Path(file_okay=False, path_type=Path))
+def verify_files(folders: tuple[Path, ...]) -> None:
+    """
+    Hash everything that dvc.lock and manifests name, and the store, and name what is damaged.
+
+    With FOLDERS, hash only those, each against its own manifest.
+    """
+    from redistill import manifests, store, verifying
 
     here = Path()
-    report = verifying.verify(here, cache=verifying.cache_of(here), database=store.path())
+    checked = folders or verifying.manifests(here)
+    if folders:
+        report = verifying.Report([fault for f in folders for fault in manifests.verify(f)])
+        told = "what the manifests list"
+    else:
+        report = verifying.verify(
+            here,
+            cache=verifying.cache_of(here),
+            database=store.path(),
+            folders=dict.fromkeys(checked, manifests.verify),
+        )
+        hashed = report.hashed
+        told = f"{hashed['working tree']} files and {hashed['cache']} objects of the cache"
     for fault in report.faults:
         click.echo(safe_text(fault))
-    told = (
-        f"{report.hashed['working tree']} files and {report.hashed['cache']} objects of the cache"
-    )
     if report.faults:
         count = len(report.faults)
         raise RefusedError(f"{count} fault{'' if count == 1 else 's'} in {told}")
+    if folders:
+        click.echo(f"folders that are what their manifests say: {len(checked)}")
+        return
     click.echo(
-        f"{told} are what dvc.lock says; absent: {report.absent['working tree']} and "
-        f"{report.absent['cache']}"
+        f"{told} are what dvc.lock says, {len(checked)} folders what their manifests say; "
+        f"absent: {report.absent['working tree']} and {report.absent['cache']}"
     )
+
+
+@main.command("publish")
+@click.option("--push", "repo", metavar="ORG/NAME", help="Send it to this data set of the hub.")
+@click.option("--public", is_flag=True, help="Let everyone see it; without this it is private.")
+def publish_set(repo: str | None, public: bool) -> None:
+    """Print what would go to the Hugging Face hub, or send it there."""
+    from redistill import params, publishing, pushing
+
+    if public and repo is None:
+        raise click.UsageError("--public goes with --push")
+    folder = Path("data/published") / params.load(PARAMS, "publish", publishing.Settings).name
+    if repo is not None:
+        from huggingface_hub import HfApi
+
+        click.echo(safe_text(pushing.push(folder, repo, HfApi(), public=public)))
+        return
+    parcel = pushing.parcel(folder)
+    cells = [(name, str(size), "" if n is None else str(n)) for name, size, n in parcel.files]
+    showing.table([("file", "bytes", "rows"), *cells], title=f"{folder}, what a push would send")
+    click.echo(safe_text(f"Front matter of the card:\n{parcel.front}"))
+    for fault in parcel.missing:
+        click.echo(safe_text(f"Before a push: {fault}"))
+    click.echo("Nothing was sent; --push ORG/NAME sends it.")
 
 
 @main.group("store")

@@ -33,6 +33,31 @@ def overlapping(
     return found
 
 
+def asked(problem: Problem) -> str:
+    """What *problem* asks, its choices included, in the form in which splits are compared."""
+    return normalised(" ".join([problem.question, *(problem.choices or {}).values()]))
+
+
+def standing(texts: Iterable[str], problems: Sequence[Problem]) -> list[str]:
+    """
+    The ids of *problems* whose whole question is one of *texts*, or stands in one.
+
+    The latter counts for questions of at least 8 words, as in `overlapping`, which also says which
+    of them are worth the search.
+    """
+    plain = [normalised(text) for text in texts]
+    known = set(plain)
+    likely = {identity for identity, _ in overlapping(plain, problems)}
+    joined = "\n".join(f" {text} " for text in plain)
+    found = []
+    for problem in problems:
+        question = asked(problem)
+        inside = problem.id in likely and f" {question} " in joined
+        if question and (question in known or inside):
+            found.append(problem.id)
+    return found
+
+
 def _length(problem: Problem, size: int) -> int:
     words = len(normalised(problem.question).split())
     return min(size, words) if words >= 8 else 0

@@ -10,6 +10,7 @@ from redistill import (
     mining,
     params,
     preparing,
+    publishing,
     refining,
     reporting,
     rounds,
@@ -34,6 +35,7 @@ SECTIONS: dict[str, type[Section]] = {
     "refine": refining.Settings,
     "guard": guarding.Settings,
     "report": reporting.Settings,
+    "publish": publishing.Settings,
 }
 PLAIN = ("seed", "rounds", "arms", "branches")
 

@@ -113,7 +113,16 @@ class Project:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     made = Project(tmp_path_factory.mktemp("project"))
     ran = made.repro()
-    assert {"prepare", "base", "generate", "train@r0", "mine@r0", "refine@r3", "report"} <= set(ran)
+    assert {
+        "prepare",
+        "base",
+        "generate",
+        "train@r0",
+        "mine@r0",
+        "refine@r3",
+        "report",
+        "publish",
+    } <= set(ran)
     assert "train@one-shot-matched" in ran
     return made
 
@@ -133,7 +142,7 @@ def test_every_balance_is_recorded_and_holds(project: Project):
     files = list((project.root / "metrics").glob("*/*.json"))
     balances = {f.parent.name: json.loads(f.read_text()).get("balance") for f in files}
 
-    kinds = {"problems", "training", "rationales", "rounds", "gaps", "outside"}
+    kinds = {"problems", "training", "rationales", "rounds", "gaps", "outside", "published"}
     assert set(balances) == kinds
     for file in files:
         balance = json.loads(file.read_text()).get("balance")
@@ -227,6 +236,7 @@ def test_editing_mining_makes_no_earlier_stage_stale(project: Project):
         ("mine", "exemplars", 1, {"mine"}),
         ("refine", "extend", False, {"refine"}),
         ("report", "title", "Another", {"report"}),
+        ("publish", "license", "cc-by-4.0", {"publish"}),
     ],
 )
 def test_a_late_parameter_reruns_nothing_before_it(
@@ -270,7 +280,7 @@ def test_adding_a_round_is_one_line_and_runs_only_that_round(project: Project):
     project.repro()
 
     stages = ("refine", "train", "evaluate", "outside", "mine")
-    assert set(ran) == {"report", *(f"{stage}@r4" for stage in stages)}
+    assert set(ran) == {"report", "publish", *(f"{stage}@r4" for stage in stages)}
 
 
 def test_an_arm_of_the_ladder_is_one_line_and_runs_only_its_own_stages(project: Project):
@@ -292,7 +302,8 @@ def test_an_arm_of_the_ladder_is_one_line_and_runs_only_its_own_stages(project: 
     file.write_text(text, encoding="utf-8")
     project.repro()
 
-    assert set(ran) == {"control@told", "train@told", "evaluate@told", "mine@told", "report"}
+    own = {"control@told", "train@told", "evaluate@told", "outside@told", "mine@told"}
+    assert set(ran) == {*own, "report", "publish"}
     assert arm["asked"] == arm["attempts"]["replies"] == like["attempts"]["replies"] > 0
     assert "told" in shown
     rows = {row["against"]: row for row in ladder["rounds"]["r1"]}
@@ -318,7 +329,7 @@ def test_an_out_of_domain_test_is_answered_by_all_and_asks_nothing_again(project
 
     ran = project.repro()
     branches = {"r0", "r1", "r2", "r3", "one-shot-matched"}
-    assert set(ran) == {"prepare", "report", *(f"outside@{name}" for name in branches)}
+    assert set(ran) == {"prepare", "report", "publish", *(f"outside@{name}" for name in branches)}
     told = json.loads((project.root / "metrics/problems/all.json").read_text())["outside"]
     figures = json.loads((project.root / "metrics/outside/r0.json").read_text())
     answers = project.root / "data/predictions-outside"
@@ -338,7 +349,7 @@ def test_an_out_of_domain_test_is_answered_by_all_and_asks_nothing_again(project
     assert again == []
     assert kept == {path: md5 for path, md5 in trained.items() if "outside" not in path}
     assert project.hashes() == trained
-    assert {name.split("@")[0] for name in undone} <= {"prepare", "outside", "report"}
+    assert {name.split("@")[0] for name in undone} <= {"prepare", "outside", "report", "publish"}
 
 
 def test_settings_that_are_code_are_not_run(project: Project):

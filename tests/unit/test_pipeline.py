@@ -20,7 +20,7 @@ CHOSEN = {
 TEACHERS = sorted((ROOT / "redistill/teachers").glob("[a-z]*.py"))
 GRADERS = sorted((ROOT / "redistill/graders").glob("[a-z]*.py"))
 PATTERN = re.compile(r"\$\{(key|item\.(from|rationales|start|like))\}")
-WITHOUT_TORCH = ["prepare", "generate", "outside", "mine", "refine", "control", "report"]
+WITHOUT_TORCH = ["prepare", "generate", "outside", "mine", "refine", "control", "report", "publish"]
 OUTSIDE = ("data/problems/outside", "data/predictions-outside", "metrics/outside")
 
 
@@ -75,7 +75,7 @@ def test_compiled_modules_do_not_make_a_folder_of_modules_another():
     ignored = (ROOT / ".dvcignore").read_text(encoding="utf-8").split("\n")
 
     assert "__pycache__/" in ignored
-    assert {stage for stage in PIPELINE if folders(stage)} == {"prepare", "outside"}
+    assert {stage for stage in PIPELINE if folders(stage)} == {"prepare", "outside", "publish"}
 
 
 def test_mining_is_no_business_of_generate_and_earlier_stages():

@@ -1,0 +1,162 @@
+"""A published data set in DVC: damage is named, and other repositories can take it over."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from redistill import cli, manifests, verifying
+from tests.imports import ROOT
+from tests.publications import small
+
+CACHE = Path(verifying.CACHE)
+CORRUPTIONS = 200
+PARAMS = "publish: {name: small, license: null}\n"
+STAGE = """
+stages:
+  publish:
+    cmd: "true"
+    outs:
+      - data/published/${publish.name}
+"""
+
+
+def artifacts() -> str:
+    """The section of our own dvc.yaml, as it is written there."""
+    text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
+    return "artifacts:\n" + text.split("\nartifacts:\n")[1].split("\n\n")[0] + "\n"
+
+
+def run(*words: str, cwd: Path) -> str:
+    words = (sys.executable, "-m", *words) if words[0] == "dvc" else words
+    who = {"GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@localhost", "DVC_NO_ANALYTICS": "1"}
+    who |= {"GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@localhost"}
+    ran = subprocess.run(words, cwd=cwd, env={**os.environ, **who}, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with a published data set in DVC, pushed to a remote and then only there."""
+    place = tmp_path_factory.mktemp("source")
+    root = place / "repository"
+    root.mkdir()
+    run("git", "init", "-q", cwd=root)
+    run("dvc", "init", "-q", cwd=root)
+    run("dvc", "remote", "add", "-q", "-d", "kept", str(place / "remote"), cwd=root)
+    (root / "params.yaml").write_text(PARAMS, encoding="utf-8")
+    (root / "dvc.yaml").write_text(STAGE + artifacts(), encoding="utf-8")
+    small(root / "data/published/small")
+    run("dvc", "commit", "-q", "-f", cwd=root)
+    run("dvc", "push", "-q", cwd=root)
+    run("git", "add", "-A", cwd=root)
+    run("git", "commit", "-qm", "publish", cwd=root)
+    run("git", "tag", "v1", cwd=root)
+    return root
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    """A repository of somebody else."""
+    run("git", "init", "-q", cwd=tmp_path)
+    run("dvc", "init", "-q", cwd=tmp_path)
+    return tmp_path
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_every_one_of_two_hundred_wrong_bytes_of_a_data_set_is_named(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Row V1, for what is published: in the working tree, by the manifest or by DVC's hash."""
+    monkeypatch.chdir(source)
+    chance = random.Random(3)
+    folder = Path("data/published/small")
+    files = sorted(folder.iterdir())
+    folders = dict.fromkeys(verifying.manifests(Path()), manifests.verify)
+    assert list(folders) == [folder]
+    named = by_manifest = changed_listed = 0
+
+    for _ in range(CORRUPTIONS):
+        file = chance.choice(files)
+        before = file.read_bytes()
+        wrong = bytearray(before)
+        wrong[chance.randrange(len(wrong))] ^= chance.randint(1, 255)
+        file.chmod(0o644)
+        file.write_bytes(bytes(wrong))
+        report = verifying.verify(Path(), cache=CACHE, database=Path("none"), folders=folders)
+        alone = manifests.verify(folder)
+        file.write_bytes(before)
+        named += any(str(file) in fault for fault in report.faults)
+        changed_listed += file.name != manifests.NAME
+        by_manifest += file.name != manifests.NAME and any(str(file) in fault for fault in alone)
+
+    print(f"V1 published: {named} of {CORRUPTIONS} single-byte corruptions named")
+    assert named == CORRUPTIONS
+    assert by_manifest == changed_listed > 100
+    assert not verifying.verify(Path(), cache=CACHE, database=Path("none"), folders=folders).faults
+
+
+def test_the_command_checks_the_folders_that_have_a_manifest(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(source)
+    card = Path("data/published/small/README.md")
+    good = CliRunner().invoke(cli.main, ["verify"])
+    before = card.read_bytes()
+    card.chmod(0o644)
+    card.write_bytes(before[:-1])
+    bad = CliRunner().invoke(cli.main, ["verify"])
+    card.write_bytes(before)
+
+    assert good.exit_code == 0, good.output
+    assert "1 folders what their manifests say" in good.output
+    assert bad.exit_code == 65
+    assert f"data/published/small: {card}: {len(before) - 1} bytes with sha256" in bad.stdout
+
+
+def test_another_repository_imports_it_and_updates_it(source: Path, other: Path):
+    run("dvc", "import", str(source), "data/published/small", "-o", "lessons", cwd=other)
+    pinned = (other / "lessons.dvc").read_text(encoding="utf-8")
+
+    assert content(other / "lessons") == content(source / "data/published/small")
+    assert manifests.verify(other / "lessons") == []
+    assert str(source) in pinned
+    assert "rev_lock" in pinned
+    run("dvc", "update", "lessons.dvc", cwd=other)
+
+
+def test_it_can_be_fetched_at_a_tag_without_a_repository(source: Path, tmp_path: Path):
+    words = ["dvc", "get", str(source), "data/published/small", "--rev", "v1", "-o", "lessons"]
+    run(*words, cwd=tmp_path)
+
+    assert manifests.verify(tmp_path / "lessons") == []
+
+
+def test_one_file_of_it_can_be_opened_from_python(source: Path):
+    import dvc.api
+
+    with dvc.api.open("data/published/small/sft.jsonl", repo=str(source), rev="v1") as file:
+        rows = [json.loads(line) for line in file]
+
+    assert [row["id"] for row in rows] == ["p1", "p2"]
+
+
+def test_it_is_found_by_the_name_of_its_artifact(source: Path):
+    from dvc.repo import Repo
+
+    with Repo(str(source)) as repo:
+        found = repo.artifacts.read()["dvc.yaml"]["refined-rationales"]
+
+    assert found.path == "data/published/small"
+    assert found.type == "dataset"
+    assert found.desc
+    assert found.labels

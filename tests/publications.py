@@ -1,0 +1,102 @@
+"""A small data set as the stage publish makes it, for the tests of what becomes of it."""
+
+from pathlib import Path
+from typing import Any
+
+from redistill import carding, exporting, publishing
+from redistill.records import Prediction, Problem, Rationale, Version
+from redistill.rounds import Branch
+
+BRANCHES = {
+    "r0": Branch(from_="r0", rationales="r0", start="base", times=1),
+    "r1": Branch(from_="r0", rationales="r1", start="base", times=1),
+    "r2": Branch(from_="r1", rationales="r2", start="base", times=1),
+}
+ORIGIN = {
+    "task": {"name": "jsonl", "source": "your files", "licence": "yours"},
+    "teach": {"teacher": "tutor", "refiner": "tutor"},
+    "prompts": {"explain-math.txt": "0" * 64},
+    "student": {"model": "embedded", "revision": None},
+}
+SCORE = {"accuracy": 0.5, "k": 1, "n": 2, "low": 0.1, "high": 0.9, "lenient": 0.5, "eos": 1.0}
+AGAINST = {"gain_points": 0.0, "fixed": 0, "broken": 0, "p": 1.0}
+SUMMARY: dict[str, Any] = {
+    "order": ["r1"],
+    "branches": {
+        "r1": {
+            "test": {**SCORE, "mean_tokens": 9},
+            "dev": SCORE,
+            "nll_before": 1.0,
+            "training": {"rewritten": 1},
+        }
+    },
+    "best": {"round": "r1", "chosen_on": "dev", "control": "r0", "against_control": AGAINST},
+}
+
+
+def problem(identity: str, answer: str = "7", question: str = "", source: str = "here") -> Problem:
+    """A problem of its own question."""
+    return Problem(
+        id=identity, question=question or f"How many is {identity}?", answer=answer, source=source
+    )
+
+
+def first(identity: str, text: str = "#### 7", teacher: str = "tutor") -> Rationale:
+    """The first rationale of a problem."""
+    return Rationale(
+        id=identity, problem=identity, text=text, round="r0", teacher=teacher, status="first"
+    )
+
+
+def refined(identity: str, text: str = "3+4=7\n#### 7", round: str = "r1") -> Rationale:
+    """A rationale that replaced another."""
+    old = first(identity)
+    history = [Version(round="r0", text=old.text)]
+    change = {"text": text, "round": round, "status": "refined", "reason": "add", "gaps": ["add"]}
+    return old.model_copy(update={**change, "history": history, "parent": "0" * 16})
+
+
+def answered(identity: str, completion: str = "#### 8", **change: Any) -> Prediction:
+    """What a student wrote, wrong if not told otherwise."""
+    told = Prediction(
+        id=identity, problem=identity, split="train", completion=completion, answer="8",
+        verdict="wrong", strict=False, lenient=False, eos=True, tokens=3,
+    )  # fmt: skip
+    return told.model_copy(update=change)
+
+
+def views(
+    problems: list[Problem], lessons: list[Rationale], *answers: Prediction
+) -> publishing.Views:
+    """The views of *lessons*, the student of r0 having given *answers*."""
+    students = {"r0": list(answers), "r1": []}
+    return publishing.views(problems, lessons, students, BRANCHES)
+
+
+def provenance(
+    made: publishing.Views,
+    license: str | None = None,
+    origin: dict[str, Any] | None = None,
+    rounds: list[dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """The provenance of the views *made*."""
+    overlap = {split: {"questions": 2, "exact": 0, "overlapping": 0} for split in ("dev", "test")}
+    settings = publishing.Settings(name="small", license=license)
+    row = {"round": "r1", "errors_of": "r0", "accepted": 1, "rejected": {}, "kept": {}}
+    return publishing.provenance(
+        settings, made, overlap, origin or ORIGIN, rounds or [row], SUMMARY
+    )
+
+
+def publish(folder: Path, made: publishing.Views, license: str | None = None) -> Path:
+    """The data set *made* in *folder*."""
+    found = provenance(made, license)
+    exporting.write(folder, made.rows, found, carding.card(found))
+    return folder
+
+
+def small(folder: Path, license: str | None = None) -> Path:
+    """A data set of two problems, one of them refined after an error."""
+    problems = [problem("p1"), problem("p2")]
+    made = views(problems, [refined("p1"), first("p2")], answered("p1"))
+    return publish(folder, made, license)
