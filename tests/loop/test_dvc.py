@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from redistill import manifests
 from tests.imports import ROOT
 
 TINY = {
@@ -165,6 +166,18 @@ def test_the_command_line_shows_rounds_and_the_life_of_a_problem(project: Projec
     assert "passed through" in redistill("rounds")
     assert "== r0" in redistill("show", "wp-train-00000")
     assert "well-formed" in redistill("params")
+
+
+def test_the_best_round_is_published_whole_and_what_it_says_of_itself_is_so(project: Project):
+    folder = project.root / "data/published/wordproblems-refined"
+    found = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    train = (project.root / "data/problems/train.jsonl").read_bytes().count(b"\n")
+
+    assert manifests.verify(folder) == []
+    assert found["round"] == "r0"  # a student too small to learn: nothing refined, nothing to pair
+    assert found["views"] == {"records": train, "sft": train, "messages": train, "preference": 0}
+    assert "Nothing was sent" in project.redistill("publish")
+    assert "what their manifests say" in project.redistill("verify")
 
 
 USING = (ROOT / "README.md").read_text(encoding="utf-8").split("## Using it")[1]
