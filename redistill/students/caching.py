@@ -6,7 +6,7 @@ import torch
 from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-GROWTH = 128  # columns that a window is widened by once it is full
+GROWTH = 32  # columns that a window is widened by once it is full
 
 
 def cache(config: Any, most: int, device: Any) -> "Window | Whole":
@@ -47,6 +47,7 @@ class Window:
         if row == 0:
             self.origin = self.lowest = self.end
             self.end += width
+            self.columns = 0  # no wider than it must be: what lies together is read faster
             self._fit(0)
         self.rows, self.past, self.repeat = slice(row, row + count), 0, repeat
         self.new = slice(self.end - width - self.origin, self.end - self.origin)
@@ -86,7 +87,7 @@ class Window:
         """Make room for a column more: the *used* ones go to the front of wider buffers."""
         if self.end - self.origin < self.columns:
             return
-        self.columns = max(self.end - self.lowest + GROWTH, self.columns)
+        self.columns = self.end - self.lowest + GROWTH
         kept = slice(self.lowest - self.origin, self.lowest - self.origin + used)
         self.origin = self.lowest
         old, self.mask = self.mask, self.mask.new_ones(self.most, self.columns)
