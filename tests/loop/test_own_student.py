@@ -76,7 +76,7 @@ class Run:
 
 PREPARE = (
     "stages.prepare --train data/problems/train.jsonl --dev data/problems/dev.jsonl "
-    "--test data/problems/test.jsonl --metrics problems.json"
+    "--test data/problems/test.jsonl --outside data/problems/outside --metrics problems.json"
 )
 BASE = "stages.base --out data/students/base --metrics base.json"
 GENERATE = (
