@@ -182,7 +182,9 @@ def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
     loading.save(model, words, root / "base", {"model": "embedded"})
     known = {p.id: p for p in PROBLEMS}
     lessons = [lesson(p) for p in PROBLEMS]
-    fitting.fit(known, lessons, root / "base", root / "r0", FIRST, ASKED, RULES, 1)
+    fitting.fit(
+        known, lessons, root / "base", root / "r0", FIRST, ASKED, RULES, 1, max_new_tokens=200
+    )
     return root / "r0"
 
 
@@ -217,7 +219,7 @@ def test_pass_rates_are_drawn_for_train_and_dev_and_never_for_test(
     train = predictions["train"]
     assert [(p.samples, p.passes) for p in train + predictions["dev"]] == [(3, 2)] * 6
     assert {p.samples for p in predictions["test"]} == {None}
-    assert train[0].slip == Slip(completion="#### 0", verdict="wrong")
+    assert train[0].slip == Slip(completion="#### 0", answer="0", verdict="wrong")
     assert metrics["train"]["accuracy"] == 1.0
     assert metrics["train"]["problems_by_passes"] == [0, 0, 4, 0]
     assert "pass_rate" not in metrics["test"]
