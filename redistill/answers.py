@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator
 
 MARKER = "####"
+DRESS = "()[]{}<>*_'\"`$.,!?;:\\"  # what may stand around a word that is an answer
+JOINING = ("or", "and", "&", "/")  # between two answers, which are then none
 MAX_CHARACTERS = 4096  # the answer stands at the end; what is before it is not looked at
 # Every quantifier is bounded or possessive, so that no text makes a search more than linear.
 BRACES = re.compile(r"\\boxed ?\{|\\.|[{}]", re.DOTALL)

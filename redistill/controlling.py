@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from redistill import gaps
 from redistill.gaps import Diagnosis
 from redistill.records import Error, Problem, Rationale, digest
+from redistill.refining import NOT_WRONG, STOPPED, on_train
 from redistill.rounds import Arm, Branch, depth
 from redistill.teaching import Request
 
-NOT_ASKED = ("not wrong", "stopped")  # why `refining` keeps a rationale without asking
 AFRESH = 1000  # the first draw of a text that is written afresh, times the depth of its arm
 
 
@@ -27,12 +27,11 @@ def asked(
     so that every arm makes as many calls; what differs is the feedback. *errors* and *diagnosis*
     are those of the arm's own student, and only the feedback ``error`` shows them as they are.
     """
-    rewritten = {row.problem for row in like if row.reason not in NOT_ASKED}
+    rewritten = {row.problem for row in like if row.reason not in (NOT_WRONG, STOPPED)}
     places = [n for n, row in enumerate(before) if arm.scope == "all" or row.problem in rewritten]
     if not rewritten:
         return []
-    own = [error for error in errors if error.split == "train"]
-    told = _told([before[place].problem for place in places], own, arm)
+    told = _told([before[place].problem for place in places], on_train(errors), arm)
     profile = list(diagnosis.common) if arm.feedback == "error" else []
     return [
         (place, Request(problems[before[place].problem], before[place], shown, profile))
@@ -45,20 +44,19 @@ def afresh(name: str, arm: Arm, branches: Mapping[str, Branch]) -> int | None:
     return AFRESH * depth(name, branches) if arm.feedback == "none" else None
 
 
-def _told(names: Sequence[str], errors: Sequence[Error], arm: Arm) -> list[list[Error]]:
+def _told(
+    names: Sequence[str], by_problem: Mapping[str, Sequence[Error]], arm: Arm
+) -> list[list[Error]]:
     """The errors that the teacher is shown for each of the problems *names*."""
-    by_problem: dict[str, list[Error]] = {}
-    for error in errors:
-        by_problem.setdefault(error.problem, []).append(error)
     match arm.feedback:
         case "none":
             return [[] for _ in names]
         case "error":
-            return [by_problem.get(name, []) for name in names]
+            return [[*by_problem.get(name, [])] for name in names]
         case "verdict":
             return [[_hidden(error) for error in by_problem.get(name, [])] for name in names]
         case _:
-            return _shuffled(names, errors)
+            return _shuffled(names, [e for found in by_problem.values() for e in found])
 
 
 def _hidden(error: Error) -> Error:

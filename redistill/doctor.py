@@ -128,6 +128,7 @@ def _student(
         *gating.examine(
             encoder,
             lessons,
+            gating.rows(encoder, lessons),
             gating.Limits(
                 max_tokens=limits.max_tokens,
                 max_loss=limits.max_loss,

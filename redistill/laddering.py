@@ -10,7 +10,7 @@ from redistill.records import Prediction
 from redistill.refusals import RefusedError
 from redistill.reporting import read_json
 from redistill.rounds import FIRST, Arm, Branch
-from redistill.scoring import mcnemar, paired
+from redistill.scoring import paired
 
 NOT_BETTER = 1  # the exit code of a check that fails
 LABELS = {
@@ -143,7 +143,7 @@ def compare(before: Sequence[Prediction], after: Sequence[Prediction]) -> dict[s
         "relative_percent": None if gain is None else round(gain, 2),
         "item_variance": round(inference.item_variance(fixed, broken, n), 6),
         "smallest_points": None if smallest is None else round(100 * smallest, 2),
-        "p": mcnemar(fixed, broken),
+        "p": found["p"],
     }
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from redistill import params
+from redistill.contamination import asked
 from redistill.outside import Outside
 from redistill.params import Section
-from redistill.records import Balance, Problem, Split, normalised
+from redistill.records import Balance, Problem, Split
 from redistill.refusals import CONFIG, RefusedError
 from redistill.sourcing import Rejected
 
@@ -91,7 +92,7 @@ def split(
         if problem.id in ids:
             raise RefusedError(f"the id {problem.id!r} stands for two problems")
         ids.add(problem.id)
-        where, twin = questions.setdefault(_asked(problem), (name, problem.id))
+        where, twin = questions.setdefault(asked(problem), (name, problem.id))
         if where != name and not published:
             raise RefusedError(
                 f"{name} {problem.id!r} asks the same question as {where} {twin!r}: "
@@ -120,7 +121,7 @@ def outside(
     that has nothing left.
     """
     taught: tuple[Split, ...] = ("train", "dev")
-    known = {_asked(problem): name for name in taught for problem in splits[name]}
+    known = {asked(problem): name for name in taught for problem in splits[name]}
     tests, balances = {}, {}
     for name, (further, section) in further_tasks(path, settings).items():
         rows = [row for where, row in further.problems(section, seed) if where == "test"]
@@ -147,17 +148,13 @@ def _untaught(
     for row in rows:
         if isinstance(row, Rejected):
             rejected[row.reason] += 1
-        elif (asked := _asked(row)) in known:
-            rejected[f"asks a question of {known[asked]}"] += 1
-        elif asked in kept:
+        elif (question := asked(row)) in known:
+            rejected[f"asks a question of {known[question]}"] += 1
+        elif question in kept:
             rejected["repeated question"] += 1
         else:
-            kept[asked] = row
+            kept[question] = row
     balance = Balance(place, len(rows), len(kept), dict(rejected))
     if not kept:
         raise RefusedError(f"{balance}: an out-of-domain test needs a question")
     return list(kept.values()), balance
-
-
-def _asked(problem: Problem) -> str:
-    return normalised(" ".join([problem.question, *(problem.choices or {}).values()]))

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from redistill import guarding
 from redistill.attempting import Attempts, Choose, attempt
@@ -13,6 +13,7 @@ from redistill.params import Section
 from redistill.records import Balance, Error, Problem, Rationale, Version, digest
 from redistill.teaching import Engaged, Reply, Request
 
+NOT_WRONG, STOPPED = "not wrong", "stopped"  # why a rationale is kept without asking
 UNSEEN = {"pass_rate"}  # of an error: no teacher reads it, so it changes no rewrite
 
 
@@ -29,10 +30,21 @@ class Refined:
     """The rationales of the next round, in the order they came, and what became of each."""
 
     rationales: list[Rationale]
+    asked: int
     rewritten: int
     kept: dict[str, int]
     attempts: Attempts
     balance: Balance
+
+    def as_dict(self) -> dict[str, Any]:
+        """What a metrics file records: everything but the texts."""
+        return {
+            "asked": self.asked,
+            "rewritten": self.rewritten,
+            "kept": self.kept,
+            "balance": self.balance.as_dict(),
+            "attempts": self.attempts.as_dict(),
+        }
 
 
 def asked(
@@ -48,10 +60,7 @@ def asked(
     Those behind *errors* on train; with *extend* also those in which a gap common on dev can open,
     with scope "all" every one, and none where the *diagnosis* is to stop.
     """
-    by_problem: dict[str, list[Error]] = {}
-    for error in errors:
-        if error.split == "train":
-            by_problem.setdefault(error.problem, []).append(error)
+    by_problem = on_train(errors)
     profile = list(diagnosis.common) if settings.extend else []
     requests = [
         Request(problems[old.problem], old, by_problem.get(old.problem, []), profile)
@@ -62,6 +71,15 @@ def asked(
         for place, request in enumerate(requests)
         if not diagnosis.stop and (request.errors or profile or settings.scope == "all")
     ]
+
+
+def on_train(errors: Sequence[Error]) -> dict[str, list[Error]]:
+    """The *errors* on train by their problem, in the order they came."""
+    found: dict[str, list[Error]] = {}
+    for error in errors:
+        if error.split == "train":
+            found.setdefault(error.problem, []).append(error)
+    return found
 
 
 def refine(
@@ -90,13 +108,12 @@ def refine(
 
     def ask(places: list[int], draws: range) -> list[list[Reply]]:
         chosen = [requests[place][1] for place in places]
-        if afresh is not None:
-            draws = range(afresh + draws.start, afresh + draws.stop)
-            sitting = teacher.sitting(stage, round, draws)
-            problems = [request.problem for request in chosen]
-            return teacher.module.explain(problems, teacher.settings, sitting)
-        sitting = teacher.sitting(stage, round, draws)
-        return teacher.module.refine(chosen, teacher.settings, sitting)
+        first = afresh or 0
+        sitting = teacher.sitting(stage, round, range(first + draws.start, first + draws.stop))
+        if afresh is None:
+            return teacher.module.refine(chosen, teacher.settings, sitting)
+        problems = [request.problem for request in chosen]
+        return teacher.module.explain(problems, teacher.settings, sitting)
 
     def judge(place: int, reply: Reply) -> str | None:
         request = requests[place][1]
@@ -116,11 +133,11 @@ def refine(
             out.append(_next(requests[number][1], reply, round, teacher))
             continue
         reason = found.reasons[number] if number is not None else None
-        reason = reason or ("stopped" if stop else "not wrong")
+        reason = reason or (STOPPED if stop else NOT_WRONG)
         kept[reason] += 1
         out.append(old.model_copy(update={"status": "kept", "reason": reason}))
     balance = Balance("refine", len(before), len(out))
-    return Refined(out, len(out) - kept.total(), dict(kept), found, balance)
+    return Refined(out, len(requests), len(out) - kept.total(), dict(kept), found, balance)
 
 
 def _because(request: Request) -> str:

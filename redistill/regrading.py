@@ -11,11 +11,11 @@ from typing import Any
 
 from redistill import grading, outside, records
 from redistill.grading import Grader
-from redistill.records import Prediction, Problem, Split, Verdict
+from redistill.preparing import SPLITS
+from redistill.records import Prediction, Problem, Verdict
 from redistill.refusals import CONFIG, RefusedError
 from redistill.scoring import score
 
-SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 # The stages whose predictions are graded: where those and their scores lie, by branch.
 PREDICTIONS = {"evaluate": "data/predictions", "outside": "data/predictions-outside"}
 SCORES = {"evaluate": "metrics/rounds", "outside": "metrics/outside"}

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,12 +12,11 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from redistill import store
+from redistill.manifests import NAME as MANIFEST
 from redistill.refusals import RefusedError
 
 LOCK = "dvc.lock"
 CACHE = ".dvc/cache/files/md5"
-MANIFEST = "manifest.json"
-CHUNK = 1 << 20  # bytes
 
 Place = Literal["working tree", "cache"]
 Check = Callable[[Path], Iterable[str]]
@@ -104,11 +104,8 @@ def manifests(root: Path) -> list[Path]:
 
 def md5_of(path: Path) -> str:
     """The MD5 of the bytes of *path*, as DVC names its objects."""
-    whole = hashlib.md5(usedforsecurity=False)
     with path.open("rb") as file:
-        while block := file.read(CHUNK):
-            whole.update(block)
-    return whole.hexdigest()
+        return hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
 
 
 def object_of(cache: Path, md5: str) -> Path:

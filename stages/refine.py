@@ -46,9 +46,7 @@ def main(
 
     refined.balance.check(settings.max_loss)
     records.write(out, refined.rationales)
-    content = {"rewritten": refined.rewritten, "kept": refined.kept, "asked": len(requests)}
-    content |= {"balance": refined.balance.as_dict(), "attempts": refined.attempts.as_dict()}
-    records.write_json(metrics, content)
+    records.write_json(metrics, refined.as_dict())
     click.echo(f"{round}: {refined.balance}; {refined.attempts}; kept {refined.kept}")
 
 

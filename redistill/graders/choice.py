@@ -1,11 +1,10 @@
 """Grading answers that are the letter of a choice."""
 
 from redistill import answers
+from redistill.answers import DRESS, JOINING
 
 LETTERS = "ABCDEFGHIJ"
-DRESS = "()[]{}<>*_'\"`$.,!?;:\\"
 NAMING = ("option", "choice", "answer", "letter")
-JOINING = ("or", "and", "&", "/")
 
 
 def strict(completion: str) -> str | None:

@@ -1,11 +1,10 @@
 """Grading answers that are yes or no."""
 
 from redistill import answers
+from redistill.answers import DRESS, JOINING
 
 WORDS = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}
-DRESS = "()[]{}<>*_'\"`$.,!?;:\\"
 ENDS = ".,;:!?)]}*_\"'`$"
-JOINING = ("or", "and", "&", "/")
 # "no" before any other word is part of a phrase: no doubt, no one, no longer
 CLAUSES = "it they he she you we i this that these those the there because since as"
 SUBJECTS = frozenset(CLAUSES.split())

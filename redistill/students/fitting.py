@@ -77,9 +77,10 @@ def fit(
     model = loading.model(start, attention=student.attention)
     tokenizer = loading.tokenizer(start)
     encoder = labelling.Encoder(tokenizer, student.prompt, chat=student.chat, system=student.system)
-    examples, balance = encode(problems, rationales, encoder, settings.max_tokens)
+    taught = lessons(problems, rationales)
+    made = gating.rows(encoder, taught)
+    examples, balance = kept(made, settings.max_tokens)
     balance.check(settings.max_loss)
-    lessons = [(problems[rationale.problem], rationale.text) for rationale in rationales]
     limits = gating.Limits(
         max_tokens=settings.max_tokens,
         max_loss=settings.max_loss,
@@ -89,7 +90,7 @@ def fit(
     )
     size = sum(weight.numel() * weight.element_size() for weight in model.parameters())
     room = disk.room(start.parent, DISK * size, "the student and its optimiser")
-    findings.gate([*gating.examine(encoder, lessons, limits), room])
+    findings.gate([*gating.examine(encoder, taught, made, limits), room])
     checked = labelling.check(examples, encoder.eos)
     pad = int(tokenizer.pad_token_id)
     with training.watched(examples, plan):
@@ -148,35 +149,31 @@ def _saving(
         yield training.Saving(folder, every)
 
 
-def encode(
-    problems: Mapping[str, Problem],
-    rationales: Sequence[Rationale],
-    encoder: labelling.Encoder,
-    max_tokens: int,
-) -> tuple[list[labelling.Example], Balance]:
-    """The training rows of *rationales*, and how many were left out for their length."""
-    examples = []
-    rejected: Counter[str] = Counter()
+def lessons(
+    problems: Mapping[str, Problem], rationales: Sequence[Rationale]
+) -> list[gating.Lesson]:
+    """Each of *rationales* with its problem; refuses one whose problem is not in train."""
     for rationale in rationales:
         if rationale.problem not in problems:
             raise RefusedError(
                 f"rationale {rationale.id!r}: no train problem {rationale.problem!r}"
             )
-        try:
-            example = encoder.example(problems[rationale.problem], rationale.text)
-        except labelling.UntaughtError as reason:
-            rejected[str(reason)] += 1
-            continue
-        if len(example.ids) > max_tokens:
-            rejected[f"over {max_tokens} tokens"] += 1
-        else:
-            examples.append(example)
+    return [(problems[rationale.problem], rationale.text) for rationale in rationales]
+
+
+def kept(made: gating.Rows, max_tokens: int) -> tuple[list[labelling.Example], Balance]:
+    """The training rows of at most *max_tokens*, and how many were left out, by reason."""
+    examples = [row for row in made.examples if len(row.ids) <= max_tokens]
+    rejected = Counter(why for _, why in made.untaught)
+    if too_long := len(made.examples) - len(examples):
+        rejected[f"over {max_tokens} tokens"] = too_long
     if not examples:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(rejected.items()))
         raise RefusedError(
             f"no rationale can be taught: {reasons} (train.max_tokens: {max_tokens})"
         )
-    return examples, Balance("train", len(rationales), len(examples), dict(rejected))
+    count = len(made.examples) + len(made.untaught)
+    return examples, Balance("train", count, len(examples), dict(rejected))
 
 
 def told(figures: Mapping[str, Any]) -> str:

@@ -31,14 +31,35 @@ class Limits:
     vocabulary: int | None
 
 
-def examine(encoder: Encoder, lessons: Sequence[Lesson], limits: Limits) -> list[Finding]:
-    """Every check on the training rows that *encoder* makes of *lessons*, failing ones included."""
-    rows, untaught = _rows(encoder, lessons)
+@dataclass(frozen=True)
+class Rows:
+    """The training rows of lessons, and for each that cannot be taught its problem and why."""
+
+    examples: list[Example]
+    untaught: list[tuple[str, str]]
+
+
+def rows(encoder: Encoder, lessons: Sequence[Lesson]) -> Rows:
+    """The training rows that *encoder* makes of *lessons*."""
+    made = Rows([], [])
+    for problem, text in lessons:
+        try:
+            made.examples.append(encoder.example(problem, text))
+        except UntaughtError as refusal:
+            made.untaught.append((problem.id, str(refusal)))
+    return made
+
+
+def examine(
+    encoder: Encoder, lessons: Sequence[Lesson], made: Rows, limits: Limits
+) -> list[Finding]:
+    """Every check on the rows that *encoder* has *made* of *lessons*, failing ones included."""
+    rows = made.examples
     kept = [row for row in rows if len(row.ids) <= limits.max_tokens]
     return [
         _mask(kept, encoder.eos),
         _bos(encoder.tokenizer, rows),
-        _template(untaught, len(lessons), limits),
+        _template(made.untaught, len(lessons), limits),
         _lengths(rows, kept, limits),
         _answers(kept, limits),
         _pad(encoder.tokenizer, encoder.eos, limits),
@@ -48,21 +69,11 @@ def examine(encoder: Encoder, lessons: Sequence[Lesson], limits: Limits) -> list
     ]
 
 
-def _rows(encoder: Encoder, lessons: Sequence[Lesson]) -> tuple[list[Example], list[str]]:
-    """The training rows of *lessons*, and for each that cannot be taught its problem and why."""
-    rows, untaught = [], []
-    for problem, text in lessons:
-        try:
-            rows.append(encoder.example(problem, text))
-        except UntaughtError as refusal:
-            untaught.append(f"{problem.id!r}: {refusal}")
-    return rows, untaught
-
-
-def _template(untaught: Sequence[str], count: int, limits: Limits) -> Finding:
+def _template(untaught: Sequence[tuple[str, str]], count: int, limits: Limits) -> Finding:
     if not untaught:
         return Finding("template", "holds", "every row is the whole conversation, ended by EOS")
-    told = f"{len(untaught)} of {count} rows cannot be taught through it; {untaught[0]}"
+    first, why = untaught[0]
+    told = f"{len(untaught)} of {count} rows cannot be taught through it; {first!r}: {why}"
     state: Literal["fails", "note"]
     state = "fails" if len(untaught) / count > limits.max_loss else "note"
     return Finding("template", state, told)

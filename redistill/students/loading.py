@@ -3,6 +3,8 @@
 import json
 import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -113,10 +115,7 @@ def pretrained(name: str, *, revision: str | None = None) -> tuple[Any, Any]:
     """
     if not name.endswith(".gguf"):
         return model(name, revision=revision), tokenizer(name, revision=revision)
-    file = Path(name)
-    if not file.is_file():
-        raise RefusedError(f"student.model: there is no file {name}", code=CONFIG)
-    return _from_gguf(file)
+    return _from_gguf(_gguf(name))
 
 
 def commit(name: str, revision: str | None) -> str | None:
@@ -150,14 +149,7 @@ def only_tokenizer(name: str, *, revision: str | None = None) -> Any:
     """The tokenizer of a student from elsewhere, as `pretrained` takes it, without its weights."""
     if not name.endswith(".gguf"):
         return tokenizer(name, revision=revision)
-    file = Path(name)
-    if not file.is_file():
-        raise RefusedError(f"student.model: there is no file {name}", code=CONFIG)
-    return _padded(
-        AutoTokenizer.from_pretrained(
-            str(file.parent), gguf_file=file.name, trust_remote_code=False
-        )
-    )
+    return _words_of_gguf(_gguf(name))
 
 
 def seeded(seed: int) -> None:
@@ -208,10 +200,17 @@ def _padded(words: Any) -> Any:
     return words
 
 
+def _gguf(name: str) -> Path:
+    file = Path(name)
+    if not file.is_file():
+        raise RefusedError(f"student.model: there is no file {name}", code=CONFIG)
+    return file
+
+
 def _from_gguf(file: Path) -> tuple[Any, Any]:
     from transformers import GgufConfig
 
-    try:
+    with _readable(file):
         opened = AutoModelForCausalLM.from_pretrained(
             str(file.parent),
             gguf_file=file.name,
@@ -219,12 +218,25 @@ def _from_gguf(file: Path) -> tuple[Any, Any]:
             quantization_config=GgufConfig(dequantize=True),
             trust_remote_code=False,
         )
+    words = _words_of_gguf(file)
+    return opened.to(device()), words
+
+
+def _words_of_gguf(file: Path) -> Any:
+    with _readable(file):
         words = AutoTokenizer.from_pretrained(
             str(file.parent), gguf_file=file.name, trust_remote_code=False
         )
+    return _padded(words)
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    """Refuse a GGUF file that cannot be read, in one line."""
+    try:
+        yield
     except (OSError, ValueError, LookupError, ImportError, struct.error) as problem:
         raise RefusedError(f"student {file}: cannot be read: {_told(problem)}") from None
-    return opened.to(device()), _padded(words)
 
 
 def _is_adapter(student: str, revision: str | None) -> bool:

@@ -34,7 +34,8 @@ def tokenizer():
 
 def examined(encoder: Encoder, lessons=LESSONS, limits: gating.Limits = LIMITS) -> dict[str, str]:
     """The checks that fail, with their reasons."""
-    return {f.check: f.told for f in findings.failing(gating.examine(encoder, lessons, limits))}
+    found = gating.examine(encoder, lessons, gating.rows(encoder, lessons), limits)
+    return {f.check: f.told for f in findings.failing(found)}
 
 
 def test_good_rows_pass_every_check_and_show_what_carries_loss(tokenizer):

@@ -20,6 +20,7 @@ from redistill.students import (
     embedded,
     examining,
     fitting,
+    gating,
     labelling,
     loading,
     measuring,
@@ -199,7 +200,8 @@ def test_nothing_is_cut_off_and_what_is_too_long_is_counted(tokenizer):
     long = lesson(PROBLEMS[0], "4+" * 300 + "\n#### 4")
     known = {p.id: p for p in PROBLEMS}
 
-    examples, balance = fitting.encode(known, [long, lesson(PROBLEMS[1])], encoder, 200)
+    lessons = fitting.lessons(known, [long, lesson(PROBLEMS[1])])
+    examples, balance = fitting.kept(gating.rows(encoder, lessons), 200)
 
     assert balance.rejected == {"over 200 tokens": 1}
     assert balance.holds

@@ -10,6 +10,7 @@ from redistill.students import (
     adapting,
     answering,
     fitting,
+    gating,
     labelling,
     loading,
     measuring,
@@ -41,7 +42,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def examples(base: Path) -> list[labelling.Example]:
     encoder = labelling.Encoder(loading.tokenizer(base), small.ASKED.prompt)
-    return fitting.encode(small.PROBLEMS, small.LESSONS, encoder, 200)[0]
+    lessons = fitting.lessons(small.PROBLEMS, small.LESSONS)
+    return fitting.kept(gating.rows(encoder, lessons), 200)[0]
 
 
 def trained(base: Path, examples: list[labelling.Example], attention=None, **changes):
