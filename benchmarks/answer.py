@@ -18,7 +18,7 @@ import torch
 
 from redistill import params, records
 from redistill.records import Problem
-from redistill.students import completing, labelling, loading
+from redistill.students import completing, examining, labelling, loading
 
 FILE = click.Path(exists=True, path_type=Path)
 Ids = Sequence[Sequence[int]]
@@ -28,17 +28,13 @@ Ids = Sequence[Sequence[int]]
 @click.option("--student", type=FILE, required=True, help="The student that answers.")
 @click.option("--problems", type=FILE, multiple=True, required=True, help="What it is asked.")
 @click.option("--settings", type=FILE, default=Path("params.yaml"), help="How it is asked.")
-@click.option("--batch-size", default=128, help="Rows at once.")
-@click.option("--max-new-tokens", default=400, help="Tokens of an answer at most.")
-@click.option("--every", default=10, help="Which problems are answered one by one.")
+@click.option("--every", default=50, help="Which problems are answered one by one.")
 @click.option("--turns", default=3, help="Turns of each.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Where figures go.")
 def main(
     student: Path,
     problems: Sequence[Path],
     settings: Path,
-    batch_size: int,
-    max_new_tokens: int,
     every: int,
     turns: int,
     out: Path,
@@ -46,6 +42,8 @@ def main(
     """Measure the three in turns, and write what came out."""
     loading.quiet()
     asked = params.load(settings, "student", loading.Settings)
+    rules = params.load(settings, "evaluate", examining.Settings)
+    batch_size, max_new_tokens = rules.batch_size, rules.max_new_tokens
     model, words = loading.model(student).eval(), loading.tokenizer(student)
     encoder = labelling.Encoder(words, asked.prompt, chat=asked.chat)
     prompts = [encoder.prompt(p) for file in problems for p in records.read(file, Problem)]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from redistill.progress import Progress
-from redistill.students import caching, kernels, memory
+from redistill.students import attending, caching, kernels, memory
 
 # the next token of each row, from its logits (rows x vocabulary) and the places of the rows
 Pick = Callable[[torch.Tensor, Sequence[int]], torch.Tensor]
@@ -16,7 +16,7 @@ Pick = Callable[[torch.Tensor, Sequence[int]], torch.Tensor]
 # Share of a batch at or below which others join it. Rows of several ages make all of them as wide
 # as the oldest: on a CPU that costs more than short steps of few rows do, on a GPU it does not.
 REFILL = {"cpu": 0.0, "cuda": 0.5}
-PREFILL = {"cpu": 1024, "cuda": 16384}  # tokens of prompts read at once, padding among them
+PREFILL = {"cpu": 2048, "cuda": 16384}  # tokens of prompts read at once, padding among them
 LOOK = {"cpu": 1, "cuda": 8}  # steps between two looks at the tokens, for which a GPU must stop
 
 
@@ -56,7 +56,7 @@ def answer(
     most = max(1, min(batch_size, len(prompts)))
     rows = _Rows(model, most, eos, pad, max_new_tokens, pick or _greedy)
     progress = Progress(say, len(prompts))
-    with torch.inference_mode(), kernels.prepared(model):
+    with torch.inference_mode(), kernels.prepared(model), attending.streamed(model):
         while waiting or rows.alive:
             while rows.has_room() and waiting:
                 rows.join([(place, prompts[place]) for place in rows.joining(waiting, prompts)])

@@ -21,9 +21,11 @@ class Window:
     """
     Keys and values of rows that all end at one column, so that each step writes one column.
 
-    Nothing is copied from step to step. Columns are counted from the start of all work; ``origin``
-    is the first one in the buffers, ``lowest`` the first in which a row at work has a token, and
-    ``end`` the next to be written. ``mask`` (rows x columns) says where a row has tokens.
+    A step sees the buffers as they are, with up to GROWTH columns that are yet to be written and
+    masked until then: memory is read more than twice as fast without a gap between the rows.
+    Columns are counted from the start of all work; ``origin`` is the first one in the buffers,
+    ``lowest`` the first in which a row at work has a token, and ``end`` the next to be written.
+    ``mask`` (rows x columns) says where a row has tokens.
     """
 
     joins = True  # whether rows can join others that are at work
@@ -32,7 +34,7 @@ class Window:
         self.layers = Cache(layers=[_Layer(self) for _ in range(layers)])
         self.most = most
         self.origin = self.lowest = self.end = self.columns = 0
-        self.mask = torch.ones(most, 0, dtype=torch.long, device=device)
+        self.mask = torch.zeros(most, 0, dtype=torch.long, device=device)
         self.rows, self.new, self.past = slice(0, 0), slice(0, 0), 0
         self.repeat: torch.Tensor | None = None
 
@@ -47,24 +49,23 @@ class Window:
         if row == 0:
             self.origin = self.lowest = self.end
             self.end += width
-            self.columns = 0  # no wider than it must be: what lies together is read faster
-            self._fit(0)
+            self.columns = 0
+            self._fit(0, 0)
         self.rows, self.past, self.repeat = slice(row, row + count), 0, repeat
         self.new = slice(self.end - width - self.origin, self.end - self.origin)
-        self.mask[self.rows, : self.new.start] = 0
+        self.mask[self.rows] = 0
         self.mask[self.rows, self.new] = mask
-        self.mask[self.rows, self.new.stop :] = 1
-        before = slice(self.lowest - self.origin, self.new.start)
-        for keys_or_values in self._buffers() if row else ():  # masked, but a NaN would show
-            keys_or_values[self.rows, :, before] = 0
+        for buffer in self._buffers() if row else ():  # masked, but a NaN would show
+            buffer[self.rows, :, : self.new.start] = 0
 
     def advances(self, rows: int) -> torch.Tensor:
         """Make ready for one more token in each of the first *rows*, and return their mask."""
-        self._fit(self.end - self.lowest)
+        self._fit(self.end - self.lowest, rows)
         self.end += 1
-        self.rows, self.past, self.repeat = slice(0, rows), self.end - 1 - self.lowest, None
+        self.rows, self.past, self.repeat = slice(0, rows), self.end - 1 - self.origin, None
         self.new = slice(self.end - 1 - self.origin, self.end - self.origin)
-        return self.mask[:rows, self.lowest - self.origin : self.new.stop]
+        self.mask[self.rows, self.new] = 1
+        return self.mask[self.rows]
 
     def moves(self, order: torch.Tensor, left: int, start: int) -> None:
         """
@@ -83,17 +84,17 @@ class Window:
     def _buffers(self) -> list[torch.Tensor]:
         return [b for layer in self.layers.layers for b in (layer.keys, layer.values)]
 
-    def _fit(self, used: int) -> None:
+    def _fit(self, used: int, rows: int) -> None:
         """Make room for a column more: the *used* ones go to the front of wider buffers."""
         if self.end - self.origin < self.columns:
             return
         self.columns = self.end - self.lowest + GROWTH
         kept = slice(self.lowest - self.origin, self.lowest - self.origin + used)
         self.origin = self.lowest
-        old, self.mask = self.mask, self.mask.new_ones(self.most, self.columns)
-        self.mask[:, :used] = old[:, kept]
+        old, self.mask = self.mask, self.mask.new_zeros(self.most, self.columns)
+        self.mask[:rows, :used] = old[:rows, kept]
         for layer in self.layers.layers:
-            layer.widen(kept, self.columns)
+            layer.widen(kept, rows, self.columns)
 
 
 class _Layer(DynamicLayer):  # type: ignore[misc]  # transformers has no types
@@ -112,33 +113,34 @@ class _Layer(DynamicLayer):  # type: ignore[misc]  # transformers has no types
         """Write what is new into the window's columns, and return all that its rows see."""
         window = self.window
         if self.keys is None:
-            self.keys = self._buffer(key_states, window.columns)
-            self.values = self._buffer(value_states, window.columns)
+            self.keys = self._buffer(key_states, window.columns).zero_()
+            self.values = self._buffer(value_states, window.columns).zero_()
             self.is_initialized = True
         which = slice(None) if window.repeat is None else window.repeat
         self.keys[window.rows, :, window.new] = key_states[which]
         self.values[window.rows, :, window.new] = value_states[which]
         if not window.past:
             return key_states, value_states
-        seen = slice(window.new.start - window.past, window.new.stop)
-        return self.keys[window.rows, :, seen], self.values[window.rows, :, seen]
+        return self.keys[window.rows], self.values[window.rows]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         """How many columns the mask has, and where it starts."""
-        return self.window.past + query_length, 0
+        return self.window.columns if self.window.past else query_length, 0
 
     def get_seq_length(self) -> int:
         """How many columns there are before those that are being computed."""
         return self.window.past
 
-    def widen(self, kept: slice, columns: int) -> None:
-        """Take over the columns *kept* into buffers of *columns*."""
+    def widen(self, kept: slice, rows: int, columns: int) -> None:
+        """Take the columns *kept* of the first *rows* over into buffers of *columns*."""
         if self.keys is None:
             return
         for name in ("keys", "values"):
             old = getattr(self, name)
             new = self._buffer(old, columns)
-            new[:, :, : kept.stop - kept.start] = old[:, :, kept]
+            used = kept.stop - kept.start
+            new[:rows, :, :used] = old[:rows, :, kept]
+            new[:, :, used:] = 0
             setattr(self, name, new)
 
     def _buffer(self, like: torch.Tensor, columns: int) -> torch.Tensor:

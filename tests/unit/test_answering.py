@@ -16,11 +16,13 @@ from transformers import (
     MistralConfig,
     PretrainedConfig,
 )
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from redistill.records import Problem, Slip
 from redistill.refusals import RefusedError
 from redistill.students import (
     answering,
+    attending,
     beginning,
     caching,
     completing,
@@ -132,6 +134,19 @@ def test_equal_prompts_are_read_once():
     assert answers[0].ids == generated(model, PROMPTS[3])
 
 
+@pytest.mark.usefixtures("ways")
+def test_memory_that_was_never_written_shows_nowhere():
+    model = made("llama")
+    theirs = [generated(model, prompt) for prompt in PROMPTS]
+    torch.use_deterministic_algorithms(True)  # which fills new memory with NaN
+    try:
+        answers = answering.answer(model, PROMPTS, batch_size=4, **ASK)
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+    assert [answer.ids for answer in answers] == theirs
+
+
 def test_no_prompt_has_no_answer():
     assert answering.answer(made("llama"), [], batch_size=4, **ASK) == []
 
@@ -165,6 +180,24 @@ def test_packed_weights_compute_the_same_and_leave_no_trace():
     torch.testing.assert_close(plain, packed)
     assert torch.equal(plain, after)
     assert not any("forward" in vars(module) for module in model.modules())
+
+
+def test_attention_by_plain_products_is_that_of_transformers_and_leaves_no_trace():
+    torch.manual_seed(1)
+    query, key = torch.randn(3, 4, 1, 8), torch.randn(3, 2, 9, 8)
+    value, mask = torch.randn(3, 2, 9, 8), torch.rand(3, 1, 1, 9) > 0.4
+    mask[..., 0] = True
+    module = torch.nn.Module()
+    module.num_key_value_groups = 2  # type: ignore[assignment]
+    before = ALL_ATTENTION_FUNCTIONS["sdpa"]
+
+    theirs, _ = before(module, query, key, value, mask, scaling=0.3)
+    with attending.streamed(made("llama")):
+        ours, _ = ALL_ATTENTION_FUNCTIONS["sdpa"](module, query, key, value, mask, scaling=0.3)
+        assert ALL_ATTENTION_FUNCTIONS["sdpa"] is not before
+
+    torch.testing.assert_close(ours, theirs)
+    assert ALL_ATTENTION_FUNCTIONS["sdpa"] is before
 
 
 def test_models_that_are_not_fp32_on_the_cpu_are_left_as_they_are():
