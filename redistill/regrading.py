@@ -24,6 +24,7 @@ VERDICTS: tuple[Verdict, ...] = ("correct", "wrong", "no_answer", "cut_off")
 HEAD = ("branch", "split", "rows", *(v.replace("_", " ") for v in VERDICTS), "changed")
 # What a student's answers depend on; if any of it changed, they are not its answers any more.
 ANSWERING = ("data/", "redistill/students/")
+DRAWN = ("samples", "passes", "slip")  # of a prediction, what further completions say
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def again(
     return [
         grading.predict(
             problems[p.problem], p.split, p.completion, eos=p.eos, tokens=p.tokens, grader=grader
-        ).model_copy(update={"id": p.id})
+        ).model_copy(update={"id": p.id, **{name: getattr(p, name) for name in DRAWN}})
         for p in predictions
     ]
 
@@ -114,8 +115,16 @@ def write(root: Path, found: Sequence[Regraded]) -> list[str]:
     """
     Replace the predictions that changed and the scores that come of them; say which files did.
 
-    In the metrics of a round only the scores change: how long it took stays.
+    In the metrics of a round only the scores change: how long it took stays. Raises RefusedError,
+    before anything is written, where a changed verdict has a pass rate beside it: of the drawn
+    completions only one slip is stored, so that they cannot be graded again.
     """
+    for one in found:
+        if one.before != one.after and any(old.samples for old in one.before):
+            raise RefusedError(
+                f"{one.file}: has pass rates, and the completions behind them are not stored: "
+                f"have them drawn and graded again by dvc repro {one.stage}@{one.branch}"
+            )
     written = []
     for one in found:
         if one.before != one.after:
@@ -127,8 +136,9 @@ def write(root: Path, found: Sequence[Regraded]) -> list[str]:
         if before.get("passed_through"):
             continue
         mine = [one for one in found if (one.stage, one.branch) == (stage, branch)]
-        scores = {one.split: score(one.after) for one in mine}
-        after = before | (scores if stage == "evaluate" else {"tests": before["tests"] | scores})
+        known = before if stage == "evaluate" else before["tests"]
+        scores = {one.split: {**known.get(one.split, {}), **score(one.after)} for one in mine}
+        after = before | (scores if stage == "evaluate" else {"tests": known | scores})
         if after != before:
             records.write_json(root / name, after)
             written.append(name)

@@ -5,7 +5,9 @@ from typing import Any
 
 import torch
 
+from redistill.refusals import RefusedError
 from redistill.students import answering
+from redistill.students.labelling import Encoder
 
 
 def reply(
@@ -24,13 +26,15 @@ def reply(
 
     A *temperature* of 0 is greedy. Otherwise tokens are drawn from the smallest set of at least
     *top_p* (nucleus sampling, arXiv 1904.09751), each row by its own seed, so that a row does not
-    depend on its neighbours' draws. Without a chat template the last message is the prompt.
+    depend on its neighbours' draws. Without a chat template the last message is the prompt. A
+    reply ends with the token by which the template ends an assistant's turn, which is not the
+    tokenizer's EOS for every model; with EOS where the template has no such token.
     """
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     answers = answering.answer(
         model,
         [_ids(tokenizer, chat) for chat in chats],
-        eos=tokenizer.eos_token_id,
+        eos=_end(tokenizer),
         pad=pad,
         max_new_tokens=max_new_tokens,
         batch_size=len(chats),
@@ -41,6 +45,13 @@ def reply(
         (str(tokenizer.decode(answer.ids, skip_special_tokens=True)), len(answer.ids), answer.eos)
         for answer in answers
     ]
+
+
+def _end(tokenizer: Any) -> int:
+    try:
+        return Encoder(tokenizer, "[[question]]").eos
+    except RefusedError:  # a template that could not be learnt, but a reply to it can be read
+        return int(tokenizer.eos_token_id)
 
 
 def _ids(tokenizer: Any, chat: Sequence[Mapping[str, str]]) -> list[int]:

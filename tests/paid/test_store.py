@@ -20,12 +20,18 @@ def request(number: int) -> Request:
     return Request("https://example.org/v1", "m", messages, {"max_tokens": 5}, problem=f"p{number}")
 
 
-def put(file: Path, number: int, body: bytes = b"{}", outcome: str = "answered") -> str:
+def put(
+    file: Path,
+    number: int,
+    body: bytes = b"{}",
+    outcome: str = "answered",
+    stage: str = "generate",
+) -> str:
     r = request(number)
     with store.writing(file) as writer, writer.transaction() as connection:
         attempt = writer.intend(
             connection,
-            Intent(r.key, r.canonical, "generate", "r0", r.problem, "m", 20, 5, 100),
+            Intent(r.key, r.canonical, stage, "r0", r.problem, "m", 20, 5, 100),
         )
         writer.receive(connection, attempt, 200, body)
         writer.settle(
@@ -122,10 +128,11 @@ def test_an_answer_that_is_set_aside_is_no_answer(tmp_path: Path):
     assert list(bodies(file, 3)) == [request(2).key]
 
 
-def test_an_export_imported_elsewhere_is_the_same_store(tmp_path: Path):
+@pytest.mark.parametrize("stage", ["generate", "refine", "control"])
+def test_an_export_imported_elsewhere_is_the_same_store(stage: str, tmp_path: Path):
     file, copy, out = tmp_path / "s", tmp_path / "t", tmp_path / "s.jsonl"
-    put(file, 1, '{"é": "\u2028"}'.encode())
-    put(file, 2, b"\xff\x00 not text")
+    put(file, 1, '{"é": "\u2028"}'.encode(), stage=stage)
+    put(file, 2, b"\xff\x00 not text", stage=stage)
 
     with store.reading(file) as known:
         records.write_rows(out, known.export())

@@ -6,7 +6,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from redistill.records import Problem
 from redistill.refusals import RefusedError
-from redistill.students import answering, labelling
+from redistill.students import answering, labelling, sampling
 from tests import families
 from tests.families import ENDS
 
@@ -240,6 +240,33 @@ def test_chat_without_a_template_and_control_tokens_in_the_system_prompt_are_ref
     tokenizer.chat_template = None
     with pytest.raises(RefusedError, match="no chat template"):
         labelling.Encoder(tokenizer, PLAIN, chat=True)
+
+
+@FAMILIES
+def test_a_teacher_in_process_ends_with_its_turn(family: str):
+    tokenizer = families.tokenizer(family)
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=1,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+        )
+    ).eval()
+    model.lm_head = torch.nn.Linear(32, len(tokenizer))
+    torch.nn.init.zeros_(model.lm_head.weight)
+    end = tokenizer.convert_tokens_to_ids(families.ENDS[family])
+    with torch.no_grad():
+        model.lm_head.bias[end] = 9.0  # whatever it is asked, it ends its turn
+
+    replies = sampling.reply(
+        model, tokenizer, [[{"role": "user", "content": "Add 3."}]],
+        max_new_tokens=5, temperature=0.0, top_p=1.0, seeds=[1], say="t",
+    )  # fmt: skip
+
+    assert replies == [("", 0, True)]
 
 
 @FAMILIES

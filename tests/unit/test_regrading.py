@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from redistill import cli, grading, outside, records, regrading
 from redistill.outside import Outside
-from redistill.records import Prediction, Problem
+from redistill.records import Prediction, Problem, Slip
 from redistill.refusals import RefusedError
 from redistill.scoring import score
 from tests.imports import ROOT
@@ -77,6 +77,28 @@ def test_writing_replaces_what_changed_and_the_scores_alone(run: Path):
     assert written == ["data/predictions/r0/dev.jsonl", "metrics/rounds/r0.json"]
     assert (run / "data/predictions/r0/test.jsonl").stat().st_mtime_ns == untouched
     assert regrading.write(run, regrading.run(run, ["r0"], "numeric")) == []
+
+
+def test_pass_rates_stay_and_what_would_make_them_stale_is_not_written(run: Path):
+    file, scores = run / "data/predictions/r0/dev.jsonl", run / "metrics/rounds/r0.json"
+    drawn = {"samples": 4, "passes": 3, "slip": Slip(completion="#", answer=None, verdict="wrong")}
+    stale_rows = [row.model_copy(update=drawn) for row in records.read(file, Prediction)]
+    known = {name: problem(name, answer) for name, answer in (("a", "5"), ("b", "1 1/2"))}
+    fresh = regrading.again(stale_rows, known, NUMERIC)
+    assert [(row.samples, row.passes, row.slip) for row in fresh] == [tuple(drawn.values())] * 2
+
+    figures = json.loads(scores.read_text())
+    figures["dev"] |= {"pass_rate": 0.75, "k": 0}
+    records.write_json(scores, figures)
+    records.write(file, fresh)
+    regrading.write(run, regrading.run(run, ["r0"], "numeric"))
+    after = json.loads(scores.read_text())["dev"]
+    assert (after["pass_rate"], after["k"]) == (0.75, 2)
+
+    records.write(file, stale_rows)
+    with pytest.raises(RefusedError, match=r"dev\.jsonl: has pass rates.*dvc repro evaluate@r0"):
+        regrading.write(run, regrading.run(run, ["r0"], "numeric"))
+    assert records.read(file, Prediction) == stale_rows
 
 
 def test_an_out_of_domain_test_is_graded_by_the_grader_that_it_has(run: Path):
