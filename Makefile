@@ -23,13 +23,17 @@ repro: $(READY)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
 	@PATH="$(CURDIR)/$(BIN):$$PATH" redistill rounds
 
+# Tests run side by side, each process with one thread; a file's tests stay together
+TESTING = PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 REDISTILL_THREADS=1 \
+  python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
 test: $(READY)
 	@echo "== all tests but the slow ones"
-	@PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -m "not slow"
+	@$(TESTING) -m "not slow"
 
 unit: $(READY)
 	@echo "== the tests that run neither a student nor DVC"
-	@PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -m "not slow" tests/unit
+	@$(TESTING) -m "not slow" tests/unit
 
 # What docs/reliability.md quotes, as the tests print it: 200 kills, every failing write (a quarter of an hour)
 figures: $(READY)

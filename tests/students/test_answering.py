@@ -33,8 +33,8 @@ from redistill.students import (
     sampling,
 )
 from redistill.students.completing import Completion, Draws
-from tests.unit.test_students import ASKED, FIRST, NUMERIC, PROBLEMS, RULES, exam, lesson
-from tests.unit.test_students import SHAPE as TINY
+from tests.students.test_students import ASKED, FIRST, NUMERIC, PROBLEMS, RULES, exam, lesson
+from tests.students.test_students import SHAPE as TINY
 
 EOS, PAD = 0, 1
 SHAPE = {

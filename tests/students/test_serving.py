@@ -18,16 +18,16 @@ from redistill.records import Problem
 from redistill.refusals import RefusedError
 from redistill.students import answering, examining, fitting, labelling, loading, serving
 from tests.imports import ROOT
-from tests.unit.student_server import StudentServer, completion, from_table
-from tests.unit.test_students import ASKED, FIRST, NUMERIC, PROBLEMS, RULES, exam, lesson
-from tests.unit.test_students import base as base  # a fixture
+from tests.students.student_server import StudentServer, completion, from_table
+from tests.students.test_students import ASKED, FIRST, NUMERIC, PROBLEMS, RULES, exam, lesson
+from tests.students.test_students import base as base  # a fixture
 
 SPLITS: dict[Any, list[Problem]] = {
     "train": PROBLEMS[:5],
     "dev": PROBLEMS[5:8],
     "test": PROBLEMS[8:],
 }
-STUB = ROOT / "tests/unit/student_server.py"
+STUB = ROOT / "tests/students/student_server.py"
 Start = Callable[..., StudentServer]
 
 
