@@ -53,6 +53,13 @@ class Project:
         for command in ("git init -q", "git add -A", "git commit -qm start"):
             subprocess.run(command.split(), cwd=root, check=True, env=self.env)
 
+    @classmethod
+    def at(cls, root: Path) -> "Project":
+        """The project that is in *root*."""
+        made = cls.__new__(cls)
+        made.root = root
+        return made
+
     @property
     def env(self) -> dict[str, str]:
         who = {"GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@localhost"}
@@ -279,6 +286,26 @@ def test_two_clean_runs_give_the_same_hashes(project: Project, tmp_path: Path):
 
     assert again.hashes() == project.hashes()
     assert len(again.hashes()) > 20
+
+
+def test_a_clone_pulls_the_run_and_has_nothing_to_do(project: Project, tmp_path: Path):
+    project.dvc("remote", "add", "-q", "-f", "-d", "kept", str(tmp_path / "remote"))
+    try:
+        project.dvc("push", "-q")
+        git = {"cwd": project.root, "check": True, "env": project.env, "capture_output": True}
+        subprocess.run(["git", "add", "-A"], **git)
+        subprocess.run(["git", "commit", "-qm", "run"], **git)
+        subprocess.run(["git", "clone", "-q", ".", tmp_path / "clone"], **git)
+    finally:
+        project.dvc("remote", "remove", "-q", "kept")
+    clone = Project.at(tmp_path / "clone")
+
+    assert clone.stale(), "nothing of the data is in git"
+    clone.dvc("pull", "-q")
+
+    assert clone.repro() == []
+    assert clone.hashes() == project.hashes()
+    assert clone.redistill("rounds") == project.redistill("rounds")
 
 
 def test_adding_a_round_is_one_line_and_runs_only_that_round(project: Project):
