@@ -3,14 +3,44 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from redistill import params
+from redistill.params import Section
 from redistill.refusals import CONFIG, RefusedError
 from redistill.students import embedded, loading
 
 EMBEDDED = "embedded"
 BASE = Path("data/students/base")
+
+
+class Target(Section):
+    """
+    A further base student: *model* and *revision* as in the section ``student``.
+
+    *seed* and *shape* make an embedded one; the shape is null for any other.
+    """
+
+    model: str
+    revision: str | None
+    seed: Annotated[int, Field(ge=0)]
+    shape: embedded.Shape | None
+
+
+def target(path: Path, name: str) -> Target:
+    """The target *name* of the settings *path*; refuses an embedded one without a shape."""
+    content = params.read(path).get("targets") or {}
+    if name not in content:
+        raise RefusedError(f"{path}: targets: there is none {name!r}", code=CONFIG)
+    found = params.hold(path, f"targets.{name}", content[name], Target)
+    if (found.model == EMBEDDED) != (found.shape is not None):
+        raise RefusedError(
+            f"{path}: targets.{name}.shape: what an embedded student needs, and null for others",
+            code=CONFIG,
+        )
+    return found
 
 
 @dataclass(frozen=True)
@@ -60,7 +90,7 @@ def _of_folder(folder: Path, told: str) -> Words:
     )
 
 
-def origin(student: loading.Settings) -> dict[str, str]:
+def origin(student: loading.Settings | Target) -> dict[str, str]:
     """
     What is noted of where the base student comes from: a hub id with the commit it stands for.
 
@@ -69,7 +99,8 @@ def origin(student: loading.Settings) -> dict[str, str]:
     if student.model == EMBEDDED:
         if student.revision is not None:
             raise RefusedError(
-                "student.revision: only a hub id has revisions, so set it to null", code=CONFIG
+                "revision: only a hub id has one; set that of the embedded student to null",
+                code=CONFIG,
             )
         return {"model": student.model}
     commit = loading.commit(student.model, student.revision)
@@ -77,7 +108,7 @@ def origin(student: loading.Settings) -> dict[str, str]:
 
 
 def begin(
-    name: str, shape: embedded.Shape, seed: int, *, revision: str | None = None
+    name: str, shape: embedded.Shape | None, seed: int, *, revision: str | None = None
 ) -> tuple[Any, Any, dict[str, Any]]:
     """
     Model, tokenizer and figures of the base student called *name*.
@@ -88,7 +119,7 @@ def begin(
     from redistill.students import training
 
     loading.quiet()
-    if name != EMBEDDED:
+    if name != EMBEDDED or shape is None:
         model, tokenizer = loading.pretrained(name, revision=revision)
         return model, tokenizer, {"parameters": model.num_parameters()}
     tokenizer = embedded.tokenizer(shape, seed)
