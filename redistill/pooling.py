@@ -40,7 +40,8 @@ def diagnosis(files: Sequence[Path], common: float) -> dict[str, Any]:
     counts = {gap: sum(content["profile"]["gaps"][gap] for content in found) for gap in gaps.ALL}
     frequent = sorted(gap for gap, count in counts.items() if n and count / n >= common)
     stop = all(content["decision"]["stop"] for content in found)
-    because = "; ".join(f"{f.stem}: {c['decision']['because']}" for f, c in zip(files, found))
+    told = [content["decision"]["because"] for content in found]
+    because = "; ".join(f"{f.stem}: {why}" for f, why in zip(files, told, strict=True))
     return {
         "profile": {"n": n, "gaps": counts, "common": frequent},
         "decision": {"stop": stop, "because": because},

@@ -1,7 +1,7 @@
 """The branches of the loop: rounds, each from the one before, controls, and other students."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -81,7 +81,10 @@ def branches(path: Path) -> dict[str, Branch]:
     known: dict[str, Branch] = {}
     for name in sorted(found, key=lambda n: (n != FIRST, n not in rounds, _natural(str(n)))):
         kind = Arm if name in ladder else Cell if name in cells else Branch
-        known[str(name)] = _branch(path, name, found[name], kind)
+        known[str(name)] = made = _branch(path, name, found[name], kind)
+        if isinstance(made, Cell) and made.target not in bases:
+            listed = ", ".join(sorted(bases))
+            raise _refused(path, name, f"target: there is none {made.target!r}, but {listed}")
     for name, branch in known.items():
         if (name in rounds or name in ladder) and branch.rationales != name:
             raise _refused(path, name, f"a round is taught its own rationales: {name}")
@@ -92,7 +95,7 @@ def branches(path: Path) -> dict[str, Branch]:
             if other not in known and not (place == "start" and other in starts):
                 raise _refused(path, name, f"{place}: there is no branch {other!r}")
         if isinstance(branch, Cell):
-            _check_cell(path, name, branch, known, bases)
+            _check_cell(path, name, branch, known)
     if FIRST not in known and (rounds or not cells):
         raise RefusedError(f"{path}: branches: there is no {FIRST}", code=CONFIG)
     return known
@@ -145,13 +148,8 @@ def _inside(path: Path, settings: Mapping[str, Any], kind: str, found: Mapping[s
     return listed
 
 
-def _check_cell(
-    path: Path, name: str, cell: Cell, known: Mapping[str, Branch], bases: Collection[str]
-) -> None:
-    """Refuse a cell of a target that is none, or that is not of the chain of its target."""
-    if cell.target not in bases:
-        targets = ", ".join(sorted(bases))
-        raise _refused(path, name, f"target: there is none {cell.target!r}; there are {targets}")
+def _check_cell(path: Path, name: str, cell: Cell, known: Mapping[str, Branch]) -> None:
+    """Refuse a cell that starts or comes from a student of another target."""
     if target_of(cell.start, known) != cell.target:
         raise _refused(path, name, f"start: {cell.start} is not a student of {cell.target}")
     if target_of(cell.from_, known) != cell.target:

@@ -148,35 +148,28 @@ def lines(found: Table) -> list[tuple[str, ...]]:
 
 def sentence(found: Table) -> str:
     """For how many targets the refined data are better than the first, and how much is kept."""
-    rows = _rows_of(found, "refined", "first")
+    rows, alpha = _rows_of(found, "refined", "first"), found["alpha"]
     if not rows:
         return "No target was taught a refined version and a first one."
-    alpha = found["alpha"]
     won = [row for row in rows if row["gain_points"] > 0 and row["p_holm"] < alpha]
     parts = [
         f"Refined rationales are better than the first ones for {len(won)} of {len(rows)} "
-        f"students, with Holm's correction at {alpha}: "
-        + ", ".join(f"{row['target']} {row['gain_points']:+.1f} points" for row in rows)
+        f"students, with Holm's correction at {alpha}: {_gained(rows)}"
     ]
-    ratios = [row for row in rows if row["ratio"] is not None]
-    if ratios:
-        gain = found["source"]["rows"][0]["gain_points"]
-        told = ", ".join(f"{row['target']} {100 * row['ratio']:.0f} %" for row in ratios)
-        parts.append(f"of the source's {gain:+.1f} points they keep: {told}")
-    own = _rows_of(found, "refined", "self")
-    if own:
-        told = ", ".join(f"{row['target']} {row['gain_points']:+.1f}" for row in own)
-        parts.append(f"against what was refined around their own errors, points: {told}")
-    joint = _rows_of(found, "joint", "refined")
-    if joint:
-        told = ", ".join(f"{row['target']} {row['gain_points']:+.1f}" for row in joint)
-        parts.append(f"one set for several students against the source's, points: {told}")
-    others = {row["rationales"] for row in rows if row["chosen"] is False}
-    if others:
-        parts.append(
-            f"dev chose {found['source']['chosen']}, and they were taught {', '.join(sorted(others))}"
-        )
+    if shares := [row for row in rows if row["ratio"] is not None]:
+        told = ", ".join(f"{row['target']} {100 * row['ratio']:.0f} %" for row in shares)
+        parts.append(f"of what the source gained by them they keep: {told}")
+    if own := _rows_of(found, "refined", "self"):
+        parts.append(f"against what was refined around their own errors: {_gained(own)}")
+    if joint := _rows_of(found, "joint", "refined"):
+        parts.append(f"one set for several students against the source's: {_gained(joint)}")
+    if others := sorted({row["rationales"] for row in rows if row["chosen"] is False}):
+        parts.append(f"dev chose {found['source']['chosen']}, they were taught {', '.join(others)}")
     return "; ".join(parts) + "."
+
+
+def _gained(rows: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(f"{row['target']} {row['gain_points']:+.1f} points" for row in rows)
 
 
 def _rows(
@@ -197,9 +190,10 @@ def _rows(
         if first == FIRST and own is not None:
             kin[version].append(own)
     for other, found in branches.items():
-        if isinstance(found, Cell) and found.version in kin and other != name:
-            if found.target == cell.target and origin(other, branches) == first != other:
-                kin[found.version].append(other)
+        if not isinstance(found, Cell) or other in (name, first) or found.version not in kin:
+            continue
+        if found.target == cell.target and origin(other, branches) == first:
+            kin[found.version].append(other)
     return [
         {
             "cell": name,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from redistill import params, records, taking, targeting
+from redistill import records, taking, targeting
 from redistill.records import Problem
 from stages import FILE, FOLDER, PARAMS, Stage
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from redistill import params, records
+from redistill import records
 from redistill.students import beginning, loading
 from stages import FILE, FOLDER, PARAMS, Stage
 
@@ -19,7 +19,7 @@ def main(name: str, out: Path, metrics: Path) -> None:
 
     note = beginning.origin(target)
     model, tokenizer, figures = beginning.begin(
-        target.model, target.shape, target.seed, revision=note.get("commit")
+        target.model, target.shape, target.seed, revision=note.get("commit"), say=name
     )
 
     loading.save(model, tokenizer, out, note)

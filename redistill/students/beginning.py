@@ -43,6 +43,13 @@ def target(path: Path, name: str) -> Target:
     return found
 
 
+def size(target: Target, other: int) -> int:
+    """The bytes of an embedded *target*; *other*, as the source is taken to have, for any other."""
+    if target.shape is None:
+        return other
+    return 4 * embedded.parameters(target.shape, target.shape.vocabulary)
+
+
 @dataclass(frozen=True)
 class Words:
     """A student's tokenizer, what is known of its model without opening it, and where from."""
@@ -108,13 +115,19 @@ def origin(student: loading.Settings | Target) -> dict[str, str]:
 
 
 def begin(
-    name: str, shape: embedded.Shape | None, seed: int, *, revision: str | None = None
+    name: str,
+    shape: embedded.Shape | None,
+    seed: int,
+    *,
+    revision: str | None = None,
+    say: str = "base",
 ) -> tuple[Any, Any, dict[str, Any]]:
     """
     Model, tokenizer and figures of the base student called *name*.
 
     "embedded" is built and pre-trained on the curriculum here; any other name is a Hugging Face
-    directory, hub id or ``.gguf`` file, taken as it is, a hub id at its *revision*.
+    directory, hub id or ``.gguf`` file, taken as it is, a hub id at its *revision*. *say* is what
+    its progress is called.
     """
     from redistill.students import training
 
@@ -137,5 +150,5 @@ def begin(
         seed=seed,
     )
     rows = embedded.rows(tokenizer, shape, seed)
-    figures = training.train(model, rows, plan, pad=pad, say="base")
+    figures = training.train(model, rows, plan, pad=pad, say=say)
     return model, tokenizer, {**figures, "parameters": model.num_parameters()}
