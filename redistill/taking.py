@@ -86,9 +86,7 @@ def folder(source: Source, imported: Path) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        fetched = snapshot_download(
-            str(source.hub), repo_type="dataset", revision=source.revision, allow_patterns=["*.*"]
-        )
+        fetched = snapshot_download(str(source.hub), repo_type="dataset", revision=source.revision)
     except (OSError, ValueError) as problem:
         told = " ".join(str(problem).split())[:300]
         raise RefusedError(

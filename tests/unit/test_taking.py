@@ -7,6 +7,7 @@ import pytest
 
 from redistill import manifests, preparing, records, taking
 from redistill.refusals import RefusedError
+from redistill.targeting import Source
 from redistill.tasks import published as task
 from tests.publications import answered, first, problem, publish, refined, small, views
 
@@ -157,3 +158,37 @@ def test_its_problems_are_train_and_dev_where_their_task_is_not_at_hand(
     assert [found.id for found in splits["test"]] == ["t1"]
     assert splits["train"][0].source == "here"
     assert json.dumps(splits["train"][0].solution) == "null"
+
+
+def source(**change: str | None) -> Source:
+    told = {"folder": None, "hub": "org/name", "revision": "c0ffee", "version": "last"}
+    return Source.model_validate({**told, "max_loss": 0.0, **change})
+
+
+def test_a_data_set_of_the_hub_is_fetched_at_its_revision(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    asked = []
+
+    def fetched(name: str, *, repo_type: str, revision: str, **_: object) -> str:
+        asked.append((name, repo_type, revision))
+        return str(folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetched)
+
+    assert taking.folder(source(), tmp_path) == folder
+    assert asked == [("org/name", "dataset", "c0ffee")]
+    assert taking.folder(source(folder="x", hub=None, revision=None), tmp_path) == tmp_path / "x"
+
+
+def test_a_hub_that_cannot_be_reached_is_told_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def unreachable(*_: object, **__: object) -> str:
+        raise OSError("no route\nto the hub")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", unreachable)
+
+    with pytest.raises(RefusedError, match=r"org/name at c0ffee: .*no route to the hub") as refusal:
+        taking.folder(source(), tmp_path)
+    assert refusal.value.code == 75
