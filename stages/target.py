@@ -17,7 +17,7 @@ def main(name: str, out: Path, metrics: Path) -> None:
     """Make the base student of a target."""
     target = beginning.target(PARAMS, name)
 
-    note = beginning.origin(target)
+    note = beginning.origin(target, f"targets.{name}")
     model, tokenizer, figures = beginning.begin(
         target.model, target.shape, target.seed, revision=note.get("commit"), say=name
     )

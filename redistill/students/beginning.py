@@ -97,17 +97,17 @@ def _of_folder(folder: Path, told: str) -> Words:
     )
 
 
-def origin(student: loading.Settings | Target) -> dict[str, str]:
+def origin(student: loading.Settings | Target, place: str = "student") -> dict[str, str]:
     """
     What is noted of where the base student comes from: a hub id with the commit it stands for.
 
     Asked before the student is fetched, and fetched at that commit, so that the note is true.
+    *place* is where *student* stands in the settings, for a refusal.
     """
     if student.model == EMBEDDED:
         if student.revision is not None:
             raise RefusedError(
-                "revision: only a hub id has one; set that of the embedded student to null",
-                code=CONFIG,
+                f"{place}.revision: only a hub id has revisions, so set it to null", code=CONFIG
             )
         return {"model": student.model}
     commit = loading.commit(student.model, student.revision)
