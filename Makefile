@@ -56,7 +56,7 @@ run: $(READY)
 	@mkdir -p runs && { test -d runs/$(NAME) || git clone --quiet . runs/$(NAME); }
 	@rm -rf runs/$(NAME)/redistill runs/$(NAME)/stages
 	@cp -R redistill stages dvc.yaml runs/$(NAME) && cp "$(PARAMS)" runs/$(NAME)/params.yaml
-	@cp -RL data/external data/pretrained runs/$(NAME)/data
+	@cp -RL data/external data/imported data/pretrained runs/$(NAME)/data
 	@cd runs/$(NAME) && export PATH="$(abspath $(BIN)):$$PATH" PYTHONPATH=. \
 	  && python -m redistill.cli params && dvc repro && python -m redistill.cli rounds
 

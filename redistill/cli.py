@@ -314,6 +314,27 @@ def ladder(name: str | None, as_json: bool) -> None:
     click.echo(safe_text(laddering.sentence(found, name)))
 
 
+@main.command("transfer")
+@click.option("--table", default="transfer", show_default=True, help="Which of the tables.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def show_transfer(table: str, as_json: bool) -> None:
+    """Print what other students gain by rationales that were refined for one."""
+    from redistill import targeting, transferring
+
+    if table not in targeting.tables(PARAMS):
+        raise RefusedError(f"{PARAMS}: tables: there is none {table!r}; see docs/transfer.md")
+    found = reporting.read_json(Path("metrics") / f"{table}.json")
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    n = found["rows"][0]["n"] if found["rows"] else 0
+    title = f"Other students, on {n} test problems"
+    showing.table(transferring.lines(found), title=title)
+    if found["passed_through"]:
+        click.echo(safe_text(f"Passed through: {', '.join(found['passed_through'])}"))
+    click.echo(safe_text(transferring.sentence(found)))
+
+
 @main.command()
 @click.option("--alpha", type=click.FloatRange(0, 1), default=0.05, show_default=True)
 @click.option("--arm", "names", multiple=True, help="A branch instead of the control; repeatable.")

@@ -160,9 +160,16 @@ def _disk(root: Path, file: Path, weights: int | None) -> Finding:
     """Room for all students, in the workspace and in DVC's cache, and for a checkpoint."""
     if weights is None:
         return Finding("disk", "note", "the student's size is not known before it is opened")
-    students = len(rounds.branches(file)) + 1
-    needed = weights * (students * COPIES + OPTIMISER)
-    return disk.room(root, needed, f"{students} students and a checkpoint")
+    from redistill.students import beginning
+
+    sizes = {rounds.BASE: weights} | {
+        name: beginning.size(beginning.target(file, name), weights)
+        for name in params.read(file).get("targets") or {}
+    }
+    branches = rounds.branches(file)
+    students = [sizes[rounds.target_of(name, branches)] for name in branches] + [*sizes.values()]
+    needed = sum(students) * COPIES + max(students) * OPTIMISER
+    return disk.room(root, needed, f"{len(students)} students and a checkpoint")
 
 
 def as_rows(diagnosis: Diagnosis) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from redistill import (
     refining,
     rounds,
     spending,
+    targeting,
     teaching,
 )
 from redistill.records import Error, Problem, Rationale
@@ -38,6 +39,23 @@ class Row:
     nano: int | None
 
 
+@dataclass(frozen=True)
+class _Files:
+    """What a teacher rewrites, and the errors and gaps because of which it does."""
+
+    rationales: Path
+    errors: Path
+    gaps: Path
+
+    @classmethod
+    def of(cls, root: Path, rationales: str, errors: str) -> "_Files":
+        return cls(
+            root / f"data/rationales/{rationales}.jsonl",
+            root / f"data/errors/{errors}.jsonl",
+            root / f"metrics/gaps/{errors}.json",
+        )
+
+
 def plan(root: Path) -> list[Row]:
     """
     The calls of every stage that asks a teacher, for the run in the folder *root*.
@@ -48,14 +66,21 @@ def plan(root: Path) -> list[Row]:
     """
     settings, problems = _opened(root)
     refiner = teaching.engage(settings, "refine")
-    rows = [_first(problems, teaching.engage(settings, "explain"), settings)]
+    rows = []
+    if rounds.FIRST in rounds.branches(settings):  # else nothing is asked for: it is all taken over
+        rows.append(_first(problems, teaching.engage(settings, "explain"), settings))
     for name, branch in rounds.branches(settings).items():
         if name in rounds.rounds(settings)[1:]:
             mined = not any(row.new for row in rows)  # else what lies there is of an earlier run
-            rows.append(_later(root, name, branch.from_, problems, refiner, settings, mined=mined))
+            files = _Files.of(root, branch.from_, branch.from_)
+            rows.append(_later(f"refine@{name}", files, problems, refiner, settings, mined=mined))
     known = {row.stage: row for row in rows}
     for name, arm in rounds.arms(settings).items():
         rows.append(_arm(name, arm, known[f"refine@{arm.like}"], problems, refiner))
+    for name, tailored in targeting.tailored(settings).items():
+        files = _Files.of(root, tailored.rationales, tailored.errors)
+        mined = not any(row.new for row in rows)
+        rows.append(_later(f"tailor@{name}", files, problems, refiner, settings, mined=mined))
     return rows
 
 
@@ -67,7 +92,8 @@ def first_prompts(root: Path) -> list[tuple[str, str]]:
     prompts = params.load(settings, "teach", teaching.Settings).prompts
     found = [("generate", prompting.explain(problems[0], prompts))]
     for name, branch in rounds.branches(settings).items():
-        requests = _requests(root, branch.from_, problems, settings) if name != "r0" else []
+        files = _Files.of(root, branch.from_, branch.from_)
+        requests = _requests(files, problems, settings) if name != "r0" else []
         if requests and name in rounds.rounds(settings):
             found.append((f"refine@{name}", prompting.refine(requests[0][1], prompts)))
     return found
@@ -102,9 +128,8 @@ def _first(problems: Sequence[Problem], teacher: Engaged, settings: Path) -> Row
 
 
 def _later(
-    root: Path,
-    name: str,
-    before: str,
+    stage: str,
+    files: _Files,
     problems: Sequence[Problem],
     teacher: Engaged,
     settings: Path,
@@ -112,15 +137,15 @@ def _later(
     mined: bool,
 ) -> Row:
     if not teacher.asks:
-        return Row(f"refine@{name}", 0, 0, 0, 0)
-    requests = _requests(root, before, problems, settings) if mined else None
+        return Row(stage, 0, 0, 0, 0)
+    requests = _requests(files, problems, settings) if mined else None
     if requests is None:
         most = len(problems) * teacher.rules.attempts * teacher.rules.draws
-        return Row(f"refine@{name}", 0, most, None, None if teacher.spending else 0)
+        return Row(stage, 0, most, None, None if teacher.spending else 0)
     noted = Plan()
     grader = grading.grader(params.load(settings, "grade", grading.Settings).grader)
     guard = params.load(settings, "guard", guarding.Settings)
-    lessons = records.read(root / f"data/rationales/{before}.jsonl", Rationale)
+    lessons = records.read(files.rationales, Rationale)
     choose = choosing.chooser(_unchosen(teacher), problems, Path("none"), settings)
     refining.refine(
         requests,
@@ -130,9 +155,9 @@ def _later(
         choose,
         guard,
         stop=False,
-        round=name,
+        round=stage.partition("@")[2],
     )
-    return _row(f"refine@{name}", noted, teacher)
+    return _row(stage, noted, teacher)
 
 
 def _arm(
@@ -152,25 +177,20 @@ def _unchosen(teacher: Engaged) -> teaching.Settings:
 
 
 def _requests(
-    root: Path, before: str, problems: Sequence[Problem], settings: Path
+    files: _Files, problems: Sequence[Problem], settings: Path
 ) -> list[tuple[int, teaching.Request]] | None:
-    """What would be asked after the round *before*; None where it has not been mined yet."""
-    files = [
-        root / f"data/rationales/{before}.jsonl",
-        root / f"data/errors/{before}.jsonl",
-        root / f"metrics/gaps/{before}.json",
-    ]
-    if not all(file.is_file() for file in files):
+    """What would be asked about *files*; None where they are not there yet."""
+    if not all(file.is_file() for file in (files.rationales, files.errors, files.gaps)):
         return None
     known = {problem.id: problem for problem in problems}
-    lessons = records.read(files[0], Rationale)
+    lessons = records.read(files.rationales, Rationale)
     if any(lesson.problem not in known for lesson in lessons):
         return None  # left over from a run on other problems
     return refining.asked(
         known,
         lessons,
-        records.read(files[1], Error),
-        gaps.read(files[2]),
+        records.read(files.errors, Error),
+        gaps.read(files.gaps),
         params.load(settings, "refine", refining.Settings),
     )
 

@@ -92,7 +92,7 @@ def refine(
     *,
     stop: bool,
     round: str,
-    stage: Literal["refine", "control"] = "refine",
+    stage: Literal["refine", "control", "tailor"] = "refine",
     afresh: int | None = None,
 ) -> Refined:
     """

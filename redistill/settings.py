@@ -15,11 +15,12 @@ from redistill import (
     reporting,
     rounds,
     spending,
+    targeting,
     teaching,
 )
 from redistill.params import Section
 from redistill.refusals import CONFIG, RefusedError
-from redistill.students import adapting, embedded, examining, fitting, loading
+from redistill.students import adapting, beginning, embedded, examining, fitting, loading
 
 SECTIONS: dict[str, type[Section]] = {
     "prepare": preparing.Settings,
@@ -37,7 +38,9 @@ SECTIONS: dict[str, type[Section]] = {
     "report": reporting.Settings,
     "publish": publishing.Settings,
 }
-PLAIN = ("seed", "rounds", "arms", "branches")
+NAMED = ("rounds", "arms", "transfers", "branches", "targets", "sources", "pools", "tailored",
+         "tables")  # fmt: skip
+PLAIN = ("seed", *NAMED)
 
 
 def check(path: Path) -> int:
@@ -48,7 +51,13 @@ def check(path: Path) -> int:
     """
     content = params.read(path)
     params.seed(path)
+    for name in NAMED:
+        if name not in content:
+            raise RefusedError(f"{path}: no section {name!r}; it may be {{}}", code=CONFIG)
     branches = rounds.branches(path)
+    targeting.check(path)
+    for name in content["targets"] or {}:
+        beginning.target(path, name)
     prepare = params.load(path, "prepare", preparing.Settings)
     task = preparing.task(prepare.task)
     teachers = [teaching.engage(path, "explain"), teaching.engage(path, "refine")]
@@ -69,7 +78,7 @@ def check(path: Path) -> int:
     for name, model in sections.items():
         params.load(path, name, model)
     control = params.load(path, "report", reporting.Settings).control
-    if control not in branches:
+    if control not in branches and rounds.rounds(path):
         raise RefusedError(f"{path}: report.control: there is no branch {control!r}", code=CONFIG)
     return len(content)
 

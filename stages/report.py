@@ -37,7 +37,7 @@ def main(
 ) -> None:
     """Put the rounds side by side."""
     settings = params.load(PARAMS, "report", reporting.Settings)
-    branches, rounds = branching.branches(PARAMS), branching.rounds(PARAMS)
+    branches, rounds = branching.loop(PARAMS), branching.rounds(PARAMS)
     names, control = list(branches), settings.control
     found = reporting.collect(names, rounds, metrics)
     tests = {n: records.read(predictions / n / "test.jsonl", Prediction) for n in names}

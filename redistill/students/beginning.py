@@ -3,14 +3,51 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from redistill import params
+from redistill.params import Section
 from redistill.refusals import CONFIG, RefusedError
 from redistill.students import embedded, loading
 
 EMBEDDED = "embedded"
 BASE = Path("data/students/base")
+
+
+class Target(Section):
+    """
+    A further base student: *model* and *revision* as in the section ``student``.
+
+    *seed* and *shape* make an embedded one; the shape is null for any other.
+    """
+
+    model: str
+    revision: str | None
+    seed: Annotated[int, Field(ge=0)]
+    shape: embedded.Shape | None
+
+
+def target(path: Path, name: str) -> Target:
+    """The target *name* of the settings *path*; refuses an embedded one without a shape."""
+    content = params.read(path).get("targets") or {}
+    if name not in content:
+        raise RefusedError(f"{path}: targets: there is none {name!r}", code=CONFIG)
+    found = params.hold(path, f"targets.{name}", content[name], Target)
+    if (found.model == EMBEDDED) != (found.shape is not None):
+        raise RefusedError(
+            f"{path}: targets.{name}.shape: what an embedded student needs, and null for others",
+            code=CONFIG,
+        )
+    return found
+
+
+def size(target: Target, other: int) -> int:
+    """The bytes of an embedded *target*; *other*, as the source is taken to have, for any other."""
+    if target.shape is None:
+        return other
+    return 4 * embedded.parameters(target.shape, target.shape.vocabulary)
 
 
 @dataclass(frozen=True)
@@ -60,16 +97,17 @@ def _of_folder(folder: Path, told: str) -> Words:
     )
 
 
-def origin(student: loading.Settings) -> dict[str, str]:
+def origin(student: loading.Settings | Target, place: str = "student") -> dict[str, str]:
     """
     What is noted of where the base student comes from: a hub id with the commit it stands for.
 
     Asked before the student is fetched, and fetched at that commit, so that the note is true.
+    *place* is where *student* stands in the settings, for a refusal.
     """
     if student.model == EMBEDDED:
         if student.revision is not None:
             raise RefusedError(
-                "student.revision: only a hub id has revisions, so set it to null", code=CONFIG
+                f"{place}.revision: only a hub id has revisions, so set it to null", code=CONFIG
             )
         return {"model": student.model}
     commit = loading.commit(student.model, student.revision)
@@ -77,18 +115,24 @@ def origin(student: loading.Settings) -> dict[str, str]:
 
 
 def begin(
-    name: str, shape: embedded.Shape, seed: int, *, revision: str | None = None
+    name: str,
+    shape: embedded.Shape | None,
+    seed: int,
+    *,
+    revision: str | None = None,
+    say: str = "base",
 ) -> tuple[Any, Any, dict[str, Any]]:
     """
     Model, tokenizer and figures of the base student called *name*.
 
     "embedded" is built and pre-trained on the curriculum here; any other name is a Hugging Face
-    directory, hub id or ``.gguf`` file, taken as it is, a hub id at its *revision*.
+    directory, hub id or ``.gguf`` file, taken as it is, a hub id at its *revision*. *say* is what
+    its progress is called.
     """
     from redistill.students import training
 
     loading.quiet()
-    if name != EMBEDDED:
+    if name != EMBEDDED or shape is None:
         model, tokenizer = loading.pretrained(name, revision=revision)
         return model, tokenizer, {"parameters": model.num_parameters()}
     tokenizer = embedded.tokenizer(shape, seed)
@@ -106,5 +150,5 @@ def begin(
         seed=seed,
     )
     rows = embedded.rows(tokenizer, shape, seed)
-    figures = training.train(model, rows, plan, pad=pad, say="base")
+    figures = training.train(model, rows, plan, pad=pad, say=say)
     return model, tokenizer, {**figures, "parameters": model.num_parameters()}

@@ -1,6 +1,6 @@
-"""The embedded student: a small Llama with a tokenizer of its own, pre-trained in minutes."""
+"""The embedded student: a small model with a tokenizer of its own, pre-trained in minutes."""
 
-from typing import Any
+from typing import Any, Literal
 
 from redistill.params import Section
 from redistill.students import curriculum
@@ -8,12 +8,20 @@ from redistill.students.labelling import IGNORED, Example
 
 INITIAL = 0.06  # spread of the first weights: the usual 0.02 is for models ten times as wide
 WIDTH = 128  # tokens of a row that lessons are packed into
+QUARTER = 0.25  # of a head has rotary positions in GPT-NeoX
 THETA = 100.0  # base of the rotary positions: sharp at the short distances that digits have
 
 
 class Shape(Section):
-    """The size of the embedded student, and how much it reads before the first round."""
+    """
+    The size of the embedded student, and how much it reads before the first round.
 
+    *architecture* is that of Transformers: ``llama``; ``qwen2``, with biases in the attention; or
+    ``gpt_neox``, with layer norms, a feed-forward of two matrices beside the attention instead of
+    after it, biases everywhere, and rotary positions in a quarter of each head.
+    """
+
+    architecture: Literal["llama", "gpt_neox", "qwen2"]
     hidden: int
     layers: int
     heads: int
@@ -61,31 +69,42 @@ def tokenizer(shape: Shape, seed: int) -> Any:
 
 def parameters(shape: Shape, vocabulary: int) -> int:
     """The weights of a student of *shape*: embeddings (tied), attention, feed-forward, norms."""
-    layer = 4 * shape.hidden**2 + 3 * shape.hidden * shape.feed_forward + 2 * shape.hidden
-    return vocabulary * shape.hidden + shape.layers * layer + shape.hidden
+    hidden, inner = shape.hidden, shape.feed_forward
+    attention = 4 * hidden**2
+    if shape.architecture == "gpt_neox":
+        layer = attention + 4 * hidden + 2 * hidden * inner + inner + hidden + 4 * hidden
+        return vocabulary * hidden + shape.layers * layer + 2 * hidden
+    biases = 3 * hidden if shape.architecture == "qwen2" else 0
+    layer = attention + biases + 3 * hidden * inner + 2 * hidden
+    return vocabulary * hidden + shape.layers * layer + hidden
 
 
 def untrained(shape: Shape, vocabulary: int, eos: int, pad: int) -> Any:
-    """A randomly initialised Llama of *shape*; seed torch before calling."""
-    from transformers import LlamaConfig, LlamaForCausalLM
+    """A randomly initialised model of *shape*; seed torch before calling."""
+    import transformers
 
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=vocabulary,
-            hidden_size=shape.hidden,
-            intermediate_size=shape.feed_forward,
-            num_hidden_layers=shape.layers,
-            num_attention_heads=shape.heads,
-            num_key_value_heads=shape.heads,
-            max_position_embeddings=shape.context,
-            rope_parameters={"rope_type": "default", "rope_theta": THETA},
-            tie_word_embeddings=True,
-            initializer_range=INITIAL,
-            bos_token_id=None,
-            eos_token_id=eos,
-            pad_token_id=pad,
-        )
-    )
+    rotary: dict[str, Any] = {"rope_type": "default", "rope_theta": THETA}
+    shared = {
+        "vocab_size": vocabulary,
+        "hidden_size": shape.hidden,
+        "intermediate_size": shape.feed_forward,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "max_position_embeddings": shape.context,
+        "tie_word_embeddings": True,
+        "initializer_range": INITIAL,
+        "bos_token_id": None,
+        "eos_token_id": eos,
+        "pad_token_id": pad,
+    }
+    if shape.architecture == "gpt_neox":
+        rotary |= {"partial_rotary_factor": QUARTER}
+        neox = transformers.GPTNeoXConfig(**shared, rope_parameters=rotary)
+        return transformers.GPTNeoXForCausalLM(neox)
+    heads = {"num_key_value_heads": shape.heads, "rope_parameters": rotary}
+    if shape.architecture == "qwen2":
+        return transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**shared, **heads))
+    return transformers.LlamaForCausalLM(transformers.LlamaConfig(**shared, **heads))
 
 
 def rows(tokenizer: Any, shape: Shape, seed: int) -> list[Example]:

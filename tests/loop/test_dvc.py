@@ -33,7 +33,7 @@ PARTS = [
     ".dvcignore",
     "data/external/README.md",
 ]
-PARTS += ["data/pretrained/README.md", ".gitignore"]
+PARTS += ["data/imported/README.md", "data/pretrained/README.md", ".gitignore"]
 
 
 class Project:

@@ -20,6 +20,7 @@ from redistill.rounds import Branch
 from redistill.students import adapting, embedded, fitting, loading, resuming, training
 
 SHAPE = embedded.Shape(
+    architecture="llama",
     hidden=32, layers=2, heads=2, feed_forward=64, vocabulary=400, context=8192,
     texts=200, batch_size=8, steps=3, learning_rate=0.002,
 )  # fmt: skip

@@ -161,6 +161,7 @@ def test_the_likely_text_is_the_one_that_the_student_would_have_written(
     from redistill.students import beginning, embedded, labelling, loading, training
 
     shape = embedded.Shape(
+        architecture="llama",
         hidden=32, layers=1, heads=2, feed_forward=32, vocabulary=300, context=128, texts=50,
         batch_size=8, steps=1, learning_rate=0.001,
     )  # fmt: skip
@@ -185,6 +186,7 @@ def chatty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from redistill.students import beginning, embedded, loading
 
     shape = embedded.Shape(
+        architecture="llama",
         hidden=32, layers=1, heads=2, feed_forward=32, vocabulary=300, context=4096, texts=50,
         batch_size=8, steps=1, learning_rate=0.001,
     )  # fmt: skip

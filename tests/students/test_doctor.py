@@ -19,6 +19,7 @@ from redistill.students.labelling import Encoder, Example
 from tests.imports import ROOT
 
 SHAPE = embedded.Shape(
+    architecture="llama",
     hidden=32, layers=2, heads=2, feed_forward=64, vocabulary=400, context=256, texts=200,
     batch_size=8, steps=3, learning_rate=0.002,
 )  # fmt: skip

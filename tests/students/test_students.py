@@ -29,6 +29,7 @@ from redistill.students import (
 from tests.imports import ROOT
 
 SHAPE = embedded.Shape(
+    architecture="llama",
     hidden=32,
     layers=2,
     heads=2,

@@ -2,13 +2,17 @@
 
 import importlib.util
 import re
+from functools import cache
 from itertools import combinations
+from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 
-from redistill import grading, preparing
+from redistill import grading, preparing, records
 from redistill.records import Problem, Split, normalised
-from redistill.tasks import wordproblems
+from redistill.tasks import published, wordproblems
+from tests import publications
 from tests.imports import ROOT
 
 DATA = ROOT.parent / "shared" / "data"
@@ -28,12 +32,26 @@ OWN = {
 }  # fmt: skip
 
 
+@cache
+def a_data_set() -> dict[str, str]:
+    """A published data set of forty problems, where the task `published` looks for one."""
+    place = Path(mkdtemp())
+    problems = [publications.problem(f"p{n}", answer=str(n)) for n in range(40)]
+    lessons = [publications.first(found.id) for found in problems]
+    publications.publish(place / "lessons", publications.views(problems, lessons))
+    records.write(place / "test.jsonl", [publications.problem("t1")])
+    published.IMPORTED = place
+    return {"folder": "lessons", "test": str(place / "test.jsonl")}
+
+
 def rows(name: str) -> dict[Split, list[Problem]]:
     """What the task finds in its data, in splits that may be empty; skips where there is none."""
     task = preparing.task(name)
     folder = DATA / FOLDERS.get(name, name)
     if name == "jsonl" and not (DATA / "gsm8k").is_dir():
         pytest.skip("shared/data/gsm8k is not beside this checkout")
+    if name == "published":
+        OWN[name] = {**OPTIONS, **a_data_set(), "dev": None}
     if name not in OWN and not folder.is_dir():
         pytest.skip(f"shared/data/{folder.name} is not beside this checkout")
     options = OWN.get(name, {**OPTIONS, "folder": str(folder)})

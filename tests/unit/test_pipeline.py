@@ -19,8 +19,10 @@ CHOSEN = {
 }
 TEACHERS = sorted((ROOT / "redistill/teachers").glob("[a-z]*.py"))
 GRADERS = sorted((ROOT / "redistill/graders").glob("[a-z]*.py"))
-PATTERN = re.compile(r"\$\{(key|item\.(from|rationales|start|like))\}")
-WITHOUT_TORCH = ["prepare", "generate", "outside", "mine", "refine", "control", "report", "publish"]
+ITEM = "from|rationales|start|like|of|and|errors|student"
+PATTERN = re.compile(rf"\$\{{(key|item\.({ITEM}))\}}")
+WITHOUT_TORCH = ["prepare", "generate", "outside", "mine", "refine", "control", "report", "publish",
+                 "take", "pool", "tailor", "transfer"]  # fmt: skip
 OUTSIDE = ("data/problems/outside", "data/predictions-outside", "metrics/outside")
 
 
@@ -112,7 +114,7 @@ def test_there_is_a_file_for_every_stage_and_a_stage_for_every_file():
 
 
 def test_generate_train_mine_and_refine_never_read_test():
-    for stage in ("generate", "train", "mine", "refine"):
+    for stage in ("generate", "train", "mine", "refine", "take", "pool", "tailor"):
         assert not [dep for dep in body(stage)["deps"] if "test" in dep]
         assert "data/problems" not in body(stage)["deps"]  # which test is in
 

@@ -1,0 +1,71 @@
+"""
+The problems of a data set that a run of Redistill published, where its task is not at hand.
+
+Source and licence: as the card of the data set says. Split rule: its problems are train, or a share
+of them dev, by the hash of the id; test is a file of yours, since no data set holds one. Grader: as
+the card says, in ``grade.grader``. Reference solutions are not published, so there are none.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from redistill import sourcing, taking
+from redistill.params import Section
+from redistill.records import Problem, Split, read
+from redistill.refusals import CONFIG, RefusedError
+
+SOURCE = "a published data set"
+LICENCE = "that of the data set"
+GRADER: str | None = None
+PUBLISHED = False
+IMPORTED = Path("data/imported")
+
+
+class Settings(Section):
+    """
+    Section ``published``: the *folder* in data/imported, and the files of the other splits.
+
+    *dev* null carves *dev_share* of train out as dev; the takes are as in every task.
+    """
+
+    folder: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    dev: str | None
+    test: str
+    dev_share: Annotated[float, Field(ge=0, lt=1)]
+    take_train: sourcing.Count
+    take_dev: sourcing.Count
+    take_test: sourcing.Count
+
+
+def problems(settings: Settings, seed: int) -> list[tuple[Split, Problem]]:
+    """
+    The problems of all splits, in the order of the hashes of their ids.
+
+    Refused are a data set that is not what its manifest says, and a file with zero rows.
+    """
+    rows = taking.read(IMPORTED / settings.folder)
+    train = [(problem.id, problem) for problem in (row.asks() for row in rows)]
+    if settings.dev is not None:
+        dev = _rows(settings.dev)
+    else:
+        share = settings.dev_share
+        dev, train = sourcing.carve(train, 0, share), sourcing.carve(train, share, 1)
+    wanted: list[tuple[Split, list[tuple[str, Problem]], int | None]] = [
+        ("train", train, settings.take_train),
+        ("dev", dev, settings.take_dev),
+        ("test", _rows(settings.test), settings.take_test),
+    ]
+    return [
+        (split, problem)
+        for split, found, count in wanted
+        for _, problem in sourcing.take(found, count, seed)
+    ]
+
+
+def _rows(path: str) -> list[tuple[str, Problem]]:
+    rows = read(Path(path), Problem)
+    if not rows:
+        raise RefusedError(f"{path}: 0 rows", code=CONFIG)
+    return [(problem.id, problem) for problem in rows]

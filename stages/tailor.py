@@ -1,0 +1,62 @@
+"""Ask the teacher to rewrite rationales around the errors of another student, or of several."""
+
+from pathlib import Path
+
+import click
+
+from redistill import choosing, grading, guarding, params, records, refining, teaching
+from redistill import gaps as diagnosing
+from redistill.records import Error, Problem, Rationale
+from stages import FILE, FOLDER, PARAMS, Stage
+
+
+@click.command(cls=Stage, name="tailor")
+@click.option("--name", required=True, help="The name of the new rationales.")
+@click.option("--problems", type=FILE, required=True, help="The train problems.")
+@click.option("--rationales", type=FILE, required=True, help="What is rewritten.")
+@click.option("--errors", type=FILE, required=True, help="What the students got wrong.")
+@click.option("--gaps", type=FILE, required=True, help="The gaps on dev, and whether to stop.")
+@click.option("--student", type=FOLDER, required=True, help="Whom several draws are to fit.")
+@click.option("--out", type=FILE, required=True, help="Where the new rationales go.")
+@click.option("--metrics", type=FILE, required=True, help="Where the balance goes.")
+def main(
+    name: str,
+    problems: Path,
+    rationales: Path,
+    errors: Path,
+    gaps: Path,
+    student: Path,
+    out: Path,
+    metrics: Path,
+) -> None:
+    """Ask the teacher to rewrite rationales around the errors of another student, or of several."""
+    settings = params.load(PARAMS, "refine", refining.Settings)
+    guard = params.load(PARAMS, "guard", guarding.Settings)
+    teacher = teaching.engage(PARAMS, "refine")
+    grader = grading.grader(params.load(PARAMS, "grade", grading.Settings).grader)
+    known = {problem.id: problem for problem in records.read(problems, Problem)}
+    before, mistakes = records.read(rationales, Rationale), records.read(errors, Error)
+    diagnosis = diagnosing.read(gaps)
+
+    requests = refining.asked(known, before, mistakes, diagnosis, settings)
+    choose = choosing.chooser(teacher.rules, [r.problem for _, r in requests], student, PARAMS)
+    refined = refining.refine(
+        requests,
+        before,
+        teacher,
+        grader,
+        choose,
+        guard,
+        stop=diagnosis.stop,
+        round=name,
+        stage="tailor",
+    )
+
+    refined.balance.check(settings.max_loss)
+    records.write(out, refined.rationales)
+    records.write_json(metrics, refined.as_dict())
+    click.echo(f"{name}: {refined.balance}; {refined.attempts}; kept {refined.kept}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,286 @@
+"""The transfer table on predictions made up for it, and the shares that targets keep."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from redistill import cli, picturing, records, reporting, rounds, transferring
+from redistill.records import Prediction
+from redistill.refusals import RefusedError
+from redistill.rounds import Branch, Cell
+from tests.imports import ROOT
+
+N = 200
+
+
+def branch(rationales: str, times: int = 1) -> Branch:
+    return Branch(from_="r0", rationales=rationales, start="base", times=times)
+
+
+def cell(target: str, version: str, rationales: str, first: str = "", start: str = "") -> Cell:
+    return Cell.model_validate(
+        {
+            "from_": first or f"{target}-r0", "rationales": rationales, "start": start or target,
+            "times": 4 if version == "matched" else 1, "target": target, "version": version,
+        }
+    )  # fmt: skip
+
+
+BRANCHES = {
+    "r0": branch("r0"),
+    "r1": branch("r1"),
+    "r2": branch("r2"),
+    "one-shot-matched": branch("r0", 4),
+    "base-joint": cell("base", "joint", "for-all", "r0"),
+    "wide-r0": cell("wide", "first", "r0"),
+    "wide-matched": cell("wide", "matched", "r0"),
+    "wide-refined": cell("wide", "refined", "r1"),
+    "wide-self": cell("wide", "self", "for-wide"),
+    "wide-joint": cell("wide", "joint", "for-all"),
+    "deep-r0": cell("deep", "first", "r0"),
+    "deep-refined": cell("deep", "refined", "r1"),
+    "deep-other": cell("deep", "first", "given-first", "deep-other"),
+    "deep-given": cell("deep", "refined", "given", "deep-other"),
+    "deep-self": cell("deep", "self", "for-deep"),
+}
+SOLVED = {
+    "r0": range(60), "r1": range(140), "r2": range(130), "one-shot-matched": range(80),
+    "base-joint": range(120), "wide-r0": range(80), "wide-matched": range(90),
+    "wide-refined": range(20, 140), "wide-self": range(130), "wide-joint": range(150),
+    "deep-r0": range(100), "deep-refined": range(101), "deep-other": range(50),
+    "deep-given": range(110), "deep-self": (),
+}  # fmt: skip
+
+
+def predictions(solved, n: int = N) -> list[Prediction]:
+    return [
+        Prediction(
+            id=f"p{i}", problem=f"p{i}", split="test", completion="", answer=None,
+            verdict="correct" if i in solved else "wrong", strict=i in solved,
+            lenient=i in solved, tokens=1, eos=True,
+        )
+        for i in range(n)
+    ]  # fmt: skip
+
+
+TESTS = {name: predictions(solved) if solved else [] for name, solved in SOLVED.items()}
+
+
+def made(chosen: str | None = "r1", branches=BRANCHES, names=("r0", "r1", "r2")) -> dict:
+    tests = {name: TESTS[name] for name in branches}
+    return transferring.transfer(branches, names, chosen, "one-shot-matched", tests, 0.01)
+
+
+def row(name: str, against: str) -> dict:
+    rows = [r for r in made()["rows"] if (r["cell"], r["against"]) == (name, against)]
+    assert len(rows) == 1
+    return rows[0]
+
+
+def test_each_version_is_held_against_its_kin_of_the_same_target_and_data():
+    pairs = {name: [r["against"] for r in made()["rows"] if r["cell"] == name] for name in BRANCHES}
+
+    assert pairs["wide-refined"] == ["wide-r0", "wide-matched", "wide-self"]
+    assert pairs["wide-self"] == ["wide-r0", "wide-matched"]
+    assert pairs["wide-joint"] == ["wide-r0", "wide-matched", "wide-refined"]
+    assert pairs["deep-refined"] == ["deep-r0"]  # the loop of its own was passed through
+    assert pairs["deep-given"] == ["deep-other"]  # another data set is another chain
+    assert pairs["base-joint"] == ["r0", "one-shot-matched", "r1"]
+    assert pairs["wide-r0"] == pairs["r1"] == []
+    assert made()["passed_through"] == ["deep-self"]
+
+
+def test_a_row_counts_what_the_target_gains():
+    found = row("wide-refined", "wide-r0")
+
+    assert (found["n"], found["k"], found["k_against"]) == (N, 120, 80)
+    assert (found["fixed"], found["broken"]) == (60, 20)
+    assert found["gain_points"] == 20.0
+    assert found["low_points"] < 20 < found["high_points"]
+    assert found["chosen"]
+    assert row("wide-self", "wide-r0")["chosen"] is None
+
+
+def test_p_is_corrected_over_the_targets_of_one_comparison():
+    p = {
+        r["cell"]: (r["p"], r["p_holm"]) for r in made()["rows"] if r["against_version"] == "first"
+    }
+
+    least = sorted(["wide-refined", "deep-refined", "deep-given"], key=lambda name: p[name][0])
+    assert [round(p[n][1] / p[n][0]) for n in least[:2]] == [3, 2]
+    assert p["wide-self"][0] == p["wide-self"][1]  # the only one of its kind
+
+
+def test_the_share_that_a_target_keeps_is_its_gain_over_that_of_the_source():
+    found = row("wide-refined", "wide-r0")
+
+    assert found["ratio"] == 0.5  # 40 problems of the 80 that r1 has over r0
+    assert 0.3 < found["ratio_low"] < 0.5 < found["ratio_high"] < 0.75
+    assert row("wide-joint", "wide-r0")["ratio"] == pytest.approx(70 / 60, abs=1e-3)  # base-joint
+    assert row("wide-refined", "wide-self")["ratio"] is None
+    assert row("deep-given", "deep-other")["because"].startswith("no student of the source")
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "ratio", "because"),
+    [
+        ((range(50), range(50)), (range(10), range(30)), None, "the source gains nothing"),
+        ((range(50), range(40)), (range(10), range(30)), None, "the source gains nothing"),
+        ((range(50), range(1, 52)), (range(10), range(9)), -1.0, "not sure enough"),
+        ((range(50), range(150)), (range(50), range(150)), 1.0, None),
+        ((range(50), range(150)), (range(50), range(50)), 0.0, None),
+        ((range(50), range(150)), (range(50), range(25)), -0.25, None),
+    ],
+)
+def test_a_share_is_stated_only_where_the_source_gains(source, target, ratio, because):
+    pairs = [tuple(predictions(solved) for solved in pair) for pair in (source, target)]
+
+    found = transferring.kept(*pairs)
+
+    assert found["ratio"] == ratio
+    assert (found["ratio_low"] is None) == (because is not None)
+    assert found["because"] is None if because is None else because in found["because"]
+
+
+def test_the_interval_of_a_share_keeps_what_both_students_gain_together():
+    """A target that gains exactly where the source does keeps all of it in every resample."""
+    same = predictions(range(50)), predictions(range(90))
+    apart = predictions(range(40, 100)), predictions(range(100))
+
+    assert transferring.kept(same, same)["ratio_low"] == 1.0
+    assert transferring.kept(same, same)["ratio_high"] == 1.0
+    spread = transferring.kept(same, apart)
+    assert spread["ratio"] == 1.0
+    assert spread["ratio_high"] - spread["ratio_low"] > 0.4
+
+
+def test_tests_on_other_problems_are_refused():
+    with pytest.raises(RefusedError, match="not tested on the same problems"):
+        transferring.kept(
+            (predictions((), 3), predictions((0,), 3)), (predictions((), 4), predictions((0,), 4))
+        )
+
+
+def test_without_a_source_there_are_gains_but_no_shares():
+    cells = {name: BRANCHES[name] for name in ("deep-other", "deep-given")}
+
+    found = made(None, cells, ())
+
+    assert found["source"] is None
+    assert [r["gain_points"] for r in found["rows"]] == [30.0]
+    assert found["rows"][0]["ratio"] is None
+    assert transferring.lines(found)[1][0] == "deep"
+
+
+def test_a_round_that_dev_did_not_choose_is_named_in_the_sentence():
+    assert "dev chose r2, they were taught r1" in transferring.sentence(made("r2"))
+    assert "dev chose" not in transferring.sentence(made("r1"))
+
+
+def test_the_sentence_counts_the_students_that_are_better_and_hides_none():
+    told = transferring.sentence(made())
+
+    assert "better than the first ones for 2 of 3 students" in told
+    assert "deep +0.5 points" in told
+    assert "wide 50 %" in told
+    assert "their own errors: wide -5.0 points" in told
+
+
+def test_the_source_stands_first_in_the_files_for_plots():
+    rows = transferring.table(made())
+    text = reporting.as_csv(rows, transferring.COLUMNS)
+
+    assert [row["target"] for row in rows[:4]] == ["source"] * 4
+    assert rows[0]["rationales"] == "r1"
+    assert text.split("\n")[1].startswith("source: refined over first,source,refined,r1,r0,first,")
+    assert "wide - refined (r1)" in picturing.forest(transferring.forest(made()), "t")
+
+
+def test_the_command_prints_table_and_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text("tables: {transfer: {alpha: 0.01}}\n")
+    records.write_json(tmp_path / "metrics/transfer.json", made())
+
+    shown = CliRunner().invoke(cli.main, ["transfer"])
+    as_json = CliRunner().invoke(cli.main, ["transfer", "--json"])
+    other = CliRunner().invoke(cli.main, ["transfer", "--table", "none"])
+
+    assert shown.exit_code == 0, shown.output
+    assert "2 of 3 students" in shown.output
+    assert "Passed through: deep-self" in shown.output
+    assert json.loads(as_json.output) == made()
+    assert other.exit_code == 65
+
+
+CELLS = ROOT / "params" / "embedded-transfer.yaml"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ("target: wide, version: first", "target: huge, version: first", "target: there is none"),
+        ("version: joint, from: wide-r0", "version: best, from: wide-r0", "version: Input should"),
+        ("rationales: for-wide, start: wide", "rationales: for-wide, start: deep", "not a student"),
+        ("version: self, from: wide-r0", "version: self, from: deep-r0", "not a student of wide"),
+        ("version: self, from: wide-r0", "version: self, from: wide-self", "only if it is a first"),
+        ("rationales: for-wide, start", "rationales: for-whom, start", "there is no 'for-whom'"),
+        ("two: {of: r0,", "two: {of: r7,", "pools.two.of: there is no 'r7'"),
+        ("two: {of: r0,", "two: {off: r0,", "pools.two.off: unknown key"),
+        ("two: {of: r0,", "r0: {of: r0,", "'r0' is taken already"),
+        ("for-wide: {errors: wide-r0,", "for-wide: {errors: wid-r0,", "no 'wid-r0'"),
+        ("sources: {}", "sources: {a: {folder: x, hub: a/b, revision: null, version: last, "
+         "max_loss: 0.1}}", "either folder or hub"),
+        ("sources: {}", "sources: {a: {folder: ../x, hub: null, revision: null, version: last, "
+         "max_loss: 0.1}}", "sources.a.folder"),
+        ("sources: {}", "sources: {a: {folder: null, hub: a/b, revision: null, version: last, "
+         "max_loss: 0.1}}", "revision: a commit"),
+        ("seed: 2, shape: {<<: *embedded, hidden: 160, feed_forward: 480}", "seed: 2, shape: null",
+         "targets.wide.shape"),
+        ("alpha: 0.01", "alpha: 2", "tables.transfer.alpha"),
+        ("architecture: gpt_neox", "architecture: gpt_9", "architecture"),
+    ],
+)  # fmt: skip
+def test_a_cell_that_cannot_be_is_refused_by_name(old: str, new: str, fault: str, tmp_path: Path):
+    from redistill import settings
+
+    text = CELLS.read_text(encoding="utf-8")
+    assert old in text
+    file = tmp_path / "params.yaml"
+    file.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+    with pytest.raises(RefusedError, match=fault) as refusal:
+        settings.check(file)
+    assert refusal.value.code == 78
+
+
+def test_the_cells_of_the_shipped_settings_are_three_unlike_students_and_every_version():
+    from redistill import params
+
+    cells = rounds.cells(CELLS)
+    targets = params.read(CELLS)["targets"]
+    shapes = {name: target["shape"] for name, target in targets.items()}
+    source = params.read(CELLS)["embedded"]
+
+    assert {c.target for c in cells.values()} == {"base", *targets}
+    for name in targets:
+        versions = {cell.version for cell in cells.values() if cell.target == name}
+        assert versions == {"first", "matched", "refined", "self", "joint"}
+    assert shapes["wide"]["hidden"] > source["hidden"]
+    assert shapes["deep"]["layers"] > source["layers"]
+    assert shapes["neox"]["architecture"] != source["architecture"]
+    assert len({1, *(target["seed"] for target in targets.values())}) == 4
+
+
+def test_the_settings_of_the_targets_are_the_shipped_ones_and_cells():
+    from redistill import params
+
+    shipped, ours = params.read(ROOT / "params.yaml"), params.read(CELLS)
+    cells = ours["transfers"]
+
+    assert ours.pop("branches") == {**shipped.pop("branches"), **cells}
+    for name in ("transfers", "targets", "pools", "tailored", "tables"):
+        assert shipped.pop(name) == {}
+        ours.pop(name)
+    assert ours == shipped
