@@ -6,7 +6,7 @@ READY   = $(VENV)/.ready
 export DVC_NO_ANALYTICS = 1
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: repro test unit figures check run smollm2 clean
+.PHONY: repro test unit slow figures check run smollm2 clean
 .DEFAULT_GOAL = repro
 
 $(READY): pyproject.toml constraints.txt
@@ -34,6 +34,12 @@ test: $(READY)
 unit: $(READY)
 	@echo "== the tests that run neither a student nor DVC"
 	@$(TESTING) -m "not slow" tests/unit
+
+# Also those that need more than the set-up, and minutes: S3, SmolLM2 (make smollm2), TRL (REDISTILL_TRL_PYTHON)
+slow: $(READY)
+	@echo "== the slow tests; -rs says what each that is skipped would need"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[slow]'
+	@PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -m slow -rs tests/loop tests/real
 
 # What docs/reliability.md quotes, as the tests print it: 200 kills, every failing write (a quarter of an hour)
 figures: $(READY)

@@ -45,7 +45,7 @@ EXPORTED = (*COLUMNS, "encoding", "request")
 SELECTABLE = (
     "finish_reason", "outcome", "stage", "round", "model", "returned_model", "problem", "key",
 )  # fmt: skip
-STAGE = re.compile(r"generate|refine|control")
+STAGE = re.compile(r"generate|refine|control|tailor")
 ROUND = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 

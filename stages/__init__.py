@@ -16,12 +16,7 @@ FILE = click.Path(exists=False, dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 PARAMS = Path("params.yaml")
 PR_SET_PDEATHSIG = 1
-TEACHING = (
-    "generate",
-    "refine",
-    "control",
-    "tailor",
-)  # they call a teacher, and so may need its key
+TEACHING = ("generate", "refine", "control", "tailor")  # they call a teacher: it may need a key
 
 
 class Stage(click.Command):

@@ -1,0 +1,57 @@
+"""What docs/publish.md tells users of TRL to run, run as it stands there in an environment of TRL's."""
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from redistill.students import beginning, embedded, loading
+from tests.imports import ROOT
+from tests.publications import small
+
+PYTHON = os.environ.get("REDISTILL_TRL_PYTHON", "")
+SHAPE = embedded.Shape(
+    architecture="llama", hidden=16, layers=1, heads=2, feed_forward=32, vocabulary=300,
+    context=2048, texts=60, batch_size=8, steps=2, learning_rate=0.001,
+)  # fmt: skip
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not PYTHON, reason="REDISTILL_TRL_PYTHON names no Python that has TRL"),
+]
+
+
+def snippet(library: str) -> str:
+    """The first piece of Python in docs/publish.md that imports *library*."""
+    text = (ROOT / "docs/publish.md").read_text(encoding="utf-8")
+    pieces = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    return next(piece for piece in pieces if f"from {library} import" in piece)
+
+
+@pytest.mark.parametrize("library", ["trl", "transformers"])
+def test_a_published_set_trains_a_student_by_the_snippet_of_the_docs(library: str, tmp_path: Path):
+    small(tmp_path / "data/published/wordproblems-refined")
+    model, tokenizer, _ = beginning.begin("embedded", SHAPE, seed=1)
+    loading.save(model, tokenizer, tmp_path / "student-before", {})
+    code = snippet(library).replace('"STUDENT"', '"student-before"')
+    assert "student-before" in code
+    code = code.replace("num_train_epochs=3", "num_train_epochs=3, use_cpu=True")  # as the docs say
+    trained = code.replace(").train()", ")").rstrip().rsplit("\n", 1)
+    code = f"{trained[0]}\nrun = {trained[1]}\nfound = run.train()\n"
+    code += "import json\nprint(json.dumps([found.training_loss, found.global_step]))\n"
+
+    ran = subprocess.run(
+        [PYTHON, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+    )
+
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    loss, steps = json.loads(ran.stdout.strip().splitlines()[-1])
+    assert steps >= 1
+    assert 0 < loss < 20
