@@ -5,6 +5,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -12,6 +13,7 @@ from xml.etree import ElementTree
 from redistill import reviewing
 from redistill.escaping import safe_text
 from redistill.records import write_text
+from redistill.refusals import RefusedError
 from redistill.rounds import FIRST
 from redistill.telling import Facts, sentences, tables, tiles
 
@@ -54,7 +56,11 @@ def write(folder: Path, facts: Facts, pictures: Sequence[str], run: reviewing.Ru
     Write the report to *folder*, in place of one that is there; returns its bytes.
 
     The same records give the same bytes. The whole is made beside *folder* and moved at the end.
+    Raises RefusedError where *folder* holds something else.
     """
+    for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if entry.name not in (INDEX, PROBLEMS):
+            raise RefusedError(f"{entry}: no file of a report; take it out of {folder}")
     draft = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(draft, ignore_errors=True)
     for name, text in files(facts, pictures, run):
@@ -98,32 +104,37 @@ def page(facts: Facts, pictures: Sequence[str], problems: int) -> str:
     Its policy lets nothing run but its own script, by its hash, and files; all text is escaped by
     the template, control characters are made visible before.
     """
-    from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
+
+    style, code = (_source(f"report.{kind}") for kind in ("css", "js"))
+    drawn = [
+        {"title": title, "told": told, "svg": Markup(inlined(svg, f"f{number}-"))}  # noqa: S704
+        for number, ((title, told), svg) in enumerate(zip(CAPTIONS, pictures, strict=True))
+    ]
+    rendered: str = _template().render(
+        title=facts.title,
+        sentences=sentences(facts),
+        tiles=tiles(facts),
+        tables=tables(facts),
+        figures=drawn,
+        problems=problems,
+        style=Markup(style),  # noqa: S704 - our own files
+        code=Markup(code),  # noqa: S704
+        style_hash=_hash(style),
+        code_hash=_hash(code),
+    )
+    return f"{rendered}\n"
+
+
+@cache
+def _template() -> Any:
+    from jinja2 import Environment, StrictUndefined
 
     rules = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     rules.filters["shown"] = safe_text
-    style, code = (_source(f"report.{kind}") for kind in ("css", "js"))
-    return (
-        rules.from_string(_source("report.html")).render(
-            title=facts.title,
-            sentences=sentences(facts),
-            tiles=tiles(facts),
-            tables=tables(facts),
-            figures=[
-                {"title": title, "told": told, "svg": Markup(inlined(svg, f"f{number}-"))}  # noqa: S704
-                for number, ((title, told), svg) in enumerate(zip(CAPTIONS, pictures, strict=True))
-            ],
-            problems=problems,
-            style=Markup(style),  # noqa: S704 - our own files
-            code=Markup(code),  # noqa: S704
-            style_hash=_hash(style),
-            code_hash=_hash(code),
-        )
-        + "\n"
-    )
+    return rules.from_string(_source("report.html"))
 
 
 def inlined(svg: str, prefix: str) -> str:

@@ -123,7 +123,7 @@ def tiles(facts: Facts) -> list[tuple[str, str, str]]:
 def tables(facts: Facts) -> dict[str, list[Table]]:
     """The tables of the page, by the section that they stand in."""
     head, *rows = reporting.lines(facts.summary)
-    passed = {name for name in facts.ladder["passed_through"]}
+    passed = set(facts.ladder["passed_through"])
     rows = [(row[0], "passed through", *row[2:]) if row[0] in passed else row for row in rows]
     rounds = [Table("Every branch", head, rows, note="* best on dev; accuracy is strict.")]
     if outside := reporting.outside_lines(facts.summary):

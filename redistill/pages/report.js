@@ -1,6 +1,6 @@
 "use strict";
 // Data comes as scripts that call redistill(name, content), since a page that was opened as a file
-// may fetch nothing. Text from data becomes part of the page as textContent alone.
+// may ask for nothing else. Text from data becomes part of the page as textContent alone.
 const PAGE = 50, KEPT = 12, ROUNDS = "round";
 const VERDICTS = {c: ["✓", "correct"], w: ["✗", "wrong"], n: ["∅", "no answer"], x: ["…", "cut off"], "-": ["·", "none"]};
 const LETTERS = {correct: "c", wrong: "w", no_answer: "n", cut_off: "x"};
