@@ -167,7 +167,10 @@ def _costs(rows: Sequence[Mapping[str, Any]]) -> Table:
         )
         for row in rows
     ]
-    note = "Each row is all that it took to get to the branch, the rounds before it included."
+    note = (
+        "Each row is all that it took to get to the branch, the rounds before it included. "
+        "Unknown is what the ledger does not have: a teacher in this process is not in it."
+    )
     return Table("What each branch cost", head, cells, note=note)
 
 

@@ -1,7 +1,5 @@
 """The report in a browser, opened as a file: what it loads, finds and shows, and how quickly."""
 
-import shutil
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,32 +9,22 @@ import pytest
 from redistill import presenting
 from redistill.records import Error, Exemplar, Prediction, Problem, Rationale
 from redistill.reviewing import Run
-from tests import reports
+from tests import browsers, reports
+from tests.browsers import ALL
 from tests.reports import BRANCHES
 from tests.unit.test_showing import PAYLOADS
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next((found for name in NAMES if (found := shutil.which(name))), None)
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-LIST, ALL = "html[data-ready]", "html[data-ready=all]"  # the list can be used; all is searchable
 RUN = reports.run(300)
 LIMITS = {1_000: 1.0, 20_000: 2.0}  # seconds until the list can be used
 
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason=f"there is no browser: none of {', '.join(NAMES)}"),
-]
+pytestmark = pytest.mark.skipif(browsers.CHROMIUM is None, reason=browsers.ABSENT)
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    driver = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with driver.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield started
-        started.close()
+    pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with browsers.started() as chromium:
+        yield chromium
 
 
 def written(folder: Path, run: Run, title: str = "Toys", figures: Run | None = None) -> Path:
@@ -278,21 +266,22 @@ def test_an_unknown_problem_and_a_lost_file_are_told(browser: Any, opened: Any, 
 def test_axe_finds_nothing_serious_and_nothing_is_wider_than_the_screen(
     opened: Any, scheme: str, width: int
 ):
-    folder = Path(pytest.importorskip("axe_core_python").__file__).parent
     page = opened(
         f"#problem={refined()}", color_scheme=scheme, bypass_csp=True,
         viewport={"width": width, "height": 900},
     )  # fmt: skip
     page.wait_for_selector("#life h3")
     page.click("summary:has-text('Verdict by branch')")
-    page.add_script_tag(content=(folder / "axe.min.js").read_text(encoding="utf-8"))
 
-    found = page.evaluate("async () => (await axe.run()).violations")
+    found = browsers.axe(page)
 
     for one in found:
         print(f"axe {scheme} {width}: {one['impact']} {one['id']}: {len(one['nodes'])} nodes")
     assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []
     assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+    end = page.evaluate("() => document.querySelector('footer').getBoundingClientRect().bottom")
+    below = page.evaluate("() => document.documentElement.scrollHeight - scrollY") - end
+    assert below < 100  # nothing but the margin of the page
     paper = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
     assert (paper == "rgb(255, 255, 255)") == (scheme == "light")
 
@@ -395,21 +384,9 @@ def test_it_is_quick_to_open_with_many_problems(
     browser: Any, tmp_path: Path, problems: int, capsys: pytest.CaptureFixture
 ):
     file = written(tmp_path / "report", reports.run(problems))
-    seconds = [opening(browser, file) for _ in range(3)]
+    seconds = [browsers.opening(browser, file)["list"] for _ in range(3)]
 
     with capsys.disabled():
         told = ", ".join(f"{some:.2f}" for some in seconds)
         print(f"\nreport: the list of {problems} problems can be used after {told} s")
     assert min(seconds) < LIMITS[problems]
-
-
-def opening(browser: Any, file: Path) -> float:
-    """Seconds from the call to open *file* until the list of problems can be used."""
-    page = browser.new_page()
-    started = time.monotonic()
-    page.goto(file.as_uri())
-    page.wait_for_selector(LIST, state="attached")
-    seconds = time.monotonic() - started
-    assert page.locator("#rows a").count() == 50
-    page.close()
-    return seconds

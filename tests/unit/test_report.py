@@ -204,7 +204,7 @@ def test_the_same_records_give_the_same_bytes_and_old_files_go(tmp_path: Path):
 def test_a_folder_that_holds_something_else_is_left_as_it_is(tmp_path: Path):
     (tmp_path / "thesis.md").write_text("mine")
 
-    with pytest.raises(RefusedError, match="thesis.md: no file of a report"):
+    with pytest.raises(RefusedError, match=r"thesis\.md: no file of a report"):
         presenting.write(tmp_path, FACTS, PICTURES, RUN)
 
     assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.md"]
