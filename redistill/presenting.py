@@ -21,7 +21,6 @@ PAGES = Path(__file__).parent / "pages"
 INDEX = "index.html"
 PROBLEMS = "problems"  # the folder of the data beside the page
 LIVES, QUESTIONS = 100, 2000  # problems in a file of the one and of the other kind
-_UNSAFE = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&"}
 _SVG = "{http://www.w3.org/2000/svg}"
 _LINK = "{http://www.w3.org/1999/xlink}href"
 
@@ -94,7 +93,9 @@ def files(facts: Facts, pictures: Sequence[str], run: reviewing.Run) -> Iterator
 def script(name: str, content: Any) -> str:
     """A script that hands *content* to the page: ASCII, and nothing in it that markup could be."""
     data = json.dumps(content, separators=(",", ":"), allow_nan=False)
-    return f"redistill({json.dumps(name)},{data.translate(_UNSAFE)});\n"
+    for sign in "<>&":  # translate would take ten times as long
+        data = data.replace(sign, f"\\u{ord(sign):04x}")
+    return f"redistill({json.dumps(name)},{data});\n"
 
 
 def page(facts: Facts, pictures: Sequence[str], problems: int) -> str:

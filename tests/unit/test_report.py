@@ -8,8 +8,18 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from redistill import accounting, marking, picturing, presenting, reviewing, telling
+from redistill import (
+    accounting,
+    cli,
+    marking,
+    picturing,
+    presenting,
+    records,
+    reviewing,
+    telling,
+)
 from redistill.records import Error, Prediction, Slip
 from redistill.refusals import RefusedError
 from tests import reports
@@ -346,3 +356,21 @@ def test_tokens_and_money_are_those_of_the_ledger_and_unknown_where_it_lacks_a_r
     assert (found["r1"]["teacher_tokens"], found["r1"]["cost"]) == (90, None)
     assert (found["r2"]["teacher_tokens"], found["r2"]["cost"]) == (None, None)
     assert (found["long"]["teacher_tokens"], found["long"]["cost"]) == (30, 0.005)
+
+
+# ---- where it is said
+
+
+def test_the_command_rounds_ends_with_where_the_report_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    records.write_json(tmp_path / "metrics/summary.json", dict(FACTS.summary))
+
+    without = CliRunner().invoke(cli.main, ["rounds"])
+    (tmp_path / "data/report").mkdir(parents=True)
+    cli.REPORT.write_text(PAGE)
+    told = CliRunner().invoke(cli.main, ["rounds"])
+
+    assert "report" not in without.output
+    assert told.output.endswith("The report, for a browser: data/report/index.html\n")
