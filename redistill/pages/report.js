@@ -12,7 +12,7 @@ const WHY = {
 };
 const waiting = new Map(), lives = new Map();
 const byId = (id) => document.getElementById(id);
-let index = null, shown = [], asks = [], lower = [], found = [], state = {}, opened = null, plain = false;
+let index = null, shown = [], asks = [], lower = [], found = [], state = {}, page = 1, opened = null, plain = false;
 
 function redistill(name, content) {
   const wanted = waiting.get(name);
@@ -119,9 +119,11 @@ function list() {
 }
 
 function rows() {
-  const pages = Math.max(1, Math.ceil(found.length / PAGE)), page = Math.min(pages, Math.max(1, Number(state.page) || 1));
+  const pages = Math.max(1, Math.ceil(found.length / PAGE));
+  const its = Math.floor(found.indexOf(index.ids.indexOf(state.problem)) / PAGE) + 1;
+  page = Math.min(pages, Math.max(1, Number(state.page) || its));
   const some = found.slice((page - 1) * PAGE, page * PAGE);
-  byId("rows").replaceChildren(...some.map(row));
+  byId("rows").replaceChildren(...(some.length ? some.map(row) : [el("li", "none", "No problem is like that.")]));
   byId("rows").scrollTop = 0;
   const read = state.q && asks.length < index.ids.length ? `, of ${counted(asks.length)} read so far` : "";
   byId("count").textContent = `${counted(found.length)} of ${counted(index.ids.length)} problems${read}`;
@@ -133,7 +135,7 @@ function rows() {
 
 function row(i) {
   const item = el("li"), link = el("a"), line = el("span", "line"), marks = el("span", "marks");
-  link.href = address({problem: index.ids[i]});
+  link.href = address({problem: index.ids[i], page: page > 1 ? String(page) : ""});
   link.dataset.place = i;
   for (const b of shown) marks.append(mark(b, b.verdicts[i]));
   line.append(el("span", "id", index.ids[i]), marks);
@@ -152,14 +154,17 @@ function mark(b, letter, said = true) {
 }
 
 function current() {
-  for (const link of byId("rows").querySelectorAll("a")) {
-    if (index.ids[link.dataset.place] === state.problem) link.setAttribute("aria-current", "true");
-    else link.removeAttribute("aria-current");
+  const box = byId("rows");
+  for (const link of box.querySelectorAll("a")) {
+    if (index.ids[link.dataset.place] !== state.problem) { link.removeAttribute("aria-current"); continue; }
+    link.setAttribute("aria-current", "true");
+    const top = link.offsetTop, seen = top >= box.scrollTop && top + link.offsetHeight <= box.scrollTop + box.clientHeight;
+    if (!seen) box.scrollTop = top - box.clientHeight / 3;
   }
 }
 
 function turn(by, end) {
-  choose({page: String(Math.max(1, (Number(state.page) || 1) + by))});
+  choose({page: String(page + by)});
   const links = byId("rows").querySelectorAll("a");
   if (links.length) links[end ? links.length - 1 : 0].focus();
 }
@@ -277,7 +282,7 @@ function lesson(one) {
   const told = {
     first: () => `Written by ${text.teacher} and accepted.`,
     refined: () => `Rewritten by ${text.teacher} and accepted. Why: ${named(text.reason || "unknown")}.`,
-    kept: () => `Kept as ${text.teacher} wrote it in ${text.round}: ${WHY[text.reason] || (text.reason ? `the new text was rejected: ${text.reason}` : "no reason is recorded")}.`,
+    kept: () => `Kept as ${text.teacher} wrote it in ${text.round}; ${WHY[text.reason] || (text.reason ? `the new text was rejected: ${text.reason}` : "no reason is recorded")}.`,
   };
   made.append(el("p", "why", told[text.status]()));
   if (text.gaps) made.append(el("p", "why soft", `Treats: ${text.gaps.map(named).join(", ")}`));
@@ -326,7 +331,7 @@ function fill() {
   const add = (id, ...options) => byId(id).append(...options);
   for (const [split, count] of index.splits) if (count) add("f-split", option(split, `${split} (${counted(count)})`));
   for (const gap of index.gaps) add("f-gap", option(gap, named(gap)));
-  add("f-rationale", option("refined", "refined in some round"), option("same", "never refined"));
+  add("f-rationale", option("refined", "refined"), option("same", "never refined"));
   add("f-rationale", ...index.reasons.map((reason) => option(`kept:${reason}`, `kept: ${reason}`)));
   for (const b of shown) {
     add("f-from", option(b.name, b.name));
@@ -356,8 +361,8 @@ function listen() {
   byId("f-q").addEventListener("input", (event) => { clearTimeout(timer); timer = setTimeout(() => changed(event), 120); });
   byId("filters").addEventListener("submit", (event) => event.preventDefault());
   byId("reset").onclick = () => { const {problem} = state; state = {}; byId("f-q").value = ""; choose({problem}); };
-  byId("back").onclick = () => choose({page: String((Number(state.page) || 1) - 1)});
-  byId("on").onclick = () => choose({page: String((Number(state.page) || 1) + 1)});
+  byId("back").onclick = () => choose({page: String(page - 1)});
+  byId("on").onclick = () => choose({page: String(page + 1)});
   byId("rows").addEventListener("keydown", (event) => {
     const links = [...byId("rows").querySelectorAll("a")], at = links.indexOf(document.activeElement);
     const to = {ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: links.length - 1}[event.key];
@@ -397,6 +402,7 @@ async function start() {
   listen();
   list();
   byId("explorer").hidden = false;
+  current();
   open(true);
   document.documentElement.dataset.ready = "list";
   for (let n = 0; n * index.questions < index.ids.length; n++) {

@@ -234,6 +234,28 @@ def test_all_of_it_can_be_reached_from_the_keyboard(opened: Any):
     assert page.locator("#rows a:focus .id").inner_text() == RUN.problems[49][1].id
 
 
+def test_a_link_to_a_problem_opens_the_page_of_the_list_that_it_is_on(opened: Any):
+    problem = RUN.problems[123][1].id
+
+    page = opened(f"#problem={problem}")
+    page.wait_for_selector("#life h3")
+
+    assert page.inner_text("#page") == "Page 3 of 6"
+    assert page.inner_text("#rows [aria-current] .id") == problem
+    there = "#rows [aria-current]", "#rows"
+    row, box = (page.locator(place).bounding_box() for place in there)
+    assert box["y"] <= row["y"] <= box["y"] + box["height"] - row["height"]
+    page.click("#on")
+    assert page.inner_text("#page") == "Page 4 of 6"
+
+
+def test_where_nothing_is_found_it_is_said(opened: Any):
+    page = opened("#q=nothing+like+it")
+
+    assert page.inner_text("#count") == "0 of 300 problems"
+    assert page.inner_text("#rows") == "No problem is like that."
+
+
 def test_going_back_in_the_browser_goes_back_to_the_problem_before(opened: Any):
     page = opened("#problem=wp-00001")
     page.click("#rows a >> nth=5")
