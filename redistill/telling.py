@@ -72,10 +72,13 @@ def sentences(facts: Facts) -> list[str]:
     """The run in words: the verdict, what stopped it, what it was held against, what it cost."""
     best, ladder = facts.verdict, facts.ladder
     against = best["against_first"]
+    over_first = (
+        f"Against {FIRST}, plain one-shot distillation, it is {against['gain_points']:+.1f} points "
+        f"({against['fixed']} fixed, {against['broken']} broken, p = {against['p']:.1e})."
+    )
     told = [
         reporting.sentence(best),
-        f"Against {FIRST}, plain one-shot distillation, it is {against['gain_points']:+.1f} points "
-        f"({against['fixed']} fixed, {against['broken']} broken, p = {against['p']:.1e}).",
+        *([over_first] if best["round"] != FIRST else []),
         laddering.sentence(ladder),
         f"{best['control']} took {best['control_steps']} optimiser steps, {best['round']} with all "
         f"that led to it {best['steps_to_best']}"
@@ -179,7 +182,7 @@ def _teaching(found: Mapping[str, Mapping[str, Any]]) -> Table:
     cells = [
         (
             name,
-            _known(metrics.get("asked")) if "asked" in metrics else f"{metrics['rewritten']:,}",
+            f"{metrics['asked'] if 'asked' in metrics else metrics['balance']['rows_in']:,}",
             f"{metrics['attempts']['replies']:,}",
             f"{metrics['attempts']['accepted']:,}",
             _counted(metrics["attempts"]["rejected"]),
