@@ -260,7 +260,8 @@ def test_the_page_asks_for_nothing_from_elsewhere():
 def told(text: str) -> Nodes:
     """The page of a run in which every text from outside is *text*."""
     attempts = {"replies": 1, "accepted": 0, "rejected": {text: 1}}
-    teaching = {"r0": {"attempts": attempts, "rewritten": 1, "kept": {text: 1}}}
+    kept = {"kept": {text: 1}, "balance": reports.BALANCE}
+    teaching = {"r0": {"attempts": attempts, "rewritten": 1, **kept}}
     balance = {**reports.BALANCE, "rejected": {text: 2}}
     recorded = telling.Recorded({}, teaching, [("training/r0", balance)])
     fields = {**vars(FACTS), "title": text, "recorded": recorded}
