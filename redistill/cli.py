@@ -20,6 +20,7 @@ from redistill.refusals import USAGE, RefusedError
 
 PARAMS = Path("params.yaml")
 LADDER = Path("metrics/ladder.json")
+REPORT = Path("data/report/index.html")
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -54,6 +55,8 @@ def rounds() -> None:
         showing.table(outside, title="Out of domain (test accuracy, 95 % interval)")
     click.echo(reporting.sentence(summary["best"]))
     click.echo(f"Rows balance in all {len(balances)} stages that handle rows.")
+    if REPORT.is_file():
+        click.echo(f"The report, for a browser: {REPORT}")
 
 
 @main.command()

@@ -104,8 +104,8 @@ def ladder(
                 **compare(test[name], test[round]),
                 "calls": {"round": _calls(round, calls), "against": _calls(name, calls)},
                 "steps": {
-                    "round": _spent(round, branches, rounds, steps),
-                    "against": _spent(name, branches, rounds, steps),
+                    "round": spent(round, branches, rounds, steps),
+                    "against": spent(name, branches, rounds, steps),
                 },
             }
             for name in names
@@ -164,6 +164,22 @@ def calls(folder: Path, branches: Mapping[str, Branch]) -> dict[str, dict[str, i
             "replies": int(content["attempts"]["replies"]),
         }
     return found
+
+
+def spent(
+    name: str, branches: Mapping[str, Branch], rounds: Sequence[str], steps: Mapping[str, int]
+) -> int:
+    """
+    What it took to reach *name*, as *steps* say of each branch alone.
+
+    A round or arm needs all the branches that it is from.
+    """
+    branch, total, seen = branches[name], steps[name], {name}
+    while (name in rounds or isinstance(branch, Arm)) and branch.from_ not in seen:
+        name = branch.from_
+        branch, total = branches[name], total + steps[name]
+        seen.add(name)
+    return total
 
 
 def rows_of(ladder: Ladder, round: str | None = None) -> list[dict[str, Any]]:
@@ -299,18 +315,6 @@ def _share(found: Mapping[str, float]) -> float:
 def _calls(name: str, calls: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
     """Those of the round or arm *name* itself; one-shot and its controls rewrite nothing."""
     return dict(calls.get(name, {"asked": 0, "replies": 0}))
-
-
-def _spent(
-    name: str, branches: Mapping[str, Branch], rounds: Sequence[str], steps: Mapping[str, int]
-) -> int:
-    """Optimiser steps to reach *name*: a round or arm needs all the branches that it is from."""
-    branch, total, seen = branches[name], steps[name], {name}
-    while (name in rounds or isinstance(branch, Arm)) and branch.from_ not in seen:
-        name = branch.from_
-        branch, total = branches[name], total + steps[name]
-        seen.add(name)
-    return total
 
 
 def _percent(value: float | None) -> str:

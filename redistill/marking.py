@@ -210,10 +210,15 @@ def stat_cells(steps: Iterable[Step]) -> list[tuple[str, ...]]:
 
 
 def shown(change: Change) -> list[Edit]:
-    """The edits of *change* for people: control characters made visible, long texts cut."""
+    """The edits of *change* for people."""
+    return words(*change.texts)
+
+
+def words(before: str, after: str) -> list[Edit]:
+    """The edits from *before* to *after*: control characters made visible, long texts cut."""
     found: list[Edit] = []
     left = LIMIT
-    parts = edits(*change.texts)
+    parts = edits(before, after)
     for operation, part in parts:
         found.append((operation, safe_text(part[:left], left)))
         left -= len(part)

@@ -1,11 +1,104 @@
-"""Pictures of the ladder and of the gaps, as SVG that is the same byte for byte in every run."""
+"""Pictures of rounds, ladder, gaps and costs, as SVG: in every run the same byte for byte."""
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from redistill.reporting import passed_through
+
 ROUND, AGAINST = "#1f4e79", "#b3541e"  # what the figures say for a round, and against it
+DEV = "#7f9fbf"
+COSTS = {  # of the columns of `accounting.COLUMNS`: what they are on an axis, and per what
+    "answer_tokens": ("tokens of an answer, mean", 1),
+    "training_tokens": ("tokens trained on so far, millions", 1e6),
+    "calls": ("calls to the teacher so far", 1),
+    "teacher_tokens": ("tokens of the teacher so far, thousands", 1e3),
+    "cost": ("cost of the teacher so far", 1),
+}
+
+
+def curve(
+    rounds: Sequence[str], control: str, metrics: Mapping[str, Mapping[str, Any]], title: str
+) -> str:
+    """The learning curve over rounds on dev and test with 95 % intervals, as SVG."""
+    names = [name for name in rounds if not passed_through(metrics[name])]
+    with _sheet(7.2, 4.2, size=11) as (axes, out):
+        for split, colour, shift in (("dev", DEV, -0.04), ("test", ROUND, 0.04)):
+            figures = [metrics[name][split] for name in names]
+            middle = [100 * f["accuracy"] for f in figures]
+            below = [100 * (f["accuracy"] - f["low"]) for f in figures]
+            above = [100 * (f["high"] - f["accuracy"]) for f in figures]
+            places = [place + shift for place in range(len(names))]
+            label = f"rounds, {split}"
+            axes.errorbar(
+                places, middle, [below, above], marker="o", capsize=3, color=colour, label=label
+            )
+        held = metrics[control]["test"]
+        axes.axhline(
+            100 * held["accuracy"], color=AGAINST, linestyle="--", label=f"{control}, test"
+        )
+        axes.axhspan(100 * held["low"], 100 * held["high"], color=AGAINST, alpha=0.12)
+        axes.set_xticks(range(len(names)), names)
+        axes.set_ylim(0, 100)
+        axes.set_ylabel("problems solved, %")
+        axes.set_title(title)
+        axes.legend(loc="lower right", frameon=False)
+        axes.grid(axis="y", alpha=0.25)
+    return "\n".join(line.rstrip() for line in out.getvalue().split("\n"))
+
+
+def likelihood(names: Sequence[str], metrics: Mapping[str, Mapping[str, Any]], title: str) -> str:
+    """
+    How far each student of *names* was from the rationales that it was taught, as SVG.
+
+    Above, the NLL of a token before training on them; below, the loss at the end of the training.
+    """
+    found = [name for name in names if metrics[name].get("nll_before") is not None]
+    with _sheet(7.2, 3.4) as (axes, out):
+        before = [metrics[name]["nll_before"] for name in found]
+        after = [metrics[name]["training"]["loss_last"] for name in found]
+        places = range(len(found))
+        axes.vlines(places, after, before, color="#999999", linewidth=1)
+        axes.plot(places, before, "o", color=ROUND, label="before training on them")
+        axes.plot(places, after, "o", color=AGAINST, label="loss at the end of training")
+        axes.set_xticks(places, found)
+        axes.margins(x=0.12)
+        axes.set_ylim(bottom=0)
+        axes.set_ylabel("NLL of a token, nats")
+        axes.set_title(title)
+        axes.grid(axis="y", alpha=0.25)
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    return out.getvalue()
+
+
+def costs(rows: Sequence[Mapping[str, Any]], title: str) -> str:
+    """
+    Accuracy on test, with its interval, against what it cost to get there, as SVG.
+
+    *rows* are those of `accounting.table`; there is a panel for each cost that is known of every
+    row, and the calls only where the teacher's tokens are not.
+    """
+    known = [key for key in COSTS if rows and all(row[key] is not None for row in rows)]
+    shown = [key for key in known if key != "calls" or "teacher_tokens" not in known]
+    with _sheet(3.5 * max(1, len(shown)), 3.4, panels=max(1, len(shown))) as (panels, out):
+        for axes, key in zip(_each(panels), shown, strict=False):
+            label, unit = COSTS[key]
+            for row in rows:
+                middle, place = 100 * row["accuracy"], row[key] / unit
+                reach = [[middle - 100 * row["low"]], [100 * row["high"] - middle]]
+                colour = ROUND if row["kind"] == "round" else AGAINST
+                axes.errorbar([place], [middle], reach, marker="o", capsize=3, color=colour)
+                at = {"xytext": (6, 5), "textcoords": "offset points"}
+                axes.annotate(row["round"], (place, middle), **at)
+            axes.set_xlabel(label)
+            axes.margins(x=0.3)
+            axes.set_xlim(left=0)
+            axes.set_ylim(0, 100)
+            axes.grid(alpha=0.25)
+        _each(panels)[0].set_ylabel("test problems solved, %")
+        _each(panels)[0].set_title(title, loc="left")
+    return out.getvalue()
 
 
 def forest(ladder: Mapping[str, Any], title: str) -> str:
@@ -16,7 +109,7 @@ def forest(ladder: Mapping[str, Any], title: str) -> str:
     after Holm's correction is drawn hollow.
     """
     found = [(name, row) for name, rows in ladder["rounds"].items() for row in rows]
-    with _sheet(7.6, 1.5 + 0.36 * max(1, len(found))) as (axes, out):
+    with _sheet(7.6, 1.7 + 0.36 * max(1, len(found))) as (axes, out):
         for place, (_, row) in enumerate(found):
             gain, clear = row["gain_points"], row["p_holm"] < ladder["alpha"]
             reach = [[gain - row["low_points"]], [row["high_points"] - gain]]
@@ -31,7 +124,7 @@ def forest(ladder: Mapping[str, Any], title: str) -> str:
         axes.set_yticks(range(len(found)), [f"{n} - {row['rung']}" for n, row in found])
         axes.set_ylim(len(found) - 0.5, -0.5)
         told = "hollow: not told apart; grey tick: what would show"
-        axes.set_xlabel(f"gain on test, points, with 95 % intervals ({told})")
+        axes.set_xlabel(f"gain on test, points, with 95 % intervals\n({told})")
         axes.set_title(title)
         axes.grid(axis="x", alpha=0.25)
     return out.getvalue()
@@ -60,21 +153,28 @@ def stacked(rows: Sequence[Mapping[str, Any]], title: str) -> str:
     return out.getvalue()
 
 
+def _each(panels: Any) -> list[Any]:
+    return list(panels) if hasattr(panels, "__len__") else [panels]
+
+
 @contextmanager
-def _sheet(width: float, height: float) -> Iterator[tuple[Any, io.StringIO]]:
+def _sheet(
+    width: float, height: float, *, size: int = 10, panels: int = 1
+) -> Iterator[tuple[Any, io.StringIO]]:
     """Axes to draw on, in inches, and where their SVG is once the drawing is done."""
     import matplotlib
 
     matplotlib.use("svg")
     from matplotlib import pyplot
 
-    style = {"svg.hashsalt": "redistill", "font.size": 10, "text.parse_math": False}
+    style = {"svg.hashsalt": "redistill", "font.size": size, "text.parse_math": False}
     with matplotlib.rc_context(style):
-        figure, axes = pyplot.subplots(figsize=(width, height))
+        figure, axes = pyplot.subplots(1, panels, figsize=(width, height))
         out = io.StringIO()
         try:
             yield axes, out
-            axes.spines[["top", "right"]].set_visible(False)
+            for one in _each(axes):
+                one.spines[["top", "right"]].set_visible(False)
             figure.tight_layout()
             figure.savefig(out, format="svg", metadata={"Date": None})
         finally:

@@ -1,4 +1,4 @@
-"""The loop in figures: the round that is best on dev, its gain on test, the learning curve."""
+"""The loop in figures: the round that is best on dev, its gain on test, and what was lost."""
 
 import csv
 import io
@@ -149,47 +149,6 @@ def balances(folder: Path) -> list[tuple[str, dict[str, Any]]]:
         if "balance" in content:
             found.append((f"{file.parent.name}/{file.stem}", content["balance"]))
     return found
-
-
-def curve(
-    rounds: Sequence[str], control: str, metrics: Mapping[str, Mapping[str, Any]], title: str
-) -> str:
-    """The learning curve over rounds on dev and test with 95 % intervals, as SVG."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    from matplotlib import pyplot
-
-    names = [name for name in rounds if not passed_through(metrics[name])]
-    with matplotlib.rc_context({"svg.hashsalt": "redistill", "font.size": 11}):
-        figure, axes = pyplot.subplots(figsize=(7.2, 4.2))
-        for split, colour, shift in (("dev", "#7f9fbf", -0.04), ("test", "#1f4e79", 0.04)):
-            figures = [metrics[name][split] for name in names]
-            middle = [100 * f["accuracy"] for f in figures]
-            below = [100 * (f["accuracy"] - f["low"]) for f in figures]
-            above = [100 * (f["high"] - f["accuracy"]) for f in figures]
-            places = [place + shift for place in range(len(names))]
-            label = f"rounds, {split}"
-            axes.errorbar(
-                places, middle, [below, above], marker="o", capsize=3, color=colour, label=label
-            )
-        held = metrics[control]["test"]
-        axes.axhline(
-            100 * held["accuracy"], color="#b3541e", linestyle="--", label=f"{control}, test"
-        )
-        axes.axhspan(100 * held["low"], 100 * held["high"], color="#b3541e", alpha=0.12)
-        axes.set_xticks(range(len(names)), names)
-        axes.set_ylim(0, 100)
-        axes.set_ylabel("problems solved, %")
-        axes.set_title(title)
-        axes.legend(loc="lower right", frameon=False)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(axis="y", alpha=0.25)
-        figure.tight_layout()
-        out = io.StringIO()
-        figure.savefig(out, format="svg", metadata={"Date": None})
-        pyplot.close(figure)
-    return "\n".join(line.rstrip() for line in out.getvalue().split("\n"))
 
 
 def lines(summary: Mapping[str, Any]) -> list[tuple[str, ...]]:
