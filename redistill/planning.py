@@ -66,9 +66,7 @@ def plan(root: Path) -> list[Row]:
     """
     settings, problems = _opened(root)
     refiner = teaching.engage(settings, "refine")
-    rows = []
-    if rounds.FIRST in rounds.branches(settings):  # else nothing is asked for: it is all taken over
-        rows.append(_first(problems, teaching.engage(settings, "explain"), settings))
+    rows = [_first(problems, teaching.engage(settings, "explain"), settings)]
     for name, branch in rounds.branches(settings).items():
         if name in rounds.rounds(settings)[1:]:
             mined = not any(row.new for row in rows)  # else what lies there is of an earlier run

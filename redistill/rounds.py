@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from redistill.params import Section, read
 from redistill.refusals import CONFIG, RefusedError
 
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")  # without a dot: DVC reads that as a section
 FIRST = "r0"
 BASE = "base"  # the student that the rounds start from
 ARM = ("feedback", "like", "scope")  # the keys that an arm has beside those of every branch
@@ -68,8 +68,9 @@ def branches(path: Path) -> dict[str, Branch]:
     The branches in ``branches:`` of the settings, the rounds first and in order.
 
     Raises RefusedError for a name that is no name, an unknown predecessor, a round or arm that is
-    not taught its own rationales, or a cell that does not start from its target. Only without
-    rounds, where all that is done is to teach cells, may the first round be missing.
+    not taught its own rationales, a cell that does not start from its target, or another branch
+    that comes from a cell. Only without rounds, where all that is done is to teach cells, may the
+    first round be missing.
     """
     settings = read(path)
     found = settings.get("branches")
@@ -86,7 +87,8 @@ def branches(path: Path) -> dict[str, Branch]:
             listed = ", ".join(sorted(bases))
             raise _refused(path, name, f"target: there is none {made.target!r}, but {listed}")
     for name, branch in known.items():
-        if (name in rounds or name in ladder) and branch.rationales != name:
+        own = name == FIRST or name in rounds or name in ladder
+        if own and branch.rationales != name:
             raise _refused(path, name, f"a round is taught its own rationales: {name}")
         if isinstance(branch, Arm) and branch.like not in rounds:
             raise _refused(path, name, f"like: there is no round {branch.like!r}")
@@ -96,6 +98,8 @@ def branches(path: Path) -> dict[str, Branch]:
                 raise _refused(path, name, f"{place}: there is no branch {other!r}")
         if isinstance(branch, Cell):
             _check_cell(path, name, branch, known)
+        elif cell := next((o for o in (branch.from_, branch.start) if o in cells), None):
+            raise _refused(path, name, f"{cell} is a cell of the transfer table, and this is none")
     if FIRST not in known and (rounds or not cells):
         raise RefusedError(f"{path}: branches: there is no {FIRST}", code=CONFIG)
     return known
@@ -180,7 +184,7 @@ def origin(name: str, branches: Mapping[str, Branch], path: Path = Path("params.
 def _branch(path: Path, name: Any, content: Any, kind: type[Branch]) -> Branch:
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise RefusedError(
-            f"{path}: branches: {name!r} is not a name such as r1 (lower case, digits, . _ -)",
+            f"{path}: branches: {name!r} is not a name such as r1 (lower case, digits, _ -)",
             code=CONFIG,
         )
     own = {Arm: ARM, Cell: CELL}.get(kind, ())

@@ -54,7 +54,6 @@ def check(path: Path) -> int:
     for name in NAMED:
         if name not in content:
             raise RefusedError(f"{path}: no section {name!r}; it may be {{}}", code=CONFIG)
-    branches = rounds.branches(path)
     targeting.check(path)
     for name in content["targets"] or {}:
         beginning.target(path, name)
@@ -78,8 +77,10 @@ def check(path: Path) -> int:
     for name, model in sections.items():
         params.load(path, name, model)
     control = params.load(path, "report", reporting.Settings).control
-    if control not in branches and rounds.rounds(path):
-        raise RefusedError(f"{path}: report.control: there is no branch {control!r}", code=CONFIG)
+    if control not in rounds.loop(path) and rounds.rounds(path):
+        raise RefusedError(
+            f"{path}: report.control: there is no branch {control!r} beside the rounds", code=CONFIG
+        )
     return len(content)
 
 

@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from redistill import manifests, records
+from redistill import guarding, manifests, records
 from redistill.contamination import asked
+from redistill.grading import Grader
 from redistill.records import Balance, Problem, Rationale, Record, Text, Version
 from redistill.refusals import CONFIG, TRY_AGAIN, RefusedError
 from redistill.targeting import Source
@@ -108,7 +109,9 @@ def read(folder: Path, *, hub: bool = False) -> list[Published]:
             f"{folder}: there is no such data set; see docs/transfer.md", code=CONFIG
         )
     faults = manifests.verify(folder)
-    faults = [fault for fault in faults if not (hub and fault.endswith(UNLISTED))]
+    needed = (RECORDS, PROVENANCE)
+    if hub:
+        faults = [f for f in faults if not f.endswith(UNLISTED) or any(n in f for n in needed)]
     if faults:
         raise RefusedError(
             f"{folder} is not what was published, {len(faults)} of its files differ: {faults[0]}; "
@@ -135,13 +138,15 @@ def take(
     problems: Mapping[str, Problem],
     name: str,
     version: Literal["first", "last"],
+    grader: Grader,
 ) -> Taken:
     """
     The *rows* as rationales called *name*, each for the one of *problems* that it was written for.
 
     That is the one that asks the same question with the same choices, whatever its id. A row is
     rejected whose question no problem asks, whose problem has another answer here, or that is the
-    second for its problem. With the *version* ``first`` the text is that which all others replaced.
+    second for its problem; and one whose text the guards of a first rationale reject, by this
+    run's *grader*. With the *version* ``first`` the text is that which all others replaced.
     """
     by_question = {asked(problem): problem for problem in problems.values()}
     kept: dict[str, Rationale] = {}
@@ -157,8 +162,12 @@ def take(
         elif problem.id in kept:
             reason = "a second rationale for the problem"
         else:
-            kept[problem.id] = _rationale(row, problem, name, version)
-            continue
+            made = _rationale(row, problem, name, version)
+            fault = guarding.first(problem, made.text, grader)
+            if fault is None:
+                kept[problem.id] = made
+                continue
+            reason = fault
         rejected.setdefault(reason, []).append(row.id)
     lost = {reason: len(ids) for reason, ids in sorted(rejected.items())}
     balance = Balance("take", len(rows), len(kept), lost)

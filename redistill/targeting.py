@@ -103,15 +103,29 @@ def check(path: Path) -> None:
     _apart(path, {}, {"branches": own, "tailored": rewritten, "sources": taken})
     written = {*own, *rewritten, *taken}
     for name, branch in branches.items():
-        _known(path, f"branches.{name}.rationales", branch.rationales, written)
+        known = written if isinstance(branch, rounds.Cell) else set(own)
+        _known(path, f"branches.{name}.rationales", branch.rationales, known)
     for name, pool in mixed.items():
         for key, other in (("of", pool.of), ("and", pool.and_)):
             _known(path, f"pools.{name}.{key}", other, {*branches, *mixed} - {name})
+        members = _members(path, name, mixed)
+        if twice := next((m for m in members if members.count(m) > 1), None):
+            raise _refused(path, f"pools.{name}", f"the errors of {twice!r} are in it twice")
     for name, tailor in rewritten.items():
         place = f"tailored.{name}"
         _known(path, f"{place}.errors", tailor.errors, {*branches, *mixed})
         _known(path, f"{place}.rationales", tailor.rationales, written - {name})
         _known(path, f"{place}.student", tailor.student, {*branches})
+
+
+def _members(path: Path, name: str, pools: Mapping[str, Pool], deep: int = 0) -> list[str]:
+    """The branches whose errors are in the pool *name*, each as often as they are in it."""
+    if name not in pools:
+        return [name]
+    if deep > len(pools):
+        raise _refused(path, f"pools.{name}", "is a part of itself")
+    pool = pools[name]
+    return [m for part in (pool.of, pool.and_) for m in _members(path, part, pools, deep + 1)]
 
 
 def _all(path: Path, section: str, model: type[S]) -> dict[str, S]:

@@ -172,7 +172,8 @@ def _costs(rows: Sequence[Mapping[str, Any]]) -> Table:
     ]
     note = (
         "Each row is all that it took to get to the branch, the rounds before it included. "
-        "Unknown is what the ledger does not have: a teacher in this process is not in it."
+        "Unknown is what the ledger does not have: a teacher in this process is not in it. "
+        "A record store that several runs share counts them all."
     )
     return Table("What each branch cost", head, cells, note=note)
 

@@ -50,20 +50,16 @@ def transfer(
     named and left out.
     """
     cells = {name: cell for name, cell in branches.items() if isinstance(cell, Cell)}
+    own = {"matched": control, "refined": None if chosen == FIRST else chosen}
     rows = [
         row
         for name, cell in cells.items()
         if tests[name]
-        for row in _rows(name, cell, branches, tests, {"matched": control, "refined": chosen})
+        for row in _rows(name, cell, branches, tests, own)
     ]
     for row in rows:
         row["chosen"] = row["rationales"] == chosen if row["rationales"] in rounds else None
-    families: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in rows:
-        families.setdefault((row["version"], row["against_version"]), []).append(row)
-    for family in families.values():
-        for row, p in zip(family, inference.holm([row["p"] for row in family]), strict=True):
-            row["p_holm"] = p
+    _corrected(rows, ("version", "against_version"))
     return {
         "alpha": alpha,
         "source": _source(chosen, rounds, control, tests),
@@ -120,7 +116,6 @@ def forest(found: Table) -> dict[str, Any]:
     for row in [*_of_source(found), *found["rows"]]:
         if row["version"] != "matched" and row["against_version"] == "first":
             told = {**row, "rung": f"{row['version']} ({row['rationales']})"}
-            told["p_holm"] = row["p"] if row["p_holm"] is None else row["p_holm"]
             drawn.setdefault(row["target"], []).append(told)
     return {"alpha": found["alpha"], "rounds": drawn}
 
@@ -147,16 +142,16 @@ def lines(found: Table) -> list[tuple[str, ...]]:
 
 
 def sentence(found: Table) -> str:
-    """For how many targets the refined data are better than the first, and how much is kept."""
+    """How often the refined data are better than the first ones, and how much is kept."""
     rows, alpha = _rows_of(found, "refined", "first"), found["alpha"]
     if not rows:
         return "No target was taught a refined version and a first one."
     won = [row for row in rows if row["gain_points"] > 0 and row["p_holm"] < alpha]
     parts = [
-        f"Refined rationales are better than the first ones for {len(won)} of {len(rows)} "
-        f"students, with Holm's correction at {alpha}: {_gained(rows)}"
+        f"Refined rationales are better than the first ones in {len(won)} of {len(rows)} "
+        f"comparisons, with Holm's correction at {alpha}: {_gained(rows)}"
     ]
-    if shares := [row for row in rows if row["ratio"] is not None]:
+    if shares := [row for row in rows if row["ratio_low"] is not None]:
         told = ", ".join(f"{row['target']} {100 * row['ratio']:.0f} %" for row in shares)
         parts.append(f"of what the source gained by them they keep: {told}")
     if own := _rows_of(found, "refined", "self"):
@@ -215,14 +210,22 @@ def _shared(row: dict[str, Any], branches: Mapping[str, Branch], tests: Tests) -
     nothing = {"ratio": None, "ratio_low": None, "ratio_high": None, "because": None}
     if row["version"] not in SHARE or row["against_version"] != "first" or row["target"] == BASE:
         return row | nothing
-    first = branches[row["against"]]
+    first, cell = branches[row["against"]], branches[row["cell"]]
+    if any(made.start != row["target"] or made.times != 1 for made in (first, cell)):
+        return row | nothing | {"because": "it was not trained once from its base, as the first is"}
     source = [
         name
         for name, branch in branches.items()
         if branch.rationales == row["rationales"] and _plain(name, branches) and tests[name]
     ]
     if first.rationales != FIRST or FIRST not in branches or not source or not tests[FIRST]:
-        return row | nothing | {"because": "no student of the source was taught both versions"}
+        return (
+            row
+            | nothing
+            | {
+                "because": "no student of the source was taught both versions, once and from its base"
+            }
+        )
     ours, theirs = (tests[FIRST], tests[source[0]]), (tests[row["against"]], tests[row["cell"]])
     return row | kept(ours, theirs)
 
@@ -247,19 +250,27 @@ def _source(
         if tests.get(other)
     ]
     pairs.sort(key=lambda pair: pair[0] != chosen)
-    return {
-        "chosen": chosen,
-        "chosen_on": "dev",
-        "rows": [
-            {
-                "round": name,
-                "against": other,
-                "against_version": version,
-                **compare(tests[other], tests[name]),
-            }
-            for name, other, version in pairs
-        ],
-    }
+    rows = [
+        {
+            "round": name,
+            "against": other,
+            "against_version": version,
+            **compare(tests[other], tests[name]),
+        }
+        for name, other, version in pairs
+    ]
+    _corrected(rows, ("against_version",))
+    return {"chosen": chosen, "chosen_on": "dev", "rows": rows}
+
+
+def _corrected(rows: Sequence[dict[str, Any]], family: Sequence[str]) -> None:
+    """Add Holm's p to each of *rows*, over those that agree in the keys of the *family*."""
+    families: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        families.setdefault(tuple(row[key] for key in family), []).append(row)
+    for found in families.values():
+        for row, p in zip(found, inference.holm([row["p"] for row in found]), strict=True):
+            row["p_holm"] = p
 
 
 def _cell(cell: Cell, test: Sequence[Prediction]) -> dict[str, Any]:
@@ -285,7 +296,7 @@ def _of_source(found: Table) -> list[dict[str, Any]]:
     """The rows of the source in the shape of those of the targets."""
     if found["source"] is None:
         return []
-    shared = {"p_holm": None, "ratio": None, "ratio_low": None, "ratio_high": None, "because": None}
+    shared = {"ratio": None, "ratio_low": None, "ratio_high": None, "because": None}
     return [
         {**row, **shared, "target": "source", "version": "refined", "rationales": row["round"]}
         for row in found["source"]["rows"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from redistill import records, taking, targeting
+from redistill import grading, params, records, taking, targeting
 from redistill.records import Problem
 from stages import FILE, FOLDER, PARAMS, Stage
 
@@ -18,12 +18,13 @@ from stages import FILE, FOLDER, PARAMS, Stage
 def main(name: str, problems: Path, imported: Path, out: Path, metrics: Path) -> None:
     """Take the rationales of a published data set for the problems of this run."""
     source = targeting.source(PARAMS, name)
+    grader = grading.grader(params.load(PARAMS, "grade", grading.Settings).grader)
     known = {problem.id: problem for problem in records.read(problems, Problem)}
     folder = taking.folder(source, imported)
     rows = taking.read(folder, hub=source.hub is not None)
     provenance = taking.provenance(folder)
 
-    taken = taking.take(rows, known, name, source.version)
+    taken = taking.take(rows, known, name, source.version, grader)
 
     taken.balance.check(source.max_loss)
     records.write(out, taken.rationales)

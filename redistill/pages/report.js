@@ -131,6 +131,14 @@ function rows() {
   byId("back").disabled = page <= 1;
   byId("on").disabled = page >= pages;
   current();
+  neighbours();
+}
+
+function neighbours() {
+  const at = found.indexOf(index.ids.indexOf(opened));
+  for (const button of byId("life").querySelectorAll("button[data-by]")) {
+    button.disabled = at < 0 || found[at + Number(button.dataset.by)] === undefined;
+  }
 }
 
 function row(i) {
@@ -189,6 +197,7 @@ async function open(move) {
   if (state.problem !== id) return;
   const life = some[i % index.lives];
   place.replaceChildren(...head(life, i), ...life.branches.map((one) => branchLife(one, life)));
+  neighbours();
   place.classList.toggle("plain", plain);
   if (move) {
     place.querySelector("h3").focus({preventScroll: true});
@@ -207,13 +216,16 @@ async function shard(number) {
 }
 
 function head(life, i) {
-  const top = el("div", "head"), title = el("h3", "", life.id), tools = el("div"), at = found.indexOf(i);
+  const top = el("div", "head"), title = el("h3", "", life.id), tools = el("div");
   title.tabIndex = -1;
-  const step = (word, to) => {
+  const step = (word, by) => {
     const button = el("button", "", word);
     button.type = "button";
-    button.disabled = at < 0 || found[to] === undefined;
-    button.onclick = () => { location.hash = address({problem: index.ids[found[to]], page: String(Math.floor(to / PAGE) + 1)}); };
+    button.dataset.by = by;
+    button.onclick = () => {
+      const to = found.indexOf(i) + by;
+      location.hash = address({problem: index.ids[found[to]], page: String(Math.floor(to / PAGE) + 1)});
+    };
     return button;
   };
   const toggle = el("button", "", "Show changes");
@@ -224,7 +236,7 @@ function head(life, i) {
     toggle.setAttribute("aria-pressed", String(!plain));
     byId("life").classList.toggle("plain", plain);
   };
-  tools.append(step("Problem before", at - 1), step("Problem after", at + 1), toggle);
+  tools.append(step("Problem before", -1), step("Problem after", 1), toggle);
   top.append(title, tools);
   const parts = [top, el("p", "question", life.question)];
   if (life.choices) {

@@ -43,7 +43,9 @@ def _attend(
 ) -> tuple[torch.Tensor, None]:
     """Attention of *query* (rows x heads x tokens x width); several heads may share a key."""
     rows, heads, tokens, width = query.shape
-    plain = attention_mask is None or attention_mask.shape[1:3] == (1, 1)
+    plain = attention_mask is None or (
+        attention_mask.dtype == torch.bool and attention_mask.shape[1:3] == (1, 1)
+    )
     if tokens > 1 or not plain or any(more.get(name) is not None for name in UNUSUAL):
         result: tuple[torch.Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **more

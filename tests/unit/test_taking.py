@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from redistill import manifests, preparing, records, taking
+from redistill import grading, manifests, preparing, records, taking
 from redistill.refusals import RefusedError
 from redistill.targeting import Source
 from redistill.tasks import published as task
@@ -21,11 +21,12 @@ def known(*problems: records.Problem) -> dict[str, records.Problem]:
     return {found.id: found for found in problems}
 
 
+NUMERIC, CHOICE = grading.grader("numeric"), grading.grader("choice")
 OURS = known(problem("p1"), problem("p2"))
 
 
 def test_the_rationales_are_those_that_were_published(folder: Path):
-    found = taking.take(taking.read(folder), OURS, "given", "last")
+    found = taking.take(taking.read(folder), OURS, "given", "last", NUMERIC)
 
     texts = {row.problem: row.text for row in found.rationales}
     assert texts == {"p1": refined("p1").text, "p2": first("p2").text}
@@ -37,7 +38,7 @@ def test_the_rationales_are_those_that_were_published(folder: Path):
 
 
 def test_the_first_version_is_what_the_others_replaced(folder: Path):
-    found = taking.take(taking.read(folder), OURS, "given-first", "first")
+    found = taking.take(taking.read(folder), OURS, "given-first", "first", NUMERIC)
 
     assert [row.text for row in found.rationales] == ["#### 7", "#### 7"]
     assert [row.status for row in found.rationales] == ["first", "first"]
@@ -47,7 +48,7 @@ def test_the_first_version_is_what_the_others_replaced(folder: Path):
 def test_a_row_is_for_the_problem_that_asks_its_question_whatever_the_id(folder: Path):
     ours = known(problem("q9", question="How many is P1?!"), problem("p2"))
 
-    found = taking.take(taking.read(folder), ours, "given", "last")
+    found = taking.take(taking.read(folder), ours, "given", "last", NUMERIC)
 
     assert {row.problem for row in found.rationales} == {"q9", "p2"}
 
@@ -57,8 +58,8 @@ def test_wrong_questions_and_answers_are_rejected_and_counted(folder: Path):
     rows = taking.read(folder)
 
     with pytest.raises(RefusedError, match="no row is for a train problem of this run"):
-        taking.take(rows, ours, "given", "last")
-    found = taking.take(rows, known(problem("p2")), "given", "last")
+        taking.take(rows, ours, "given", "last", NUMERIC)
+    found = taking.take(rows, known(problem("p2")), "given", "last", NUMERIC)
 
     assert found.balance.as_dict() == {
         "rows_in": 2, "rows_out": 1, "rejected": {"no problem asks this question": 1},
@@ -72,14 +73,27 @@ def test_every_reason_to_reject_is_named(folder: Path):
     again = [*rows, rows[0].model_copy(update={"id": "p1-again", "problem": "x"})]
     ours = known(problem("p1"), problem("p2", question="Another one?"))
 
-    found = taking.take(again, ours, "given", "last")
-    other = taking.take(rows, known(problem("p1"), problem("p2", answer="9")), "given", "last")
+    found = taking.take(again, ours, "given", "last", NUMERIC)
+    other = taking.take(
+        rows, known(problem("p1"), problem("p2", answer="9")), "given", "last", NUMERIC
+    )
 
     assert found.rejected == {
         "another question of this id": ["p2"],
         "a second rationale for the problem": ["p1-again"],
     }
     assert other.rejected == {"another answer to this question": ["p2"]}
+
+
+def test_what_a_teacher_would_not_get_accepted_is_not_taken(folder: Path):
+    rows = taking.read(folder)
+    wrong = rows[0].model_copy(update={"rationale": "3+4=8\n#### 8"})
+    told = rows[0].model_copy(update={"rationale": "The student forgot.\n#### 7"})
+
+    for row, reason in ((wrong, "wrong answer"), (told, "talks about teaching")):
+        found = taking.take([row, rows[1]], OURS, "given", "last", NUMERIC)
+        assert found.rejected == {reason: ["p1"]}
+        assert [kept.problem for kept in found.rationales] == ["p2"]
 
 
 def test_choices_are_part_of_the_question(tmp_path: Path):
@@ -90,9 +104,9 @@ def test_choices_are_part_of_the_question(tmp_path: Path):
     rows = taking.read(made)
 
     assert rows[0].asks() == offered
-    assert taking.take(rows, known(offered), "given", "last").balance.rows_out == 1
+    assert taking.take(rows, known(offered), "given", "last", CHOICE).balance.rows_out == 1
     with pytest.raises(RefusedError, match="another question of this id"):
-        taking.take(rows, known(turned), "given", "last")
+        taking.take(rows, known(turned), "given", "last", CHOICE)
 
 
 @pytest.mark.parametrize("name", ["records.jsonl", "sft.jsonl", "README.md"])

@@ -179,10 +179,10 @@ def test_a_round_that_dev_did_not_choose_is_named_in_the_sentence():
     assert "dev chose" not in transferring.sentence(made("r1"))
 
 
-def test_the_sentence_counts_the_students_that_are_better_and_hides_none():
+def test_the_sentence_counts_the_comparisons_that_are_better_and_hides_none():
     told = transferring.sentence(made())
 
-    assert "better than the first ones for 2 of 3 students" in told
+    assert "better than the first ones in 2 of 3 comparisons" in told
     assert "deep +0.5 points" in told
     assert "wide 50 %" in told
     assert "their own errors: wide -5.0 points" in told
@@ -208,7 +208,7 @@ def test_the_command_prints_table_and_sentence(tmp_path: Path, monkeypatch: pyte
     other = CliRunner().invoke(cli.main, ["transfer", "--table", "none"])
 
     assert shown.exit_code == 0, shown.output
-    assert "2 of 3 students" in shown.output
+    assert "2 of 3 comparisons" in shown.output
     assert "Passed through: deep-self" in shown.output
     assert json.loads(as_json.output) == made()
     assert other.exit_code == 65
@@ -228,6 +228,15 @@ CELLS = ROOT / "params" / "embedded-transfer.yaml"
         ("rationales: for-wide, start", "rationales: for-whom, start", "there is no 'for-whom'"),
         ("two: {of: r0,", "two: {of: r7,", "pools.two.of: there is no 'r7'"),
         ("two: {of: r0,", "two: {off: r0,", "pools.two.off: unknown key"),
+        ("two: {of: r0,", "two: {of: wide-r0,", "the errors of 'wide-r0' are in it twice"),
+        ("three: {of: two,", "three: {of: all,", "is a part of itself"),
+        ("\n  wide-r0: {", "\n  wi.de-r0: {", "is not a name such as r1"),
+        ("\n  r0: {from: r0, rationales: r0,", "\n  r0: {from: r0, rationales: for-all,",
+         "branches.r0: a round is taught its own"),
+        ("one-shot-matched: {from: r0, rationales: r0,", "one-shot-matched: {from: r0, "
+         "rationales: for-all,", "one-shot-matched.rationales: there is no 'for-all'"),
+        ("one-shot-matched: {from: r0,", "one-shot-matched: {from: wide-r0,", "is a cell of"),
+        ("control: one-shot-matched", "control: wide-matched", "report.control: there is no"),
         ("two: {of: r0,", "r0: {of: r0,", "'r0' is taken already"),
         ("for-wide: {errors: wide-r0,", "for-wide: {errors: wid-r0,", "no 'wid-r0'"),
         ("sources: {}", "sources: {a: {folder: x, hub: a/b, revision: null, version: last, "
