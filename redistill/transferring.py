@@ -222,9 +222,7 @@ def _shared(row: dict[str, Any], branches: Mapping[str, Branch], tests: Tests) -
         return (
             row
             | nothing
-            | {
-                "because": "no student of the source was taught both versions, once and from its base"
-            }
+            | {"because": "no student of the source was taught both versions as it was"}
         )
     ours, theirs = (tests[FIRST], tests[source[0]]), (tests[row["against"]], tests[row["cell"]])
     return row | kept(ours, theirs)
