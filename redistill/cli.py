@@ -387,7 +387,7 @@ def sweep(
     gather: Path | None,
 ) -> None:
     """Run the loop with several seeds, one after the other, and print what holds over them."""
-    from redistill import sweeping
+    from redistill import picturing, sweeping
 
     seeds = [*first, *more]
     if gather is None and (not first or min(seeds) < 0):
@@ -405,11 +405,16 @@ def sweep(
             sweeping.run(plan, seed)
     found = sweeping.summary(sweeping.gather(gather or results, seeds))
     records.write_json(out, found)
+    seeds_told = f"Mean gain on test over {len(found['seeds'])} seeds"
+    records.write_text(
+        out.with_suffix(".svg"), picturing.forest(sweeping.forest(found), seeds_told)
+    )
     showing.table(
         sweeping.lines(found), title="Gains on test over seeds (chosen: by dev, per seed)"
     )
     chosen = ", ".join(f"{seed}: {name}" for seed, name in found["chosen"].items())
-    click.echo(safe_text(f"Chosen by dev, by seed: {chosen}. All figures: {out}"))
+    told = f"All figures: {out}, drawn in {out.with_suffix('.svg').name}"
+    click.echo(safe_text(f"Chosen by dev, by seed: {chosen}. {told}"))
 
 
 @main.command("verify")

@@ -220,6 +220,31 @@ def lines(summary: Mapping[str, Any]) -> list[tuple[str, ...]]:
     return rows
 
 
+def forest(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    The mean gains of *summary* in the shape of a ladder to be drawn.
+
+    What is not told apart is what Student's t interval over the seeds does not set apart from
+    nothing; with one seed there is no interval, and nothing is.
+    """
+    drawn = {
+        round: [
+            {
+                "rung": name,
+                "gain_points": row["gain_points"]["mean"],
+                "low_points": row["gain_points"]["low"],
+                "high_points": row["gain_points"]["high"],
+                "p_holm": float(row["gain_points"]["low"] * row["gain_points"]["high"] <= 0),
+                "smallest_points": None,
+            }
+            for name, row in found.items()
+            if row["gain_points"]["low"] is not None
+        ]
+        for round, found in summary["comparisons"].items()
+    }
+    return {"alpha": inference.ALPHA, "rounds": drawn}
+
+
 def _over(found: Iterable[tuple[int, Sequence[Mapping[str, Any]]]]) -> dict[str, Any]:
     """The rows of each seed put together by rung; by branch where two of a seed are one rung."""
     by_rung: dict[str, list[tuple[int, Mapping[str, Any]]]] = {}

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from scipy import stats
 
-from redistill import cli, records, sweeping
+from redistill import cli, picturing, records, sweeping
 from redistill.refusals import RefusedError
 from tests.imports import ROOT
 
@@ -48,6 +48,20 @@ def test_the_gains_of_the_chosen_rounds_are_put_together_by_rung_and_seed(tmp_pa
     assert (gain["low"], gain["high"]) == pytest.approx((theirs.low, theirs.high), abs=1e-3)
     assert found["comparisons"]["r1"]["resample"]["by_seed"] == {"1": 15.0, "2": 0.0}
     assert found["commands"] == {"1": "dvc exp run seed=1", "2": "dvc exp run seed=2"}
+
+
+def test_the_picture_over_seeds_is_hollow_where_the_interval_has_nothing_in_it():
+    found = sweeping.summary(sweeping.gather(ROOT / "docs/results/ladder"))
+    drawn = sweeping.forest(found)
+    chosen = {row["rung"]: row for row in drawn["rounds"]["chosen"]}
+
+    assert chosen["one-shot"]["p_holm"] == 0.0
+    assert (
+        chosen["refine, continued"]["low_points"] < 0 < chosen["refine, continued"]["high_points"]
+    )
+    assert chosen["refine, continued"]["p_holm"] == 1.0
+    assert drawn["rounds"].get("r3", []) == []  # one seed has no interval
+    assert "chosen - shuffled errors" in picturing.forest(drawn, "t")
 
 
 def test_two_branches_of_one_seed_that_are_one_rung_stay_apart(tmp_path: Path):
