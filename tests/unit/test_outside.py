@@ -1,9 +1,7 @@
 """Out-of-domain tests: what may stand in one and who grades it; and that a task is one file."""
 
 import importlib.util
-import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -189,33 +187,6 @@ def test_a_passed_through_round_says_so():
 
 DOCS = (ROOT / "docs/tasks.md").read_text(encoding="utf-8")
 BLOCKS = dict(re.findall(r"<!-- (\S+) -->\n```\w+\n(.*?)```", DOCS, re.DOTALL))
-
-
-def test_the_task_of_the_docs_is_one_file_that_prepare_runs(tmp_path: Path):
-    for part in ("redistill", "stages"):
-        skip = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / part, tmp_path / part, ignore=skip)
-    (tmp_path / "redistill/tasks/riverquiz.py").write_text(BLOCKS["riverquiz.py"])
-    changes = {"prepare": {"task": "riverquiz"}, "grade": {"grader": "choice"}}
-    file = written(tmp_path, changes, without="wordproblems")
-    file.write_text(file.read_text() + BLOCKS["params.yaml"])
-    for split, count in (("train", 40), ("test", 9)):
-        rows = [
-            Problem(id=f"{split}-{i}", question=f"{split} {i}?", answer="B", choices={"B": "Po"})
-            for i in range(count)
-        ]
-        records.write(tmp_path / f"data/external/riverquiz/{split}.jsonl", rows)
-
-    for words in (["redistill.cli", "params"], ["stages.prepare", *OPTIONS.split()]):
-        ran = subprocess.run(
-            [sys.executable, "-m", *words], cwd=tmp_path, capture_output=True, text=True
-        )
-        assert ran.returncode == 0, ran.stdout + ran.stderr
-
-    told = json.loads((tmp_path / "m.json").read_text())
-    assert told["sizes"]["test"] == 9
-    assert told["sizes"]["train"] + told["sizes"]["dev"] == 40
-    assert told["balance"]["holds"]
 
 
 OPTIONS = "--train t.jsonl --dev d.jsonl --test e.jsonl --outside o --metrics m.json"
