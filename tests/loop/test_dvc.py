@@ -157,6 +157,27 @@ def test_every_balance_is_recorded_and_holds(project: Project):
         assert balance is None or balance["holds"], file
 
 
+def test_no_test_question_is_in_anything_that_is_taught_shown_to_a_teacher_or_published(
+    project: Project,
+):
+    """Row L1: every question of test is a canary, over all rounds."""
+    rows = (project.root / "data/problems/test.jsonl").read_text(encoding="utf-8").splitlines()
+    canaries = [json.loads(row)["question"] for row in rows]
+    places = ("data/rationales", "data/errors", "data/published", "data/problems/train.jsonl")
+    files = [file for place in places for file in _files(project.root / place)]
+    texts = {file: file.read_bytes() for file in files}
+    seen = (project.root / "data/report").rglob("*.js")
+
+    assert len(canaries) == 12
+    assert len(files) > 12
+    assert [f.name for f, text in texts.items() if any(c.encode() in text for c in canaries)] == []
+    assert any(canaries[0] in file.read_text(encoding="utf-8") for file in seen), "it can be found"
+
+
+def _files(place: Path) -> list[Path]:
+    return [place] if place.is_file() else [file for file in place.rglob("*") if file.is_file()]
+
+
 def test_a_loop_that_gets_nowhere_stops_and_passes_the_rest_through(project: Project):
     decision = json.loads((project.root / "metrics/gaps/r1.json").read_text())["decision"]
     training = json.loads((project.root / "metrics/training/r3.json").read_text())
