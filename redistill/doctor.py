@@ -115,7 +115,7 @@ def _balanced(balance: Balance, max_loss: float, told: str) -> Finding:
 def _student(
     root: Path, file: Path, train: Sequence[Problem]
 ) -> tuple[list[Finding], list[list[tuple[str, str]]]]:
-    from redistill.students import beginning, fitting, gating, labelling, loading
+    from redistill.students import beginning, fitting, gating, halving, labelling, loading
 
     asked = params.load(file, "student", loading.Settings)
     limits = params.load(file, "train", fitting.Settings)
@@ -136,6 +136,12 @@ def _student(
                 context=words.context,
                 vocabulary=words.vocabulary,
             ),
+        ),
+        halving.finding(
+            {
+                "train.precision": limits.precision,
+                "evaluate.precision": params.value(file, "evaluate", "precision"),
+            }
         ),
         _disk(root, file, words.bytes),
     ]

@@ -13,7 +13,7 @@ from redistill.params import Section
 from redistill.records import Balance, Prediction, Problem, Slip, Split, digest
 from redistill.refusals import CONFIG, RefusedError
 from redistill.scoring import passes, score
-from redistill.students import completing, labelling, loading, serving
+from redistill.students import completing, halving, labelling, loading, serving
 from redistill.students.completing import Completion, Draws, Engine
 
 SAMPLED: tuple[Split, ...] = ("train", "dev")  # what mining reads
@@ -160,6 +160,7 @@ def _engine(
             max_new_tokens=settings.max_new_tokens,
             text_of=lambda ids: str(tokenizer.decode(ids, clean_up_tokenization_spaces=False)),
         )
+    halving.warn(student.name, "evaluate.precision", settings.precision)
     return completing.local(
         student,
         tokenizer,

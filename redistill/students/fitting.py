@@ -15,6 +15,7 @@ from redistill.rounds import Branch
 from redistill.students import (
     adapting,
     gating,
+    halving,
     labelling,
     loading,
     measuring,
@@ -93,6 +94,7 @@ def fit(
     findings.gate([*gating.examine(encoder, taught, made, limits), room])
     checked = labelling.check(examples, encoder.eos)
     pad = int(tokenizer.pad_token_id)
+    halving.warn(out.name, "train.precision", plan.precision)
     with training.watched(examples, plan):
         at_once = settings.batch_size // settings.accumulate
         nll = measuring.mean_nll(model, examples[: settings.nll_rows], pad=pad, batch_size=at_once)
