@@ -59,7 +59,8 @@ NAME = $(basename $(notdir $(PARAMS)))
 run: $(READY)
 	@test -f "$(PARAMS)" || { echo "name the settings: make run PARAMS=params/gsm8k-smollm2.yaml"; exit 2; }
 	@echo "== a run with $(PARAMS) in runs/$(NAME)"
-	@mkdir -p runs && { test -d runs/$(NAME) || git clone --quiet . runs/$(NAME); }
+	@mkdir -p runs && { test -d runs/$(NAME) || { git clone --quiet . runs/$(NAME) \
+	  && rm -r runs/$(NAME)/metrics runs/$(NAME)/dvc.lock; }; }  # those of the default run
 	@rm -rf runs/$(NAME)/redistill runs/$(NAME)/stages
 	@cp -R redistill stages dvc.yaml runs/$(NAME) && cp "$(PARAMS)" runs/$(NAME)/params.yaml
 	@cp -RL data/external data/imported data/pretrained runs/$(NAME)/data
