@@ -54,6 +54,8 @@ def rounds() -> None:
     if outside := reporting.outside_lines(summary):
         showing.table(outside, title="Out of domain (test accuracy, 95 % interval)")
     click.echo(reporting.sentence(summary["best"]))
+    if advice := summary.get("advice"):
+        click.echo(advice)
     click.echo(f"Rows balance in all {len(balances)} stages that handle rows.")
     if REPORT.is_file():
         click.echo(f"The report, for a browser: {REPORT}")

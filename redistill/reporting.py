@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from redistill.records import Prediction
 from redistill.refusals import RefusedError
 from redistill.scoring import best, paired
 
+LEARNT = 0.6  # of the train problems; rounds of the shipped run solve three quarters and more
 GAP_COLUMNS = ("label", "round", "gap", "count", "share")
 COLUMNS = ("round", "split", "accuracy", "low", "high", "lenient", "eos", "mean_tokens", "nll")
 
@@ -88,9 +89,16 @@ def table(
     return rows
 
 
-def summary(metrics: Mapping[str, Mapping[str, Any]], verdict: Mapping[str, Any]) -> dict[str, Any]:
-    """All branches with their figures, and the verdict, as one JSON document."""
-    return {"branches": dict(metrics), "best": dict(verdict), "order": list(metrics)}
+def summary(
+    metrics: Mapping[str, Mapping[str, Any]], verdict: Mapping[str, Any], advice: str | None
+) -> dict[str, Any]:
+    """All branches with their figures, the verdict, and *advice*, as one JSON document."""
+    return {
+        "branches": dict(metrics),
+        "best": dict(verdict),
+        "order": list(metrics),
+        "advice": advice,
+    }
 
 
 def gap_table(names: Sequence[str], folder: Path) -> list[dict[str, Any]]:
@@ -207,6 +215,27 @@ def sentence(best_round: Mapping[str, Any]) -> str:
         f"Best on dev: {best_round['round']}. On test it is {against['gain_points']:+.1f} points "
         f"against {best_round['control']} ({against['fixed']} problems fixed, "
         f"{against['broken']} broken, exact McNemar p = {against['p']:.1e})."
+    )
+
+
+def unlearnt(metrics: Mapping[str, Mapping[str, Any]], refined: Iterable[str]) -> str | None:
+    """
+    Which of the *refined* rounds have not learnt what they were taught, in words; None if all have.
+
+    A student that solves less than LEARNT of its own train problems says little about rationales:
+    more steps may be worth more than another round. The first round is no matter of this, since
+    terse rationales may be beyond any number of steps.
+    """
+    short = [
+        f"{name} {100 * metrics[name]['train']['accuracy']:.0f} %"
+        for name in refined
+        if not passed_through(metrics[name]) and metrics[name]["train"]["accuracy"] < LEARNT
+    ]
+    if not short:
+        return None
+    return (
+        "Few of the train problems are solved by the student that was taught them "
+        f"({', '.join(short)}): more steps (train.steps) may be worth more than more rounds."
     )
 
 

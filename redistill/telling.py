@@ -90,6 +90,8 @@ def sentences(facts: Facts) -> list[str]:
         told.append(f"The loop stopped after {stopped[0]}: {stopped[1]['because']}{odds}.")
     if ladder["passed_through"]:
         told.append(f"Passed through, with no student: {', '.join(ladder['passed_through'])}.")
+    if advice := facts.summary.get("advice"):
+        told.append(advice)
     return [*told, _spent(facts)]
 
 

@@ -315,6 +315,21 @@ def test_the_best_round_is_the_earliest_of_equals_and_never_a_passed_one():
         reporting.choose(["r3"], metrics)
 
 
+def test_a_round_that_has_not_learnt_what_it_was_taught_is_named_and_the_first_is_not():
+    metrics = {
+        "r0": {"train": {"accuracy": 0.2}},
+        "r1": {"train": {"accuracy": 0.468}},
+        "r2": {"train": {"accuracy": reporting.LEARNT}},
+        "r3": {"passed_through": True},
+    }
+
+    told = reporting.unlearnt(metrics, ["r1", "r2", "r3"])
+
+    assert told is not None
+    assert "(r1 47 %): more steps (train.steps)" in told
+    assert reporting.unlearnt(metrics, ["r2", "r3"]) is None
+
+
 @pytest.mark.parametrize(
     "text", ["\x1b[31mred", "\x1b]0;title\x07", "a\u202eb", "\u2028", "\x00", "\ud800"]
 )

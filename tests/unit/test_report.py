@@ -310,6 +310,14 @@ def test_the_summary_tells_the_verdict_the_stop_and_what_was_passed_through():
         assert part in told
 
 
+def test_the_summary_says_what_is_advised_and_nothing_where_nothing_is():
+    advised = telling.Facts(**vars(FACTS) | {"summary": {**FACTS.summary, "advice": "More steps."}})
+
+    assert "More steps." in telling.sentences(advised)
+    silent = telling.Facts(**vars(FACTS) | {"summary": {**FACTS.summary, "advice": None}})
+    assert None not in telling.sentences(silent)
+
+
 def test_the_tables_have_every_branch_every_rejection_and_what_was_paid():
     paid = reports.facts(RUN, [row(), row(outcome="refused", nano=None)])
 
@@ -373,5 +381,9 @@ def test_the_command_rounds_ends_with_where_the_report_is(
     cli.REPORT.write_text(PAGE)
     told = CliRunner().invoke(cli.main, ["rounds"])
 
+    records.write_json(tmp_path / "metrics/summary.json", FACTS.summary | {"advice": "More steps."})
+    advised = CliRunner().invoke(cli.main, ["rounds"])
+
+    assert "\nMore steps.\n" in advised.output
     assert "report" not in without.output
     assert told.output.endswith("The report, for a browser: data/report/index.html\n")
