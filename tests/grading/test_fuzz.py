@@ -92,9 +92,13 @@ def test_twice_the_text_takes_less_than_three_times_as_long(name: str, attack: s
     piece = ATTACKS[attack]
     texts = [(piece * (n // len(piece) + 1))[:n] + "=1>>" for n in (size, 2 * size, 4 * size)]
 
-    times = [spent(lambda text=text: scan(text)) for text in texts]
-    for shorter, longer in itertools.pairwise(times):
-        assert longer < max(3 * shorter, 0.3), times  # below 0.3 ms it is the clock that counts
+    tries = []
+    for _ in range(4):  # a busy machine disturbs one try; what grows with the square fails all
+        tries.append([spent(lambda text=text: scan(text)) for text in texts])
+        pairs = itertools.pairwise(tries[-1])
+        if all(longer < max(3 * shorter, 0.3) for shorter, longer in pairs):  # 0.3 ms: the clock's
+            return
+    pytest.fail(f"milliseconds for a text, twice and four times as much of it: {tries}")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris not installed")
