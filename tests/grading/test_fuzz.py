@@ -35,7 +35,7 @@ def test_what_a_scanner_reads_holds(name: str, data: bytes):
 
 
 @pytest.mark.parametrize("name", ["numeric", "choice", "yes_no", "math"])
-def test_of_ten_thousand_hostile_texts_none_takes_five_milliseconds(name: str):
+def test_of_ten_thousand_hostile_texts_none_takes_twenty_milliseconds(name: str):
     rng = random.Random(1)
     grader = {"numeric": numeric, "choice": choice, "yes_no": yes_no, "math": math}[name]
 
@@ -50,8 +50,8 @@ def test_of_ten_thousand_hostile_texts_none_takes_five_milliseconds(name: str):
     for text in (*whole, *random_ones):
         begun = time.thread_time()
         read(text)
-        if time.thread_time() - begun > 0.005:
-            assert spent(lambda text=text: read(text)) <= 5, text
+        if time.thread_time() - begun > 0.02:
+            assert spent(lambda text=text: read(text)) <= 20, text
 
 
 ATTACKS = {
