@@ -35,7 +35,7 @@ def test_what_a_scanner_reads_holds(name: str, data: bytes):
 
 
 @pytest.mark.parametrize("name", ["numeric", "choice", "yes_no", "math"])
-def test_of_ten_thousand_hostile_texts_none_takes_twenty_milliseconds(name: str):
+def test_of_ten_thousand_hostile_texts_none_takes_five_milliseconds(name: str):
     rng = random.Random(1)
     grader = {"numeric": numeric, "choice": choice, "yes_no": yes_no, "math": math}[name]
 
@@ -50,8 +50,8 @@ def test_of_ten_thousand_hostile_texts_none_takes_twenty_milliseconds(name: str)
     for text in (*whole, *random_ones):
         begun = time.thread_time()
         read(text)
-        if time.thread_time() - begun > 0.02:
-            assert spent(lambda text=text: read(text)) <= 20, text
+        if time.thread_time() - begun > 0.005:
+            assert spent(lambda text=text: read(text)) <= 5, text
 
 
 ATTACKS = {
@@ -92,13 +92,9 @@ def test_twice_the_text_takes_less_than_three_times_as_long(name: str, attack: s
     piece = ATTACKS[attack]
     texts = [(piece * (n // len(piece) + 1))[:n] + "=1>>" for n in (size, 2 * size, 4 * size)]
 
-    tries = []
-    for _ in range(4):  # a busy machine disturbs one try; what grows with the square fails all
-        tries.append([spent(lambda text=text: scan(text)) for text in texts])
-        pairs = itertools.pairwise(tries[-1])
-        if all(longer < max(3 * shorter, 0.3) for shorter, longer in pairs):  # 0.3 ms: the clock's
-            return
-    pytest.fail(f"milliseconds for a text, twice and four times as much of it: {tries}")
+    times = [spent(lambda text=text: scan(text)) for text in texts]
+    for shorter, longer in itertools.pairwise(times):
+        assert longer < max(3 * shorter, 0.3), times  # below 0.3 ms it is the clock that counts
 
 
 @pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris not installed")

@@ -13,7 +13,7 @@ from redistill import accounting
 from tests import reports
 from tests.imports import ROOT
 
-LIMIT = 9.0  # seconds of the CPU for the default size: three times the goal, for slow machines
+LIMIT = 3.0  # seconds of the CPU for a run of the default's size
 
 
 def made(folder: Path) -> subprocess.CompletedProcess[str]:
