@@ -54,13 +54,13 @@ check: $(READY)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-# A run of its own with other settings, in runs/<name>, e.g. make run PARAMS=params/gsm8k-smollm2.yaml
+# A run of its own with other settings, in runs/<name>, without the metrics of the default run, e.g. make run PARAMS=params/gsm8k-smollm2.yaml
 NAME = $(basename $(notdir $(PARAMS)))
 run: $(READY)
 	@test -f "$(PARAMS)" || { echo "name the settings: make run PARAMS=params/gsm8k-smollm2.yaml"; exit 2; }
 	@echo "== a run with $(PARAMS) in runs/$(NAME)"
-	@mkdir -p runs && { test -d runs/$(NAME) || { git clone --quiet . runs/$(NAME) \
-	  && rm -r runs/$(NAME)/metrics runs/$(NAME)/dvc.lock; }; }  # those of the default run
+	@test -d runs/$(NAME) || { git clone --quiet . runs/$(NAME) \
+	  && rm -r runs/$(NAME)/metrics runs/$(NAME)/dvc.lock; }
 	@rm -rf runs/$(NAME)/redistill runs/$(NAME)/stages
 	@cp -R redistill stages dvc.yaml runs/$(NAME) && cp "$(PARAMS)" runs/$(NAME)/params.yaml
 	@cp -RL data/external data/imported data/pretrained runs/$(NAME)/data

@@ -14,7 +14,7 @@ from redistill.findings import Finding
 from redistill.grading import grader
 from redistill.records import Problem, Rationale
 from redistill.refusals import RefusedError
-from redistill.students import embedded, gating, loading
+from redistill.students import embedded, gating, halving, loading
 from redistill.students.labelling import Encoder, Example
 from tests.imports import ROOT
 
@@ -196,6 +196,17 @@ def test_the_latest_rationales_are_what_is_looked_at(run: Path):
         records.write(run / f"data/rationales/{name}.jsonl", rows)
 
     assert doctor.diagnose(run).examples[0][1][1].startswith("late\n#### ")
+
+
+def test_bf16_that_the_device_emulates_is_told_for_both_stages(run: Path, monkeypatch):
+    monkeypatch.setattr(halving, "ratio", lambda device: 8.2)
+    file = run / "params.yaml"
+    file.write_text(file.read_text().replace("precision: fp32", "precision: bf16"))
+
+    (found,) = (f for f in doctor.diagnose(run).findings if f.check == "precision")
+
+    assert found.state == "note"
+    assert "train.precision and evaluate.precision" in found.told
 
 
 def test_settings_that_are_wrong_end_the_examination_with_their_fault(run: Path):

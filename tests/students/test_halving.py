@@ -1,11 +1,9 @@
 """What is said of bf16 where the device emulates it."""
 
 import pytest
-from ruamel.yaml import YAML
+import torch
 
-from redistill import doctor
 from redistill.students import halving
-from tests.imports import ROOT
 
 BOTH = {"train.precision": "bf16", "evaluate.precision": "bf16"}
 
@@ -56,23 +54,7 @@ def test_a_stage_says_so_before_it_computes(monkeypatch, capsys, precision, said
 
 
 def test_the_ratio_is_that_of_two_products_and_leaves_the_threads_alone():
-    import torch
-
     before = torch.get_num_threads()
 
     assert 0.05 < halving.ratio("cpu") < 200
     assert torch.get_num_threads() == before
-
-
-def test_doctor_tells_of_both_stages(monkeypatch, tmp_path):
-    measuring(monkeypatch, 8.2)
-    yaml = YAML()
-    content = yaml.load(ROOT / "params.yaml")
-    content["wordproblems"].update({"train": 40, "dev": 10, "test": 10})
-    content["train"]["precision"] = content["evaluate"]["precision"] = "bf16"
-    yaml.dump(content, tmp_path / "params.yaml")
-
-    told = {f.check: f for f in doctor.diagnose(tmp_path).findings}
-
-    assert told["precision"].state == "note"
-    assert "train.precision and evaluate.precision" in told["precision"].told
