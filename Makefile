@@ -24,16 +24,18 @@ repro: $(READY)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" redistill rounds
 
 # Tests run side by side, each process with one thread; a file's tests stay together
-TESTING = PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 REDISTILL_THREADS=1 \
-  python -m pytest -n auto --maxprocesses 4 --dist loadfile
+ALONE   = PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 REDISTILL_THREADS=1 python -m pytest
+TESTING = $(ALONE) -n auto --maxprocesses 4 --dist loadfile
 
 test: $(READY)
 	@echo "== all tests but the slow ones"
-	@$(TESTING) -m "not slow"
+	@$(TESTING) -m "not slow and not timed"
+	@echo "== the tests that measure time, one after the other"
+	@$(ALONE) -m "timed and not slow"
 
 unit: $(READY)
 	@echo "== the tests that run neither a student nor DVC"
-	@$(TESTING) -m "not slow" tests/unit
+	@$(TESTING) -m "not slow and not timed" tests/unit
 
 # Also those that need more than the set-up, and minutes: S3, SmolLM2 (make smollm2), TRL (REDISTILL_TRL_PYTHON)
 slow: $(READY)

@@ -226,6 +226,9 @@ def edits(before: str, after: str) -> list[Edit]:
     found: list[Edit] = []
     for tag, i1, i2, j1, j2 in _aligned(olds[1::2], news[1::2]):
         if tag == "equal":
+            if olds[2 * i1 : 2 * i2] == news[2 * j1 : 2 * j2]:
+                found.append(("=", "".join(olds[2 * i1 : 2 * i2])))
+                continue
             for i, j in zip(range(i1, i2), range(j1, j2), strict=True):
                 found += _spaces(olds[2 * i], news[2 * j])
                 found.append(("=", olds[2 * i + 1]))
@@ -261,6 +264,8 @@ def _merged(found: Iterable[Edit]) -> list[Edit]:
 
 def _space(one: str, other: str) -> str:
     """The space that both texts begin with."""
+    if one[:1] != other[:1] or not one[:1].isspace():
+        return ""
     pairs = takewhile(
         lambda pair: pair[0] == pair[1] and pair[0].isspace(), zip(one, other, strict=False)
     )

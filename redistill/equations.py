@@ -1,10 +1,16 @@
 """Equations in worked text: finding them, parsing them, and computing them exactly."""
 
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 
 MAX_DIGITS = 18  # longer numbers are no school arithmetic, and keep the work bounded
 MAX_TERMS = 12
+_TOO_LONG = 10**MAX_DIGITS
+_WHOLE = re.compile(r"[0-9]{1,18}")
+# What can stand after a value or a closing bracket, and what after anything else
+_AFTER_VALUE = re.compile(r"[-+*/()]|[0-9.][0-9.,]*+%?")
+_BEFORE_VALUE = re.compile(r"[*/()]|[-+0-9.][0-9.,]*+%?")
 OPERATORS = "+-*/"
 PRIORITY = {"+": 1, "-": 1, "*": 2, "/": 2}
 
@@ -62,6 +68,11 @@ class Equation:
 
 def annotated(text: str) -> list[Equation]:
     """The equations that *text* marks as ``<<a+b=c>>``, in order."""
+    return [equation(*place) for place in marked(text)]
+
+
+def marked(text: str) -> list[tuple[str, int, int]]:
+    """What stands in every ``<<a+b=c>>`` of *text*, with where that starts and ends, in order."""
     found = []
     start = text.find("<<")
     while start >= 0:
@@ -70,7 +81,7 @@ def annotated(text: str) -> list[Equation]:
             break
         inner = text[start + 2 : stop]
         if "=" in inner and "<<" not in inner and "\n" not in inner:
-            found.append(equation(inner, start, stop + 2))
+            found.append((inner, start, stop + 2))
             start = text.find("<<", stop + 2)
         elif "<<" in inner:
             start = text.rfind("<<", start + 2, stop)  # the innermost, in one step for any number
@@ -113,7 +124,7 @@ def work(expression: str) -> list[Operation] | None:
         if operator == "/" and right == 0:
             return False
         value = compute(operator, left, right)
-        if len(str(value.numerator)) > MAX_DIGITS or len(str(value.denominator)) > MAX_DIGITS:
+        if abs(value.numerator) >= _TOO_LONG or value.denominator >= _TOO_LONG:
             return False
         values.append(value)
         done.append(Operation(operator, left, right, value))
@@ -158,27 +169,23 @@ def compute(operator: str, left: Fraction, right: Fraction) -> Fraction:
 def tokenise(expression: str) -> list[Fraction | str] | None:
     """Numbers, operators and brackets of *expression*; None where it holds anything else."""
     tokens: list[Fraction | str] = []
-    place = 0
     text = expression.replace(" ", "")
+    place, last = 0, "("  # of the token before, "0" stands for a number
     while place < len(text):
-        character = text[place]
-        signed = character in "+-" and (not tokens or tokens[-1] in ("(", "*", "/", "+", "-"))
-        if character in "0123456789." or signed:
-            stop = place + 1
-            while stop < len(text) and text[stop] in "0123456789.,":
-                stop += 1
-            if stop < len(text) and text[stop] == "%":
-                stop += 1
-            value = number(text[place:stop])
-            if value is None or (tokens and isinstance(tokens[-1], Fraction)):
+        closed = last in "0)"
+        match = (_AFTER_VALUE if closed else _BEFORE_VALUE).match(text, place)
+        if match is None:
+            return None
+        token, place = match.group(), match.end()
+        if token in "*/()" or (closed and token in "+-"):
+            tokens.append(token)
+            last = token
+        else:
+            value = number(token)
+            if value is None or last == "0":
                 return None
             tokens.append(value)
-            place = stop
-        elif character in "+-*/()":
-            tokens.append(character)
-            place += 1
-        else:
-            return None
+            last = "0"
         if len(tokens) > 4 * MAX_TERMS:
             return None
     return tokens
@@ -191,16 +198,18 @@ def number(text: str) -> Fraction | None:
     >>> number("1,234.50"), number("7%"), number("3 apples")
     (Fraction(2469, 2), Fraction(7, 100), None)
     """
+    if _WHOLE.fullmatch(text):
+        return Fraction(int(text))
     body = text.strip().removeprefix("$")
     negative = body.startswith("-")
     body = body[1:] if body[:1] in ("-", "+") else body
     percent = body.endswith("%")
     body = body.removesuffix("%").removeprefix("$").replace(",", "")
-    whole, point, part = body.partition(".")
+    whole, _point, part = body.partition(".")
     digits = whole + part
     if not digits or len(digits) > MAX_DIGITS or any(c not in "0123456789" for c in digits):
         return None
-    value = Fraction(int(digits), 10 ** len(part) if point else 1) / (100 if percent else 1)
+    value = Fraction(int(digits), 10 ** len(part) * (100 if percent else 1))
     return -value if negative else value
 
 

@@ -5,6 +5,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 MAX_LENGTH = 64  # characters; a longer number answers no question
+REACH = 4 * MAX_LENGTH  # characters around a number that say all about it
 NEAR = 1024  # characters around an answer; what is further off on its line does not bear on it
 MAX_EXPONENT = 30  # 10**30 is exact and cheap, "1e100000000" would take minutes
 # Possessive or bounded throughout, so that no text makes a search more than linear.
@@ -24,6 +25,8 @@ OPENED = re.compile(r"\\([A-Za-z]{1,12}+)\{\Z")
 UNIT = re.compile(r"[A-Za-z]++")
 SCALE = re.compile(r" ?(hundred|thousand|million|billion|trillion)s?\b|[kK]\b")
 SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12, "k": 3, "K": 3}
+DIGIT = re.compile(r"[0-9]")
+LAST_DIGIT = re.compile(r"[0-9](?=[^0-9]*+\Z)")
 SPACES = " \u00a0\u2009\u202f"
 MINUS = "-−–"
 SIGNS = "-−–+±∓"
@@ -89,6 +92,41 @@ def scan(text: str) -> list[Numeral]:
     return [_scaled(text, numeral) for numeral in found]
 
 
+def leading(text: str) -> Numeral | None:
+    """The first number in one line of *text*, as `scan` reads it, without reading it all."""
+    digit = DIGIT.search(text)
+    if digit is None:
+        return None
+    part = text[: digit.end() + REACH]
+    found = scan(part)
+    if len(part) < len(text) and not _settled(found[:1], 0, len(part) - MAX_LENGTH):
+        found = scan(text)
+    return found[0] if found else None
+
+
+def trailing(text: str) -> Numeral | None:
+    """
+    The last number in one line of *text*, as `scan` reads it; its places are not those in *text*.
+
+    Only numbers that join for over a hundred characters, which nobody writes, are cut short.
+    """
+    digit = LAST_DIGIT.search(text)
+    if digit is None:
+        return None
+    start = max(0, digit.start() - REACH)
+    part = text[start : digit.start() + MAX_LENGTH]
+    found = scan(part)
+    if start and not _settled(found[-1:], MAX_LENGTH, len(part)):
+        found = scan(text)
+    return found[-1] if found else None
+
+
+def _settled(found: list[Numeral], start: int, end: int) -> bool:
+    """Whether what is found lies between *start* and *end*, or is unreadable for its length."""
+    inside = any(start <= one.start and one.end <= end for one in found)
+    return inside or any(one.value is None and len(one.text) > MAX_LENGTH for one in found)
+
+
 def first(text: str) -> Numeral | None:
     """
     The number that *text* is, dress and units aside; None where it is none, or more than one.
@@ -134,12 +172,14 @@ def _numeral(text: str, match: re.Match[str], floor: int) -> Numeral | None:
             return Numeral(left, end, None, body)
         return None
     value, plain = _value(body)
-    sign = _sign(text, left, prefix)
+    sign = _sign(text, left, prefix) if prefix else 1
     if sign is None or _inside(text, left) or not _ends(text, end):
         return _named(text, left, end, body)
     if value is None:
         return Numeral(left, end, None, body)
-    return Numeral(left, end, sign * value, plain if sign > 0 else f"-{plain}")
+    if sign < 0:
+        return Numeral(left, end, -value, f"-{plain}")
+    return Numeral(left, end, value, plain)
 
 
 def _named(text: str, left: int, end: int, body: str) -> Numeral | None:
@@ -153,6 +193,8 @@ def _value(body: str) -> tuple[Fraction | None, str]:
     """The value of digits with separators, exponent and denominator, and how it is written."""
     if len(body) > MAX_LENGTH:
         return None, body
+    if body.isdigit():  # most are, and all else takes ten times as long
+        return Fraction(int(body)), body
     text = body.replace(" ", "").replace("⁄", "/").replace("∕", "/").replace("−", "-")
     top, slash, bottom = text.partition("/")
     mantissa, e, exponent = top.lower().partition("e")
@@ -198,6 +240,8 @@ def _sign(text: str, left: int, prefix: str) -> int | None:
 def _inside(text: str, left: int) -> bool:
     """Whether what is before the number makes it part of something else, such as a root."""
     before = text[left - 1 : left]
+    if before in (" ", ""):
+        return False
     if before == "{":
         command = OPENED.search(text[max(0, left - 16) : left])
         outer = text[left - 2 : left - 1]
@@ -208,7 +252,7 @@ def _inside(text: str, left: int) -> bool:
 def _ends(text: str, end: int) -> bool:
     """Whether the number ends at *end*: in a unit, in punctuation, but in no letter or power."""
     after = text[end : end + 1]
-    if not after:
+    if after in (" ", ""):
         return True
     if after.isascii() and after.isalpha():
         word = UNIT.match(text, end)
@@ -233,9 +277,10 @@ def _joined(text: str, found: list[Numeral], new: Numeral, body: int) -> Numeral
     gap = text[old.end : body]
     if len(gap) > 12:
         return new
-    if OPERATOR.fullmatch(gap):
-        found[-1] = old._replace(value=None)
-        return new._replace(value=None)
+    if not gap.isspace() and OPERATOR.fullmatch(gap):
+        if old.value is not None:
+            found[-1] = old._replace(value=None)
+        return new._replace(value=None) if new.value is not None else new
     if gap == " and " and "/" in new.text:
         return _mixed(found, new)
     if not gap or gap.strip(SPACES) or new.start != body:
@@ -259,10 +304,11 @@ def _mixed(found: list[Numeral], new: Numeral) -> Numeral:
 def _grouped(text: str, found: list[Numeral], new: Numeral) -> Numeral:
     """A number that spaces part into thousands, as 1 000 000, as one."""
     old = found[-1]
+    if len(new.text.partition(".")[0]) != 3 or new.end - new.start != len(new.text):
+        return new
     groups = text[old.start : old.end].lstrip(PREFIX + SIGNS).split()
-    three = len(new.text.partition(".")[0]) == 3 and new.end - new.start == len(new.text)
     fits = len(groups[0]) <= 3 and all(len(group) == 3 for group in groups[1:])
-    if not (three and fits and old.text.removeprefix("-").isdigit() and groups[0][0] != "0"):
+    if not (fits and old.text.removeprefix("-").isdigit() and groups[0][0] != "0"):
         return new
     if old.value is None or new.value is None:
         return new

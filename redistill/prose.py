@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from redistill.equations import Equation, annotated, equation, number
+from redistill.equations import Equation, annotated, equation, marked, number
 
 SPOKEN = {
     "plus": "+", "minus": "-", "less": "-", "times": "*", "x": "*", "multiplied by": "*",
@@ -38,6 +38,14 @@ class _Token:
 def steps(text: str) -> list[Equation]:
     """The steps of *text*: its marked equations, else its bare ones, else those said in words."""
     return annotated(text) or bare(text) or spoken(text)
+
+
+def step(text: str, number: int) -> Equation | None:
+    """The step *number* of `steps`, from 1; of marked equations only that one is computed."""
+    places = marked(text)
+    if places:
+        return equation(*places[number - 1]) if 1 <= number <= len(places) else None
+    return next(iter((bare(text) or spoken(text))[number - 1 : number]), None)
 
 
 def bare(text: str) -> list[Equation]:

@@ -6,6 +6,7 @@ import os
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from math import isinf
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar
 
@@ -358,7 +359,7 @@ def _object(path: Path, number: int, line: bytes) -> dict[str, Any]:
     if _depth(text) > MAX_DEPTH:
         _refuse(path, number, None, f"nested deeper than {MAX_DEPTH}")
     try:
-        row = _DECODER.decode(text)
+        row = _decoded(text)
     except _BadFieldError as problem:
         _refuse(path, number, problem.field, problem.fault)
     except json.JSONDecodeError as problem:
@@ -372,6 +373,15 @@ def _object(path: Path, number: int, line: bytes) -> dict[str, Any]:
         if _has_surrogate(key) or _has_surrogate(value):
             _refuse(path, number, key, "holds half of a surrogate pair", row.get("id"))
     return row
+
+
+def _decoded(text: str) -> Any:
+    """What *text* holds; only of one that is refused is it asked which field is at fault."""
+    try:
+        return _QUICK.decode(text)
+    except _BadFieldError:
+        _DECODER.decode(text)
+        raise
 
 
 def _fault(error: Any) -> str:
@@ -419,10 +429,8 @@ class _BadFieldError(ValueError):
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    row: dict[str, Any] = dict(pairs)
-    if len(row) == len(pairs) and float not in map(type, row.values()):
-        return row
-    row = {}
+    """*pairs* as an object; refused, by name, is a key that stands twice and a float too large."""
+    row: dict[str, Any] = {}
     for key, value in pairs:
         if key in row:
             raise _BadFieldError(key, "given twice")
@@ -436,6 +444,23 @@ def _no_constant(name: str) -> NoReturn:
     raise _BadFieldError(None, f"{name} is not JSON")
 
 
+def _quick(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) != len(pairs):
+        raise _BadFieldError(None, "a key is given twice")
+    return row
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if isinf(value):
+        raise _BadFieldError(None, "a number beyond the range of a double")
+    return value
+
+
+_QUICK = json.JSONDecoder(
+    object_pairs_hook=_quick, parse_float=_finite, parse_constant=_no_constant
+)
 _DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
 
 

@@ -206,9 +206,8 @@ def _place(completion: str, step: str | None) -> tuple[int, int] | None:
     if named is None:
         start = completion.find(step)
         return (start, start + len(step)) if start >= 0 else None
-    found = prose.steps(completion)[int(named[1]) - 1 : int(named[1])]
-    equation = found[0] if found and str(found[0]) == named[2] else None
-    return (equation.start, equation.end) if equation else None
+    found = prose.step(completion, int(named[1]))
+    return (found.start, found.end) if found and str(found) == named[2] else None
 
 
 def _text(text: str) -> str:

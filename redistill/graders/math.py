@@ -50,13 +50,13 @@ def lenient(completion: str) -> str | None:
     found = _formatted(text)
     cue = answers.cued(text)
     if cue is not None and (found is None or cue[0] > found[0]):
-        stated = _items(_sentence(cue[1])[: numerals.NEAR])
-        if stated:
+        stated = _ends(_sentence(cue[1])[: numerals.NEAR])
+        if stated is not None:
             return _bare(stated[0])
     if found is not None:
         return found[1]
-    items = _items(text)
-    return _bare(items[-1]) if items else None
+    ends = _ends(text)
+    return _bare(ends[1]) if ends is not None else None
 
 
 def equal(answer: str | None, gold: str) -> bool:
@@ -104,8 +104,8 @@ def _sentence(cue: str) -> str:
     return after if said and not any(c.isdigit() or c == "=" for c in before) else cue
 
 
-def _items(text: str) -> list[str]:
-    """The formulas of *text*, and the numbers around them near its ends, in order."""
+def _ends(text: str) -> tuple[str, str] | None:
+    """The first and the last of the formulas and numbers of *text*, numbers near its ends only."""
     found = [(m.start(), m.end(), m.group(1)) for m in BLOCK.finditer(text)]
     if not found:
         found = [(m.start(), m.end(), m.group(1)) for m in FORMULA.finditer(text) if _formula(m)]
@@ -117,10 +117,16 @@ def _items(text: str) -> list[str]:
                 found.append((start, end + 2, text[start + 2 : end]))
     found.sort()
     if not found:
-        return _numbers(text[-numerals.NEAR :])
+        near = text[-numerals.NEAR :]
+        first = _number(near)
+        return (first, _number(near, last=True) or "") if first is not None else None
     before, after = text[: found[0][0]], text[found[-1][1] :]
-    inside = [content for _, _, content in found]
-    return _numbers(before[: numerals.NEAR]) + inside + _numbers(after[-numerals.NEAR :])
+    first = _number(before[: numerals.NEAR])
+    last = _number(after[-numerals.NEAR :], last=True)
+    return (
+        first if first is not None else found[0][2],
+        last if last is not None else found[-1][2],
+    )
 
 
 def _formula(match: re.Match[str]) -> bool:
@@ -129,13 +135,14 @@ def _formula(match: re.Match[str]) -> bool:
     return "\\" in content or content[0].isspace() == content[-1].isspace()
 
 
-def _numbers(text: str) -> list[str]:
-    """The numbers of *text*; empty for one that cannot be read."""
-    return [
-        numeral.text if numeral.value is not None else ""
-        for line in numerals.tidy(text).split("\n")
-        for numeral in numerals.scan(line)
-    ]
+def _number(text: str, last: bool = False) -> str | None:
+    """The first or last number of *text*, empty where it cannot be read; None without a number."""
+    lines = numerals.tidy(text).split("\n")
+    for line in reversed(lines) if last else lines:
+        found = numerals.trailing(line) if last else numerals.leading(line)
+        if found is not None:
+            return found.text if found.value is not None else ""
+    return None
 
 
 def _bare(text: str) -> str | None:
@@ -143,7 +150,7 @@ def _bare(text: str) -> str | None:
     before = None
     while text != before:
         before = text
-        text = text.strip().removesuffix(".").strip("*`").strip()
+        text = text.strip().rstrip(".").strip("*`").strip()
         for opener, closer in (ROUND, SQUARE):
             if text.startswith(opener) and text.endswith(closer) and len(text) >= 4:
                 text = text[2:-2]

@@ -60,16 +60,16 @@ def _rational(text: str) -> Fraction | None:
 
 def _stated(place: str) -> numerals.Numeral | None:
     """The number that *place* states: its first, or where that starts a sum what it comes to."""
-    found = numerals.scan(place[: numerals.NEAR])
-    if found and found[0].value is None and "=" in place:
-        found = numerals.scan(place.rpartition("=")[2][: numerals.NEAR]) or found
-    return found[0] if found else None
+    found = numerals.leading(place[: numerals.NEAR])
+    if found is not None and found.value is None and "=" in place:
+        return numerals.leading(place.rpartition("=")[2][: numerals.NEAR]) or found
+    return found
 
 
 def _last(text: str) -> str | None:
-    for line in reversed(text.split("\n")):
+    for line in reversed(text.rstrip().split("\n")):
         item = line.lstrip().removeprefix("- ")  # a dash opens an item of a list
-        found = numerals.scan(item[-numerals.NEAR :])
-        if found:
-            return found[-1].text if found[-1].value is not None else None
+        found = numerals.trailing(item[-numerals.NEAR :])
+        if found is not None:
+            return found.text if found.value is not None else None
     return None

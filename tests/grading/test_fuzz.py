@@ -5,7 +5,6 @@ import itertools
 import random
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 
 import pytest
@@ -16,16 +15,7 @@ from redistill import answers, equations, guarding, numerals, prompting, prose
 from redistill.graders import choice, math, numeric, yes_no
 from tests import fuzz
 from tests.imports import ROOT
-
-
-def spent(run: Callable[[], object]) -> float:
-    """The milliseconds of processor time that *run* takes, the best of five."""
-    best = float("inf")
-    for _ in range(5):
-        begun = time.thread_time()
-        run()
-        best = min(best, 1000 * (time.thread_time() - begun))
-    return best
+from tests.timing import in_turn, spent
 
 
 @pytest.mark.parametrize("name", fuzz.SCANNERS)
@@ -34,6 +24,7 @@ def test_what_a_scanner_reads_holds(name: str, data: bytes):
     fuzz.checked(name, fuzz.text_of(data))
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("name", ["numeric", "choice", "yes_no", "math"])
 def test_of_ten_thousand_hostile_texts_none_takes_five_milliseconds(name: str):
     rng = random.Random(1)
@@ -48,9 +39,7 @@ def test_of_ten_thousand_hostile_texts_none_takes_five_milliseconds(name: str):
         fuzz.text_of(rng.randbytes(rng.choice([4, 20, 100, 400]))) for _ in range(10_000)
     )
     for text in (*whole, *random_ones):
-        begun = time.thread_time()
-        read(text)
-        if time.thread_time() - begun > 0.005:
+        if spent(lambda text=text: read(text), 1) > 5:
             assert spent(lambda text=text: read(text)) <= 5, text
 
 
@@ -85,6 +74,7 @@ SCANS: dict[str, tuple[Callable[[str], object], int]] = {
 }
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("attack", ATTACKS)
 @pytest.mark.parametrize("name", SCANS)
 def test_twice_the_text_takes_less_than_three_times_as_long(name: str, attack: str):
@@ -92,9 +82,11 @@ def test_twice_the_text_takes_less_than_three_times_as_long(name: str, attack: s
     piece = ATTACKS[attack]
     texts = [(piece * (n // len(piece) + 1))[:n] + "=1>>" for n in (size, 2 * size, 4 * size)]
 
-    times = [spent(lambda text=text: scan(text)) for text in texts]
-    for shorter, longer in itertools.pairwise(times):
-        assert longer < max(3 * shorter, 0.3), times  # below 0.3 ms it is the clock that counts
+    def holds(times: list[float]) -> bool:  # below 0.3 ms it is the clock that counts
+        return all(longer < max(3 * shorter, 0.3) for shorter, longer in itertools.pairwise(times))
+
+    times = in_turn([lambda text=text: scan(text) for text in texts], holds)
+    assert holds(times), times
 
 
 @pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris not installed")

@@ -4,7 +4,7 @@ import os
 import resource
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from tests import reports
 from tests.imports import ROOT
 
 LIMIT = 3.0  # seconds of the CPU for a run of the default's size
+LOADS = 4.0  # times that loading the libraries takes, where that is more
 
 
 def made(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -38,17 +39,31 @@ def test_the_stage_writes_the_report_and_its_figures(tmp_path: Path):
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.timed
 def test_it_takes_seconds_for_a_run_of_the_default_size(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ):
+    """3 s; on a processor so slow that the libraries alone take most of that, 4 times as long."""
     reports.lay_out(tmp_path, reports.run(3000))
-    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    libraries = [sys.executable, "-c", "import stages.report, matplotlib.pyplot"]
+    busy = loading = float("inf")
 
-    ran = made(tmp_path)
+    for _ in range(3):  # the best of three, as other work can slow a machine down for moments
+        loading = min(loading, used(lambda: subprocess.run(libraries, cwd=ROOT, check=True)))
+        busy = min(busy, used(lambda: made(tmp_path).check_returncode()))
 
-    wall, after = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
-    busy = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    limit = max(LIMIT, LOADS * loading)
     with capsys.disabled():
-        print(f"\nreport: 3000 problems in {busy:.1f} s of the CPU, {wall:.1f} s in all")
-    assert ran.returncode == 0, ran.stderr
-    assert busy < LIMIT
+        print(
+            f"\nreport: 3000 problems in {busy:.1f} s of the CPU, of which the libraries take"
+            f" {loading:.1f} s; limit {limit:.1f} s"
+        )
+    assert busy < limit
+
+
+def used(run: Callable[[], object]) -> float:
+    """The seconds of the CPU that the processes took which *run* started and waited for."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    run()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

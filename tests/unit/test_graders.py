@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redistill import grading
+from redistill import grading, numerals
 from tests.imports import ROOT
 
 NAMES = sorted(f.stem for f in (ROOT / "redistill/graders").glob("[a-z]*.py"))
@@ -199,6 +199,37 @@ def test_reads_yes_and_no_where_they_are_answers(
     grader = grading.grader("yes_no")
 
     assert (grader.strict(text), grader.lenient(text)) == (strict, lenient)
+
+
+PIECES = st.sampled_from(
+    [*"0123456789,.+-/$%^_=(){}k ", "\\", "12", "1/2", " 345", " and ", " or ", " million", "A4 ",
+     "\\boxed{", "\\frac{1}{2}", "±", "√", " words" * 20, " " * 300]
+)  # fmt: skip
+
+
+@given(text=st.lists(PIECES, max_size=40).map("".join))
+def test_the_ends_of_a_line_are_read_as_the_whole_line_is(text: str):
+    found = numerals.scan(text)
+    ends = numerals.leading(text), numerals.trailing(text)
+
+    assert [end and (end.value, end.text) for end in ends] == (
+        [(found[place].value, found[place].text) for place in (0, -1)] if found else [None, None]
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "first", "last"),
+    [
+        (f"5 km{' and so on' * 60}, then 34 1/2", "5", "34 1/2"),
+        (f"5 km{' and so on' * 60}, the paper is A4", "5", "5"),
+        (f"A4{' and so on' * 60} is 1,005", "1005", "1005"),
+        (f"A4{' and so on' * 60}", None, None),
+    ],
+)
+def test_numbers_far_from_the_ends_are_found(line: str, first: str | None, last: str | None):
+    ends = numerals.leading(line), numerals.trailing(line)
+
+    assert [end and end.text for end in ends] == [first, last]
 
 
 @pytest.mark.parametrize(

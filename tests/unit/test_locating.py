@@ -1,7 +1,7 @@
 """Where a wrong completion first goes wrong, in texts that mark no equation."""
 
+import itertools
 import json
-import time
 from collections import Counter
 
 import pytest
@@ -9,9 +9,10 @@ import pytest
 from redistill import mining
 from redistill.grading import grader, predict
 from redistill.locating import locate
-from redistill.prose import bare, spoken, steps
+from redistill.prose import bare, spoken, step, steps
 from redistill.records import Problem
 from tests.imports import ROOT
+from tests.timing import in_turn
 
 COMPLETIONS = ROOT.parent / "shared" / "data" / "gsm8k" / "model_completions.jsonl"
 CAPS = Problem(
@@ -146,18 +147,24 @@ def test_a_rounded_result_is_no_wrong_arithmetic(result: str, holds: bool):
     assert [e.rounds for e in bare(f"10 / 3 = {result}")] == [holds]
 
 
+@pytest.mark.parametrize(
+    "text", ["<<1+1=2>>2 and <<2*3=7>>7", "1 + 1 = 2, so 2 x 3 = 7", "One: 2 plus 3 is 5.", "none"]
+)
+def test_a_step_by_number_is_that_of_all_steps(text: str):
+    numbered = [step(text, number) for number in range(5)]
+
+    assert numbered == [None, *steps(text), *[None] * 4][:5]
+
+
+@pytest.mark.timed
 @pytest.mark.parametrize("piece", ["= ", "1+", "1 x ", "plus 3 ", "5 plus ", "((", "a=", "1+1="])
 def test_a_long_text_takes_time_in_proportion(piece: str):
-    def seconds(n: int) -> float:
-        took = []
-        for _ in range(3):
-            started = time.process_time()
-            steps(piece * n)
-            took.append(time.process_time() - started)
-        return max(min(took), 0.002)
+    def holds(times: list[float]) -> bool:  # below 2 ms it is the clock that counts
+        return all(longer < 3 * max(2, shorter) for shorter, longer in itertools.pairwise(times))
 
-    assert seconds(4_000) < 3 * seconds(2_000)
-    assert seconds(2_000) < 3 * seconds(1_000)
+    runs = [lambda n=n: steps(piece * n) for n in (1_000, 2_000, 4_000)]
+    times = in_turn(runs, holds)
+    assert holds(times), times
 
 
 @pytest.mark.skipif(not COMPLETIONS.is_file(), reason="shared/data is not beside this checkout")

@@ -49,7 +49,12 @@ BAD: dict[str, tuple[bytes, str]] = {
     "repeated key": (GOOD[:-1] + b', "answer": "3"}', 'field "answer": given twice'),
     "NaN": (b'{"id": "p2", "question": "q", "answer": NaN}', "NaN is not JSON"),
     "Infinity": (b'{"id": "p2", "question": "q", "answer": -Infinity}', "-Infinity is not JSON"),
-    "1e999": (b'{"id": "p2", "question": "q", "answer": 1e999}', 'field "answer"'),
+    "1e999": (b'{"id": "p2", "question": "q", "answer": 1e999}', 'field "answer": a number beyond'),
+    "1e999 in a list": (b'{"id": "p2", "question": "q", "answer": [1e999]}', "a number beyond"),
+    "repeated key within": (
+        b'{"id": "p2", "question": "q", "answer": "2", "choices": {"A": "1", "A": "2"}}',
+        'field "A": given twice',
+    ),
     "a lone surrogate": (rb'{"id": "p2", "question": "\ud800", "answer": "2"}', "surrogate"),
     "not UTF-8": (b'{"id": "p2", "question": "\xff", "answer": "2"}', "not UTF-8 at byte 26"),
     "UTF-16": ('{"id": "p2"}'.encode("utf-16"), "not UTF-8 at byte 0"),
