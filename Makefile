@@ -23,7 +23,7 @@ repro: $(READY)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
 	@PATH="$(CURDIR)/$(BIN):$$PATH" redistill rounds
 
-# Tests run side by side, each process with one thread; a file's tests stay together
+# Each process has one thread. Tests run side by side, a file's together; what measures time runs alone
 ALONE   = PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 REDISTILL_THREADS=1 python -m pytest
 TESTING = $(ALONE) -n auto --maxprocesses 4 --dist loadfile
 
@@ -34,7 +34,7 @@ test: $(READY)
 	@$(ALONE) -m "timed and not slow"
 
 unit: $(READY)
-	@echo "== the tests that run neither a student nor DVC"
+	@echo "== the tests that run neither a student nor DVC, and measure no time"
 	@$(TESTING) -m "not slow and not timed" tests/unit
 
 # Also those that need more than the set-up, and minutes: S3, SmolLM2 (make smollm2), TRL (REDISTILL_TRL_PYTHON)
@@ -56,13 +56,14 @@ check: $(READY)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-# A run of its own with other settings, in runs/<name>, without the metrics of the default run, e.g. make run PARAMS=params/gsm8k-smollm2.yaml
+# A run of its own with other settings, in runs/<name>, without the metrics of the default run,
+# e.g. make run PARAMS=params/gsm8k-smollm2.yaml
 NAME = $(basename $(notdir $(PARAMS)))
 run: $(READY)
 	@test -f "$(PARAMS)" || { echo "name the settings: make run PARAMS=params/gsm8k-smollm2.yaml"; exit 2; }
 	@echo "== a run with $(PARAMS) in runs/$(NAME)"
-	@test -d runs/$(NAME) || { git clone --quiet . runs/$(NAME) \
-	  && rm -r runs/$(NAME)/metrics runs/$(NAME)/dvc.lock; }
+	@test -d runs/$(NAME) || { rm -rf runs/$(NAME).new && git clone --quiet . runs/$(NAME).new \
+	  && rm -r runs/$(NAME).new/metrics runs/$(NAME).new/dvc.lock && mv runs/$(NAME).new runs/$(NAME); }
 	@rm -rf runs/$(NAME)/redistill runs/$(NAME)/stages
 	@cp -R redistill stages dvc.yaml runs/$(NAME) && cp "$(PARAMS)" runs/$(NAME)/params.yaml
 	@cp -RL data/external data/imported data/pretrained runs/$(NAME)/data

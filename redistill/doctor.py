@@ -115,10 +115,19 @@ def _balanced(balance: Balance, max_loss: float, told: str) -> Finding:
 def _student(
     root: Path, file: Path, train: Sequence[Problem]
 ) -> tuple[list[Finding], list[list[tuple[str, str]]]]:
-    from redistill.students import beginning, fitting, gating, halving, labelling, loading
+    from redistill.students import (
+        beginning,
+        examining,
+        fitting,
+        gating,
+        halving,
+        labelling,
+        loading,
+    )
 
     asked = params.load(file, "student", loading.Settings)
     limits = params.load(file, "train", fitting.Settings)
+    exam = params.load(file, "evaluate", examining.Settings)
     words = beginning.words(root, file)
     encoder = labelling.Encoder(words.tokenizer, asked.prompt, chat=asked.chat, system=asked.system)
     lessons, source = _lessons(root, train)
@@ -132,16 +141,14 @@ def _student(
             gating.Limits(
                 max_tokens=limits.max_tokens,
                 max_loss=limits.max_loss,
-                max_new_tokens=int(params.value(file, "evaluate", "max_new_tokens")),
+                max_new_tokens=exam.max_new_tokens,
                 context=words.context,
                 vocabulary=words.vocabulary,
             ),
         ),
         halving.finding(
-            {
-                "train.precision": limits.precision,
-                "evaluate.precision": params.value(file, "evaluate", "precision"),
-            }
+            {"train.precision": limits.precision}
+            | ({"evaluate.precision": exam.precision} if exam.engine == "local" else {})
         ),
         _disk(root, file, words.bytes),
     ]

@@ -7,7 +7,7 @@ from fractions import Fraction
 MAX_DIGITS = 18  # longer numbers are no school arithmetic, and keep the work bounded
 MAX_TERMS = 12
 _TOO_LONG = 10**MAX_DIGITS
-_WHOLE = re.compile(r"[0-9]{1,18}")
+_WHOLE = re.compile(rf"[0-9]{{1,{MAX_DIGITS}}}")
 # What can stand after a value or a closing bracket, and what after anything else
 _AFTER_VALUE = re.compile(r"[-+*/()]|[0-9.][0-9.,]*+%?")
 _BEFORE_VALUE = re.compile(r"[*/()]|[-+0-9.][0-9.,]*+%?")
@@ -170,22 +170,22 @@ def tokenise(expression: str) -> list[Fraction | str] | None:
     """Numbers, operators and brackets of *expression*; None where it holds anything else."""
     tokens: list[Fraction | str] = []
     text = expression.replace(" ", "")
-    place, last = 0, "("  # of the token before, "0" stands for a number
+    place = 0
+    after_number = after_value = False  # a value is a number or ends with a closing bracket
     while place < len(text):
-        closed = last in "0)"
-        match = (_AFTER_VALUE if closed else _BEFORE_VALUE).match(text, place)
+        match = (_AFTER_VALUE if after_value else _BEFORE_VALUE).match(text, place)
         if match is None:
             return None
         token, place = match.group(), match.end()
-        if token in "*/()" or (closed and token in "+-"):
+        if token in "*/()" or (after_value and token in "+-"):
             tokens.append(token)
-            last = token
+            after_number, after_value = False, token == ")"
         else:
             value = number(token)
-            if value is None or last == "0":
+            if value is None or after_number:
                 return None
             tokens.append(value)
-            last = "0"
+            after_number = after_value = True
         if len(tokens) > 4 * MAX_TERMS:
             return None
     return tokens

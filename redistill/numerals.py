@@ -93,38 +93,51 @@ def scan(text: str) -> list[Numeral]:
 
 
 def leading(text: str) -> Numeral | None:
-    """The first number in one line of *text*, as `scan` reads it, without reading it all."""
+    """The first number in one line of *text*, as `scan` reads it, but without reading it all."""
     digit = DIGIT.search(text)
     if digit is None:
         return None
     part = text[: digit.end() + REACH]
     found = scan(part)
-    if len(part) < len(text) and not _settled(found[:1], 0, len(part) - MAX_LENGTH):
+    if len(part) < len(text) and not (found and _settled(found[0], 0, len(part) - MAX_LENGTH)):
         found = scan(text)
     return found[0] if found else None
 
 
 def trailing(text: str) -> Numeral | None:
-    """
-    The last number in one line of *text*, as `scan` reads it; its places are not those in *text*.
-
-    Only numbers that join for over a hundred characters, which nobody writes, are cut short.
-    """
+    """The last number in one line of *text*, as `scan` reads it, but without reading it all."""
     digit = LAST_DIGIT.search(text)
     if digit is None:
         return None
     start = max(0, digit.start() - REACH)
     part = text[start : digit.start() + MAX_LENGTH]
     found = scan(part)
-    if start and not _settled(found[-1:], MAX_LENGTH, len(part)):
-        found = scan(text)
-    return found[-1] if found else None
+    if start and not (
+        found
+        and _settled(found[-1], MAX_LENGTH, len(part))
+        and not _group(found[-1], part[: found[-1].start])
+    ):
+        start, found = 0, scan(text)
+    if not found:
+        return None
+    last = found[-1]
+    return last._replace(start=start + last.start, end=start + last.end)
 
 
-def _settled(found: list[Numeral], start: int, end: int) -> bool:
-    """Whether what is found lies between *start* and *end*, or is unreadable for its length."""
-    inside = any(start <= one.start and one.end <= end for one in found)
-    return inside or any(one.value is None and len(one.text) > MAX_LENGTH for one in found)
+def _settled(numeral: Numeral, start: int, end: int) -> bool:
+    """
+    Whether the text beyond *start* and *end* cannot change what *numeral* is worth.
+
+    It cannot where the number lies between them, nor where more fractions than are readable have
+    joined to one number: others join to it, too. Only its text is then cut short.
+    """
+    joined = numeral.value is None and len(numeral.text) > MAX_LENGTH and " " in numeral.text
+    return joined or (start <= numeral.start and numeral.end <= end)
+
+
+def _group(numeral: Numeral, before: str) -> bool:
+    """Whether *numeral* could be a group of thousands of a number that starts before *before*."""
+    return len(numeral.text.partition(".")[0]) == 3 and not before.strip("0123456789" + SPACES)
 
 
 def first(text: str) -> Numeral | None:

@@ -1,7 +1,7 @@
 """Pictures of rounds, ladder, gaps and costs, as SVG: in every run the same byte for byte."""
 
 import io
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -19,7 +19,7 @@ COSTS = {  # of the columns of `accounting.COLUMNS`: what they are on an axis, a
 }
 
 T = TypeVar("T")
-K = TypeVar("K", bound=Hashable)
+K = TypeVar("K")
 
 
 def curve(
@@ -93,7 +93,7 @@ def costs(rows: Sequence[Mapping[str, Any]], title: str) -> str:
                 axes.annotate(row["round"], (row[key] / unit, 100 * row["accuracy"]), **at)
             for colour, some in _grouped(
                 rows, lambda row: ROUND if row["kind"] == "round" else AGAINST
-            ):
+            ).items():
                 middle = [100 * row["accuracy"] for row in some]
                 below = [100 * (row["accuracy"] - row["low"]) for row in some]
                 above = [100 * (row["high"] - row["accuracy"]) for row in some]
@@ -119,7 +119,9 @@ def forest(ladder: Mapping[str, Any], title: str) -> str:
     found = [(name, row) for name, rows in ladder["rounds"].items() for row in rows]
     with _sheet(7.6, 1.7 + 0.36 * max(1, len(found))) as (axes, out):
         placed = [(place, row) for place, (_, row) in enumerate(found)]
-        for (colour, face), some in _grouped(placed, lambda one: _drawn(one[1], ladder["alpha"])):
+        for (colour, face), some in _grouped(
+            placed, lambda one: _drawn(one[1], ladder["alpha"])
+        ).items():
             gains = [row["gain_points"] for _, row in some]
             below = [row["gain_points"] - row["low_points"] for _, row in some]
             above = [row["high_points"] - row["gain_points"] for _, row in some]
@@ -170,12 +172,12 @@ def _drawn(row: Mapping[str, Any], alpha: float) -> tuple[str, str]:
     return colour, colour if row["p_holm"] < alpha else "white"
 
 
-def _grouped(rows: Iterable[T], by: Callable[[T], K]) -> Iterator[tuple[K, list[T]]]:
+def _grouped(rows: Iterable[T], by: Callable[[T], K]) -> dict[K, list[T]]:
     """*rows* by what *by* says of them: drawn at once, they take a fraction of the time."""
     groups: dict[K, list[T]] = {}
     for row in rows:
         groups.setdefault(by(row), []).append(row)
-    yield from groups.items()
+    return groups
 
 
 def _each(panels: Any) -> list[Any]:
@@ -194,7 +196,7 @@ def _sheet(
 
     style = {"svg.hashsalt": "redistill", "font.size": size, "text.parse_math": False}
     with matplotlib.rc_context(style):
-        figure, axes = pyplot.subplots(1, panels, sharey=True, figsize=(width, height))
+        figure, axes = pyplot.subplots(1, panels, figsize=(width, height), sharey=True)
         out = io.StringIO()
         try:
             yield axes, out

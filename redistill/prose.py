@@ -40,12 +40,13 @@ def steps(text: str) -> list[Equation]:
     return annotated(text) or bare(text) or spoken(text)
 
 
-def step(text: str, number: int) -> Equation | None:
-    """The step *number* of `steps`, from 1; of marked equations only that one is computed."""
+def nth(text: str, count: int) -> Equation | None:
+    """The step that `steps` has at place *count*, from 1; of marked ones only it is computed."""
     places = marked(text)
-    if places:
-        return equation(*places[number - 1]) if 1 <= number <= len(places) else None
-    return next(iter((bare(text) or spoken(text))[number - 1 : number]), None)
+    found = [] if places else bare(text) or spoken(text)
+    if not 1 <= count <= len(places or found):
+        return None
+    return equation(*places[count - 1]) if places else found[count - 1]
 
 
 def bare(text: str) -> list[Equation]:

@@ -376,11 +376,11 @@ def _object(path: Path, number: int, line: bytes) -> dict[str, Any]:
 
 
 def _decoded(text: str) -> Any:
-    """What *text* holds; only of one that is refused is it asked which field is at fault."""
+    """What *text* holds; only where it is refused is it read again, to name the field."""
     try:
         return _QUICK.decode(text)
     except _BadFieldError:
-        _DECODER.decode(text)
+        _NAMING.decode(text)
         raise
 
 
@@ -428,40 +428,40 @@ class _BadFieldError(ValueError):
         self.fault = fault
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """*pairs* as an object; refused, by name, is a key that stands twice and a float too large."""
-    row: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in row:
-            raise _BadFieldError(key, "given twice")
-        if isinstance(value, float) and value in (float("inf"), float("-inf")):
-            raise _BadFieldError(key, "a number beyond the range of a double")
-        row[key] = value
-    return row
-
-
 def _no_constant(name: str) -> NoReturn:
     raise _BadFieldError(None, f"{name} is not JSON")
 
 
-def _quick(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     row = dict(pairs)
     if len(row) != len(pairs):
-        raise _BadFieldError(None, "a key is given twice")
+        raise _BadFieldError(None, TWICE)
     return row
 
 
 def _finite(text: str) -> float:
     value = float(text)
     if isinf(value):
-        raise _BadFieldError(None, "a number beyond the range of a double")
+        raise _BadFieldError(None, BEYOND)
     return value
 
 
+def _naming(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in row:
+            raise _BadFieldError(key, TWICE)
+        if isinstance(value, float) and isinf(value):
+            raise _BadFieldError(key, BEYOND)
+        row[key] = value
+    return row
+
+
+TWICE, BEYOND = "given twice", "a number beyond the range of a double"
 _QUICK = json.JSONDecoder(
-    object_pairs_hook=_quick, parse_float=_finite, parse_constant=_no_constant
+    object_pairs_hook=_unique, parse_float=_finite, parse_constant=_no_constant
 )
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
+_NAMING = json.JSONDecoder(object_pairs_hook=_naming, parse_constant=_no_constant)
 
 
 def _depth(text: str) -> int:

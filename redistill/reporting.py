@@ -218,24 +218,25 @@ def sentence(best_round: Mapping[str, Any]) -> str:
     )
 
 
-def unlearnt(metrics: Mapping[str, Mapping[str, Any]], refined: Iterable[str]) -> str | None:
+def advice(metrics: Mapping[str, Mapping[str, Any]], refined: Iterable[str]) -> str | None:
     """
-    Which of the *refined* rounds have not learnt what they were taught, in words; None if all have.
+    What to do where students have not learnt what they were taught, in words; None if all have.
 
     A student that solves less than LEARNT of its own train problems says little about rationales:
-    more steps may be worth more than another round. The first round is no matter of this, since
-    terse rationales may be beyond any number of steps.
+    more steps may be worth more than another round. It is said of the *refined* rounds; the first
+    is what they are compared with.
     """
     short = [
-        f"{name} {100 * metrics[name]['train']['accuracy']:.0f} %"
+        f"{name} {100 * metrics[name]['train']['accuracy']:.1f} %"
         for name in refined
         if not passed_through(metrics[name]) and metrics[name]["train"]["accuracy"] < LEARNT
     ]
     if not short:
         return None
     return (
-        "Few of the train problems are solved by the student that was taught them "
-        f"({', '.join(short)}): more steps (train.steps) may be worth more than more rounds."
+        f"Less than {100 * LEARNT:.0f} % of the train problems are solved by the student that was "
+        f"taught them ({', '.join(short)}): more steps (train.steps) may be worth more than more "
+        "rounds."
     )
 
 

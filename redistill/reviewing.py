@@ -206,7 +206,7 @@ def _place(completion: str, step: str | None) -> tuple[int, int] | None:
     if named is None:
         start = completion.find(step)
         return (start, start + len(step)) if start >= 0 else None
-    found = prose.step(completion, int(named[1]))
+    found = prose.nth(completion, int(named[1]))
     return (found.start, found.end) if found and str(found) == named[2] else None
 
 

@@ -71,7 +71,7 @@ def main(
 
     chosen = reporting.choose(rounds, found)
     verdict = reporting.verdict(chosen, control, found, tests)
-    whole = reporting.summary(found, verdict, reporting.unlearnt(found, rounds[1:]))
+    whole = reporting.summary(found, verdict, reporting.advice(found, rounds[1:]))
     steps = {name: int(found[name]["training"].get("steps", 0)) for name in names}
     calls = laddering.calls(metrics / "rationales", branches)
     climbed = laddering.ladder(chosen, rounds, branches, control, tests, steps, calls)

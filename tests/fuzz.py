@@ -52,6 +52,12 @@ def _numerals(text: str) -> None:
     for numeral in numerals.scan(text):
         assert end <= numeral.start < numeral.end <= len(text), numeral
         end = numeral.end
+    for line in text.split("\n"):
+        found = numerals.scan(line)
+        first, last = numerals.leading(line), numerals.trailing(line)
+        assert (first and first.value) == (found[0].value if found else None), line
+        assert (last and last.value) == (found[-1].value if found else None), line
+        assert (first is None) == (last is None) == (not found), line
     answers.boxed(text)
     answers.cued(text)
     answers.bold(text)

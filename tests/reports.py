@@ -145,7 +145,7 @@ def facts(found: Run, ledger: list[dict[str, Any]] | None = None, title: str = "
     stops = {name: {"stop": False, "because": "better"} for name in ("r0", "r1")}
     stops["r2"] = {"stop": True, "because": "not better than the round before", "p": 0.5}
     recorded = Recorded(stops, teaching, [("training/r0", BALANCE), ("gaps/r0", BALANCE)])
-    whole = reporting.summary(metrics, verdict, reporting.unlearnt(metrics, ROUNDS[1:]))
+    whole = reporting.summary(metrics, verdict, reporting.advice(metrics, ROUNDS[1:]))
     return Facts(title, verdict, whole, climbed, spent, ledger or [], recorded)
 
 

@@ -50,13 +50,13 @@ def lenient(completion: str) -> str | None:
     found = _formatted(text)
     cue = answers.cued(text)
     if cue is not None and (found is None or cue[0] > found[0]):
-        stated = _ends(_sentence(cue[1])[: numerals.NEAR])
+        stated = _end(_sentence(cue[1])[: numerals.NEAR], last=False)
         if stated is not None:
-            return _bare(stated[0])
+            return _bare(stated)
     if found is not None:
         return found[1]
-    ends = _ends(text)
-    return _bare(ends[1]) if ends is not None else None
+    end = _end(text, last=True)
+    return _bare(end) if end is not None else None
 
 
 def equal(answer: str | None, gold: str) -> bool:
@@ -104,8 +104,8 @@ def _sentence(cue: str) -> str:
     return after if said and not any(c.isdigit() or c == "=" for c in before) else cue
 
 
-def _ends(text: str) -> tuple[str, str] | None:
-    """The first and the last of the formulas and numbers of *text*, numbers near its ends only."""
+def _end(text: str, *, last: bool) -> str | None:
+    """The first or last of the formulas and numbers of *text*; numbers only near its ends."""
     found = [(m.start(), m.end(), m.group(1)) for m in BLOCK.finditer(text)]
     if not found:
         found = [(m.start(), m.end(), m.group(1)) for m in FORMULA.finditer(text) if _formula(m)]
@@ -117,16 +117,12 @@ def _ends(text: str) -> tuple[str, str] | None:
                 found.append((start, end + 2, text[start + 2 : end]))
     found.sort()
     if not found:
-        near = text[-numerals.NEAR :]
-        first = _number(near)
-        return (first, _number(near, last=True) or "") if first is not None else None
-    before, after = text[: found[0][0]], text[found[-1][1] :]
-    first = _number(before[: numerals.NEAR])
-    last = _number(after[-numerals.NEAR :], last=True)
-    return (
-        first if first is not None else found[0][2],
-        last if last is not None else found[-1][2],
-    )
+        return _number(text[-numerals.NEAR :], last=last)
+    if last:
+        number = _number(text[found[-1][1] :][-numerals.NEAR :], last=True)
+        return number if number is not None else found[-1][2]
+    number = _number(text[: found[0][0]][: numerals.NEAR], last=False)
+    return number if number is not None else found[0][2]
 
 
 def _formula(match: re.Match[str]) -> bool:
@@ -135,7 +131,7 @@ def _formula(match: re.Match[str]) -> bool:
     return "\\" in content or content[0].isspace() == content[-1].isspace()
 
 
-def _number(text: str, last: bool = False) -> str | None:
+def _number(text: str, *, last: bool) -> str | None:
     """The first or last number of *text*, empty where it cannot be read; None without a number."""
     lines = numerals.tidy(text).split("\n")
     for line in reversed(lines) if last else lines:

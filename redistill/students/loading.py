@@ -49,12 +49,18 @@ def device() -> str:
     return os.environ.get("REDISTILL_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def on_gpu() -> bool:
+    """Whether students are computed on a GPU."""
+    return torch.device(device()).type == "cuda"
+
+
 def precision(asked: Precision) -> Literal["fp32", "bf16"]:
     """What *asked* comes to here: auto is bf16 on a GPU that has it, else fp32."""
     if asked != "auto":
         return asked
-    on_gpu = torch.device(device()).type == "cuda"
-    return "bf16" if on_gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return (
+        "bf16" if on_gpu() and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    )
 
 
 def tokenizer(student: Path | str, *, revision: str | None = None) -> Any:

@@ -199,7 +199,7 @@ def test_the_latest_rationales_are_what_is_looked_at(run: Path):
 
 
 def test_bf16_that_the_device_emulates_is_told_for_both_stages(run: Path, monkeypatch):
-    monkeypatch.setattr(halving, "ratio", lambda device: 8.2)
+    monkeypatch.setattr(halving, "ratio", lambda: 8.2)
     file = run / "params.yaml"
     file.write_text(file.read_text().replace("precision: fp32", "precision: bf16"))
 
@@ -207,6 +207,9 @@ def test_bf16_that_the_device_emulates_is_told_for_both_stages(run: Path, monkey
 
     assert found.state == "note"
     assert "train.precision and evaluate.precision" in found.told
+    file.write_text(file.read_text().replace("engine: local", "engine: server"))
+    (served,) = (f for f in doctor.diagnose(run).findings if f.check == "precision")
+    assert "set train.precision to" in served.told
 
 
 def test_settings_that_are_wrong_end_the_examination_with_their_fault(run: Path):

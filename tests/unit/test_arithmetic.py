@@ -18,6 +18,14 @@ def value(expression: str) -> Fraction | None:
     return operations[-1].value if operations else number(expression)
 
 
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_values_have_18_digits_at_most_whatever_their_sign(sign: str):
+    most, one = f"{sign}{'9' * 17}", "+" if not sign else "-"
+
+    assert value(f"{most}{one}9{'0' * 17}") == int(f"{sign}{'9' * 18}")
+    assert work(f"{sign}{'9' * 18}{one}1") is None
+
+
 @given(operator=st.sampled_from("+-*/"), left=WHOLE, right=WHOLE, finer=st.booleans())
 def test_every_small_step_holds(operator: str, left: int, right: int, finer: bool):
     for line in small_steps(operator, Fraction(left), Fraction(right), finer=finer):

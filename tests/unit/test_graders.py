@@ -230,6 +230,12 @@ def test_numbers_far_from_the_ends_are_found(line: str, first: str | None, last:
     ends = numerals.leading(line), numerals.trailing(line)
 
     assert [end and end.text for end in ends] == [first, last]
+    for end in ends:
+        assert end is None or end in numerals.scan(line)
+
+
+def test_space_after_an_answer_hides_nothing():
+    assert grading.grader("numeric").lenient("So it is 5." + " \n" * 2000) == "5"
 
 
 @pytest.mark.parametrize(

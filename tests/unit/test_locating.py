@@ -9,7 +9,7 @@ import pytest
 from redistill import mining
 from redistill.grading import grader, predict
 from redistill.locating import locate
-from redistill.prose import bare, spoken, step, steps
+from redistill.prose import bare, nth, spoken, steps
 from redistill.records import Problem
 from tests.imports import ROOT
 from tests.timing import in_turn
@@ -151,7 +151,7 @@ def test_a_rounded_result_is_no_wrong_arithmetic(result: str, holds: bool):
     "text", ["<<1+1=2>>2 and <<2*3=7>>7", "1 + 1 = 2, so 2 x 3 = 7", "One: 2 plus 3 is 5.", "none"]
 )
 def test_a_step_by_number_is_that_of_all_steps(text: str):
-    numbered = [step(text, number) for number in range(5)]
+    numbered = [nth(text, count) for count in range(5)]
 
     assert numbered == [None, *steps(text), *[None] * 4][:5]
 
