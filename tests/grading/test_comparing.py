@@ -61,6 +61,7 @@ def test_equal_texts_and_plain_numbers_need_no_other_process(
     assert not grader.equal("18", "19")
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("payload", PAYLOADS, ids=range(len(PAYLOADS)))
 def test_no_answer_holds_up_breaks_or_commands(
     payload: str, worker: comparing.Worker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

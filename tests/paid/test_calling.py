@@ -92,6 +92,7 @@ def one(server: Server, **changes: object) -> Reading:
     return ask(server, [request()], **changes)[request().key]  # type: ignore[arg-type]
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("retry_after", ["0.05", "600", "nan", "-5", "soon", "date"])
 def test_a1_a_busy_server_is_asked_again_and_no_wait_is_longer_than_the_cap(
     retry_after: str, serve: Serve
@@ -167,6 +168,7 @@ def test_a3_the_breaker_opens_when_most_calls_fail(serve: Serve):
     assert len(ask(server, [request(n) for n in range(200)])) == 200
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize(
     ("action", "outcome"),
     [

@@ -109,6 +109,7 @@ def test_edits_are_whole_words(before: str, after: str, found: list):
     assert edits(before, after) == found
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("words", [["a"], ["a", "b"], [str(n) for n in range(50)]])
 @pytest.mark.parametrize("count", [3_000, 19_000, 200_000])
 def test_texts_made_to_be_slow_are_compared_within_seconds(words: list[str], count: int):

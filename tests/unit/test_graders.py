@@ -47,6 +47,7 @@ def test_no_text_is_an_error(name: str, text: str):
             assert grader.equal(read(f"#### {text}"), "yes") in (True, False)
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     "piece", ["#### ", "9" * 10, "<<1+1=", "((((", "A ", "no ", "-$", ",", " "]
