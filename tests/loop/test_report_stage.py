@@ -15,7 +15,7 @@ from tests.imports import ROOT
 
 LIMIT = 3.0  # seconds of the CPU for a run of the default's size
 LIBRARIES = "click, jinja2, jsonlines, matplotlib.pyplot, pydantic, rapidfuzz, ruamel.yaml"
-LOADS = 4.0  # times that loading these takes on a slow processor, where that is more
+LOADS = 5.5  # times that loading these takes, where that is more: room as on a faster processor
 
 
 def made(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -44,7 +44,7 @@ def test_the_stage_writes_the_report_and_its_figures(tmp_path: Path):
 def test_it_takes_seconds_for_a_run_of_the_default_size(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ):
-    """3 s; where the libraries alone take over three quarters of one, 4 times as long as they."""
+    """3 s; where the libraries alone take over half a second, 5.5 times as long as they."""
     reports.lay_out(tmp_path, reports.run(3000))
     libraries = [sys.executable, "-c", f"import {LIBRARIES}"]
     busy = loading = float("inf")
