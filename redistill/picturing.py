@@ -29,15 +29,10 @@ def curve(
     names = [name for name in rounds if not passed_through(metrics[name])]
     with _sheet(7.2, 4.2, size=11) as (axes, out):
         for split, colour, shift in (("dev", DEV, -0.04), ("test", ROUND, 0.04)):
-            figures = [metrics[name][split] for name in names]
-            middle = [100 * f["accuracy"] for f in figures]
-            below = [100 * (f["accuracy"] - f["low"]) for f in figures]
-            above = [100 * (f["high"] - f["accuracy"]) for f in figures]
+            middle, reach = _accuracies([metrics[name][split] for name in names])
             places = [place + shift for place in range(len(names))]
             label = f"rounds, {split}"
-            axes.errorbar(
-                places, middle, [below, above], marker="o", capsize=3, color=colour, label=label
-            )
+            axes.errorbar(places, middle, reach, marker="o", capsize=3, color=colour, label=label)
         held = metrics[control]["test"]
         axes.axhline(
             100 * held["accuracy"], color=AGAINST, linestyle="--", label=f"{control}, test"
@@ -94,11 +89,9 @@ def costs(rows: Sequence[Mapping[str, Any]], title: str) -> str:
             for colour, some in _grouped(
                 rows, lambda row: ROUND if row["kind"] == "round" else AGAINST
             ).items():
-                middle = [100 * row["accuracy"] for row in some]
-                below = [100 * (row["accuracy"] - row["low"]) for row in some]
-                above = [100 * (row["high"] - row["accuracy"]) for row in some]
+                middle, reach = _accuracies(some)
                 places = [row[key] / unit for row in some]
-                axes.errorbar(places, middle, [below, above], **POINTS, color=colour)
+                axes.errorbar(places, middle, reach, **POINTS, color=colour)
             axes.set_xlabel(label)
             axes.margins(x=0.3)
             axes.set_xlim(left=0)
@@ -164,6 +157,13 @@ def stacked(rows: Sequence[Mapping[str, Any]], title: str) -> str:
         if seen:
             axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return out.getvalue()
+
+
+def _accuracies(rows: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[list[float]]]:
+    """The accuracies of *rows* in percent, and how far their intervals reach below and above."""
+    below = [100 * (row["accuracy"] - row["low"]) for row in rows]
+    above = [100 * (row["high"] - row["accuracy"]) for row in rows]
+    return [100 * row["accuracy"] for row in rows], [below, above]
 
 
 def _drawn(row: Mapping[str, Any], alpha: float) -> tuple[str, str]:

@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 TURNS = 25
+BOUND = 3  # times as long for twice the work: more than double, less than four times
 Run = Callable[[], object]
 
 
@@ -12,18 +14,22 @@ def spent(run: Run, turns: int = 5) -> float:
     return min(_once(run) for _ in range(turns))
 
 
-def in_turn(runs: Sequence[Run], done: Callable[[list[float]], bool]) -> list[float]:
+def growth(runs: Sequence[Run], *, least: float) -> float:
     """
-    The milliseconds of each of *runs*, measured in turn: the best of five turns.
+    The most times as long that one of *runs* takes as the one before it, measured in turn.
 
-    Where *done* does not hold of them, other work may have come between, so there are up to 25.
+    No run counts as less than *least* milliseconds, below which it is the clock that is measured.
+    It is the best of five turns each; where that is not below BOUND, other work may have come
+    between, so there are up to 25.
     """
     best = [float("inf")] * len(runs)
+    found = float("inf")
     for turn in range(TURNS):
-        best = [min(least, _once(run)) for least, run in zip(best, runs, strict=True)]
-        if turn >= 4 and done(best):
+        best = [min(known, _once(run)) for known, run in zip(best, runs, strict=True)]
+        found = max(longer / max(least, shorter) for shorter, longer in pairwise(best))
+        if turn >= 4 and found < BOUND:
             break
-    return best
+    return found
 
 
 def _once(run: Run) -> float:

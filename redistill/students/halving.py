@@ -44,7 +44,7 @@ def finding(asked: Mapping[str, loading.Precision]) -> Finding:
         return Finding("precision", "holds", "fp32")
     way_out = f"set {' and '.join(halved)} to fp32, or to auto"
     if loading.on_gpu():
-        if torch.cuda.is_bf16_supported(including_emulation=False):
+        if loading.precision("auto") == "bf16":
             return Finding("precision", "holds", "bf16, which this GPU has")
         return Finding("precision", "note", f"this GPU emulates bf16; {way_out}")
     times = ratio()
