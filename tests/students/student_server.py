@@ -90,10 +90,11 @@ def main() -> None:
     worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
     Path(options.pids).write_text(f"{os.getpid()} {worker.pid}")
     assert Path(options.model, "config.json").is_file()
-    known = from_table(json.loads(Path(options.table).read_text()))
+    known, dying = from_table(json.loads(Path(options.table).read_text())), threading.Lock()
 
     def answers(number: int, request: dict[str, Any]) -> tuple[int, Any]:
         if number >= options.crash_after:
+            dying.acquire()  # only the first of several threads has last words
             print("out of memory, of all things", flush=True)
             os._exit(9)
         return known(number, request)

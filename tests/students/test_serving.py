@@ -312,10 +312,20 @@ def test_an_answer_that_is_none_fails_the_stage_and_is_never_dropped(
 
 def test_a_busy_server_is_asked_again(students: list[Path], serve: Start):
     known = from_table(table(students[0]))
-    server = serve(students[0], lambda n, r: known(n, r) if n % 2 else (429, {"error": "busy"}))
+    seen: set[tuple[int, ...]] = set()
+
+    def answers(number: int, request: dict[str, Any]) -> tuple[int, Any]:
+        """Refuse each prompt once: with several in flight, any other rule is left to chance."""
+        prompt = tuple(request["prompt"])
+        if prompt in seen:
+            return known(number, request)
+        seen.add(prompt)
+        return 429, {"error": "busy"}
+
+    server = serve(students[0], answers)
 
     assert examined(students[0], "server")[0] == examined(students[0], "local")[0]
-    assert len(server.calls) > len(PROBLEMS)
+    assert len(server.calls) == 2 * len(PROBLEMS)
 
 
 def test_what_is_sent_are_the_ids_of_training_and_plain_sampling(
