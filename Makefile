@@ -23,9 +23,10 @@ repro: $(READY)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
 	@PATH="$(CURDIR)/$(BIN):$$PATH" redistill rounds
 
-# Each process has one thread. Tests run side by side, a file's together; what measures time runs alone
+# Each process has one thread. Tests run side by side, a file's together, those of the whole loop among
+# the first, as they take longest; what measures time runs alone
 ALONE   = PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 REDISTILL_THREADS=1 python -m pytest
-TESTING = $(ALONE) -n auto --maxprocesses 4 --dist loadfile
+TESTING = $(ALONE) -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: $(READY)
 	@echo "== all tests but the slow ones"

@@ -1,8 +1,6 @@
 """The whole loop through DVC, on a student too small to learn: what reruns, and why."""
 
 import json
-import os
-import re
 import shutil
 import subprocess
 import sys
@@ -14,113 +12,12 @@ from ruamel.yaml import YAML
 
 from redistill import manifests
 from tests.imports import ROOT
-
-TINY = {
-    "wordproblems": {"train": 24, "dev": 12, "test": 12},
-    "embedded": {
-        "hidden": 16, "layers": 1, "heads": 2, "feed_forward": 32, "vocabulary": 300, "texts": 60,
-        "batch_size": 8, "steps": 2,
-    },
-    "train": {"steps": 2, "batch_size": 4, "nll_rows": 4},
-    "evaluate": {"batch_size": 48},
-}  # fmt: skip
-PARTS = [
-    "redistill",
-    "stages",
-    "dvc.yaml",
-    "params.yaml",
-    ".dvc",
-    ".dvcignore",
-    "data/external/README.md",
-]
-PARTS += ["data/imported/README.md", "data/pretrained/README.md", ".gitignore"]
-
-
-class Project:
-    """A copy of the project in a repository of its own, with settings that run in seconds."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        for part in PARTS:
-            source = ROOT / part
-            if source.is_dir():
-                skip = shutil.ignore_patterns("cache", "tmp", "__pycache__", "config.local")
-                shutil.copytree(source, root / part, ignore=skip)
-            else:
-                (root / part).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(source, root / part)
-        self.change(TINY)
-        for command in ("git init -q", "git add -A", "git commit -qm start"):
-            subprocess.run(command.split(), cwd=root, check=True, env=self.env)
-
-    @classmethod
-    def at(cls, root: Path) -> "Project":
-        """The project that is in *root*."""
-        made = cls.__new__(cls)
-        made.root = root
-        return made
-
-    @property
-    def env(self) -> dict[str, str]:
-        who = {"GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@localhost"}
-        who |= {"GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@localhost"}
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        return {**os.environ, **who, "PATH": path, "DVC_NO_ANALYTICS": "1", "HF_HUB_OFFLINE": "1"}
-
-    def change(self, changes: dict) -> None:
-        yaml = YAML()
-        content = yaml.load(self.root / "params.yaml")
-        for section, values in changes.items():
-            content[section].update(values)
-        yaml.dump(content, self.root / "params.yaml")
-
-    def dvc(self, *words: str, fails: bool = False) -> str:
-        ran = subprocess.run(
-            [sys.executable, "-m", "dvc", *words],
-            cwd=self.root,
-            env=self.env,
-            capture_output=True,
-            text=True,
-        )
-        assert (ran.returncode != 0) == fails, ran.stdout + ran.stderr
-        return ran.stdout + ran.stderr
-
-    def repro(self) -> list[str]:
-        """The stages that `dvc repro` ran."""
-        return re.findall(r"Running stage '([^']+)'", self.dvc("repro"))
-
-    def redistill(self, *words: str) -> str:
-        """What `redistill` prints."""
-        ran = subprocess.run(
-            [sys.executable, "-m", "redistill.cli", *words],
-            cwd=self.root,
-            env=self.env,
-            capture_output=True,
-            text=True,
-        )
-        assert ran.returncode == 0, ran.stdout + ran.stderr
-        return ran.stdout
-
-    def check(self, *words: str) -> int:
-        """The exit code of `redistill check`."""
-        command = [sys.executable, "-m", "redistill.cli", "check", *words]
-        return subprocess.run(command, cwd=self.root, env=self.env, check=False).returncode
-
-    def stale(self) -> set[str]:
-        """The stages that `dvc repro` would run, as far as can be known before it runs."""
-        return set(json.loads(self.dvc("status", "--json").split("\n")[0]))
-
-    def hashes(self) -> dict[str, str]:
-        """The hash of every data file and student in dvc.lock."""
-        lock = YAML(typ="safe").load(self.root / "dvc.lock")["stages"]
-        outs = [out for stage in lock.values() for out in stage.get("outs", [])]
-        return {out["path"]: out["md5"] for out in outs if out["path"].startswith("data/")}
+from tests.loop.projects import Finished, Project
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    made = Project(tmp_path_factory.mktemp("project"))
-    ran = made.repro()
+def project(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    made, ran = finished(tmp_path_factory.mktemp("project"))
     assert {
         "prepare",
         "base",
@@ -136,6 +33,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def test_a_second_repro_runs_nothing_and_takes_little_longer_than_status(project: Project):
+    assert project.stale() == set()  # and DVC has seen all files of the copy
     started = time.monotonic()
     project.dvc("status")
     status = time.monotonic() - started

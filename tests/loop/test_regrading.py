@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.loop.test_dvc import Project
+from tests.loop.projects import Finished, Project
 
 EDIT = """
 
@@ -18,10 +18,8 @@ def equal(answer: str | None, gold: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    made = Project(tmp_path_factory.mktemp("project"))
-    made.repro()
-    return made
+def project(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return finished(tmp_path_factory.mktemp("project"))[0]
 
 
 def test_after_grading_again_dvc_goes_on_with_mining(project: Project):

@@ -9,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.imports import ROOT
-from tests.loop.test_dvc import TINY, Project
+from tests.loop.projects import TINY, Project
 
 SMALL = {"hidden": 16, "layers": 1, "heads": 2, "feed_forward": 32}
 KEPT = ("neox-r0", "neox-matched", "neox-refined", "neox-self", "neox-joint")

@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from redistill import records
 from redistill.records import Rationale
 from tests.imports import ROOT
-from tests.loop.test_dvc import Project
+from tests.loop.projects import Project
 
 MODEL = ROOT / "data/pretrained/SmolLM2-135M-Instruct.gguf"
 PYTHON = os.environ.get("REDISTILL_LLAMACPP_PYTHON") or (

@@ -12,7 +12,7 @@ from benchmarks import published_rationales
 from redistill import records
 from redistill.records import Error, Prediction, Rationale
 from tests.imports import ROOT
-from tests.loop.test_dvc import Project
+from tests.loop.projects import Project
 
 DATA = ROOT.parent / "shared" / "data"
 STUDENT = ROOT / "data/pretrained/SmolLM2-135M-Instruct.gguf"
