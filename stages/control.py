@@ -4,17 +4,7 @@ from pathlib import Path
 
 import click
 
-from redistill import (
-    choosing,
-    controlling,
-    grading,
-    guarding,
-    params,
-    records,
-    refining,
-    rounds,
-    teaching,
-)
+from redistill import controlling, records, rewriting, rounds
 from redistill import gaps as diagnosing
 from redistill.records import Error, Problem, Rationale
 from stages import FILE, FOLDER, PARAMS, Stage
@@ -42,10 +32,6 @@ def main(
     metrics: Path,
 ) -> None:
     """Have the teacher rewrite as many rationales as a round did, told less."""
-    settings = params.load(PARAMS, "refine", refining.Settings)
-    guard = params.load(PARAMS, "guard", guarding.Settings)
-    teacher = teaching.engage(PARAMS, "refine")
-    grader = grading.grader(params.load(PARAMS, "grade", grading.Settings).grader)
     known = {problem.id: problem for problem in records.read(problems, Problem)}
     before, mirrored = records.read(rationales, Rationale), records.read(like, Rationale)
     mistakes, diagnosis = records.read(errors, Error), diagnosing.read(gaps)
@@ -53,24 +39,10 @@ def main(
     afresh = controlling.afresh(arm, mine, rounds.branches(PARAMS))
 
     requests = controlling.asked(known, before, mirrored, mistakes, diagnosis, mine)
-    choose = choosing.chooser(teacher.rules, [r.problem for _, r in requests], student, PARAMS)
-    refined = refining.refine(
-        requests,
-        before,
-        teacher,
-        grader,
-        choose,
-        guard,
-        stop=False,
-        round=arm,
-        stage="control",
-        afresh=afresh,
+    said = rewriting.rewrite(
+        PARAMS, requests, before, student, out, metrics, round=arm, stage="control", afresh=afresh
     )
-
-    refined.balance.check(settings.max_loss)
-    records.write(out, refined.rationales)
-    records.write_json(metrics, refined.as_dict())
-    click.echo(f"{arm}: {refined.balance}; {refined.attempts}; kept {refined.kept}")
+    click.echo(said)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from redistill import choosing, grading, guarding, params, records, refining, teaching
 from redistill import gaps as diagnosing
+from redistill import params, records, refining, rewriting
 from redistill.records import Error, Problem, Rationale
 from stages import FILE, FOLDER, PARAMS, Stage
 
@@ -31,23 +31,15 @@ def main(
 ) -> None:
     """Ask the teacher to rewrite the rationales behind the student's errors."""
     settings = params.load(PARAMS, "refine", refining.Settings)
-    guard = params.load(PARAMS, "guard", guarding.Settings)
-    teacher = teaching.engage(PARAMS, "refine")
-    grader = grading.grader(params.load(PARAMS, "grade", grading.Settings).grader)
     known = {problem.id: problem for problem in records.read(problems, Problem)}
     before, mistakes = records.read(rationales, Rationale), records.read(errors, Error)
     diagnosis = diagnosing.read(gaps)
 
     requests = refining.asked(known, before, mistakes, diagnosis, settings)
-    choose = choosing.chooser(teacher.rules, [r.problem for _, r in requests], student, PARAMS)
-    refined = refining.refine(
-        requests, before, teacher, grader, choose, guard, stop=diagnosis.stop, round=round
+    said = rewriting.rewrite(
+        PARAMS, requests, before, student, out, metrics, round=round, stop=diagnosis.stop
     )
-
-    refined.balance.check(settings.max_loss)
-    records.write(out, refined.rationales)
-    records.write_json(metrics, refined.as_dict())
-    click.echo(f"{round}: {refined.balance}; {refined.attempts}; kept {refined.kept}")
+    click.echo(said)
 
 
 if __name__ == "__main__":
