@@ -14,6 +14,7 @@ from redistill.records import Balance, Error, Problem, Rationale, Version, diges
 from redistill.teaching import Engaged, Reply, Request
 
 NOT_WRONG, STOPPED = "not wrong", "stopped"  # why a rationale is kept without asking
+Stage = Literal["refine", "control", "tailor"]  # those that rewrite rationales
 UNSEEN = {"pass_rate"}  # of an error: no teacher reads it, so it changes no rewrite
 
 
@@ -92,7 +93,7 @@ def refine(
     *,
     stop: bool,
     round: str,
-    stage: Literal["refine", "control", "tailor"] = "refine",
+    stage: Stage = "refine",
     afresh: int | None = None,
 ) -> Refined:
     """

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 from redistill import choosing, grading, guarding, params, records, refining, teaching
 from redistill.records import Rationale
@@ -19,7 +18,7 @@ def rewrite(
     *,
     round: str,
     stop: bool = False,
-    stage: Literal["refine", "control", "tailor"] = "refine",
+    stage: refining.Stage = "refine",
     afresh: int | None = None,
 ) -> str:
     """
@@ -30,6 +29,7 @@ def rewrite(
     one that fits the student in the folder *student* is taken, where ``teach.choose`` asks for
     that. The other arguments are those of `refining.refine`.
     """
+    max_loss = params.load(settings, "refine", refining.Settings).max_loss
     guard = params.load(settings, "guard", guarding.Settings)
     teacher = teaching.engage(settings, "refine")
     grader = grading.grader(params.load(settings, "grade", grading.Settings).grader)
@@ -48,7 +48,7 @@ def rewrite(
         afresh=afresh,
     )
 
-    refined.balance.check(params.load(settings, "refine", refining.Settings).max_loss)
+    refined.balance.check(max_loss)
     records.write(out, refined.rationales)
     records.write_json(metrics, refined.as_dict())
     return f"{round}: {refined.balance}; {refined.attempts}; kept {refined.kept}"

@@ -72,14 +72,15 @@ class Project:
             content[section].update(values)
         yaml.dump(content, self.root / "params.yaml")
 
-    def dvc(self, *words: str, fails: bool = False) -> str:
-        ran = subprocess.run(
-            [sys.executable, "-m", "dvc", *words],
-            cwd=self.root,
-            env=self.env,
-            capture_output=True,
-            text=True,
+    def run(self, module: str, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a Python module as a command in the project."""
+        command = [sys.executable, "-m", module, *words]
+        return subprocess.run(
+            command, cwd=self.root, env=self.env, capture_output=True, text=True, check=False
         )
+
+    def dvc(self, *words: str, fails: bool = False) -> str:
+        ran = self.run("dvc", *words)
         assert (ran.returncode != 0) == fails, ran.stdout + ran.stderr
         return ran.stdout + ran.stderr
 
@@ -89,20 +90,13 @@ class Project:
 
     def redistill(self, *words: str) -> str:
         """What `redistill` prints."""
-        ran = subprocess.run(
-            [sys.executable, "-m", "redistill.cli", *words],
-            cwd=self.root,
-            env=self.env,
-            capture_output=True,
-            text=True,
-        )
+        ran = self.run("redistill.cli", *words)
         assert ran.returncode == 0, ran.stdout + ran.stderr
         return ran.stdout
 
     def check(self, *words: str) -> int:
         """The exit code of `redistill check`."""
-        command = [sys.executable, "-m", "redistill.cli", "check", *words]
-        return subprocess.run(command, cwd=self.root, env=self.env, check=False).returncode
+        return self.run("redistill.cli", "check", *words).returncode
 
     def stale(self) -> set[str]:
         """The stages that `dvc repro` would run, as far as can be known before it runs."""

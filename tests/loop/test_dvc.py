@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -117,13 +116,7 @@ def test_the_commands_of_the_readme_run(command: str, project: Project):
     name, *words = command.split()
     module = {"dvc": "dvc", "redistill": "redistill.cli"}[name]
 
-    ran = subprocess.run(
-        [sys.executable, "-m", module, *words],
-        cwd=project.root,
-        env=project.env,
-        capture_output=True,
-        text=True,
-    )
+    ran = project.run(module, *words)
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert ran.stdout
