@@ -16,9 +16,11 @@ from typing import Any
 import click
 import torch
 
-from redistill import params, records
-from redistill.records import Problem
-from redistill.students import completing, examining, labelling, loading
+from redistill.records import json_file, jsonl
+from redistill.records.types import Problem
+from redistill.settings import sections
+from redistill.students.answer import exam, local
+from redistill.students.model import load, tokens
 
 FILE = click.Path(exists=True, path_type=Path)
 Ids = Sequence[Sequence[int]]
@@ -40,13 +42,13 @@ def main(
     out: Path,
 ) -> None:
     """Measure the three in turns, and write what came out."""
-    loading.quiet()
-    asked = params.load(settings, "student", loading.Settings)
-    rules = params.load(settings, "evaluate", examining.Settings)
+    load.quiet()
+    asked = sections.load(settings, "student", load.StudentSettings)
+    rules = sections.load(settings, "evaluate", exam.EvaluateSettings)
     batch_size, max_new_tokens = rules.batch_size, rules.max_new_tokens
-    model, words = loading.model(student).eval(), loading.tokenizer(student)
-    encoder = labelling.Encoder(words, asked.prompt, chat=asked.chat)
-    prompts = [encoder.prompt(p) for file in problems for p in records.read(file, Problem)]
+    model, words = load.model(student).eval(), load.tokenizer(student)
+    encoder = tokens.Encoder(words, asked.prompt, chat=asked.chat)
+    prompts = [encoder.prompt(p) for file in problems for p in jsonl.read(file, Problem)]
     some = prompts[::every]
 
     def plain(rows: Ids, size: int) -> list[str]:
@@ -57,7 +59,7 @@ def main(
             for ids in _generated(model, batch, encoder.eos, words.pad_token_id, max_new_tokens)
         ]
 
-    with completing.local(
+    with local.local(
         student,
         words,
         encoder,
@@ -85,7 +87,7 @@ def main(
         "device": str(model.device),
         "torch": torch.__version__,
     }
-    records.write_json(out, {"setting": setting, "ways": figures, "same_texts": True})
+    json_file.write_json(out, {"setting": setting, "ways": figures, "same_texts": True})
     click.echo(json.dumps(figures, indent=2))
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import click
 
-from redistill import records
+from redistill.records import json_file, jsonl, types
 
 ROOT = Path(__file__).resolve().parent.parent
 MANY = 1_000_000
@@ -42,7 +42,7 @@ def lessons(count: int, *, later: bool) -> Iterator[dict[str, Any]]:
             steps.append((small, f"<<{a}*{b}={a * b}>>"))
         refined = chance.random() < 2 / 3 and later
         lines = [small + step if refined else step for small, step in steps]
-        yield records.Rationale(
+        yield types.Rationale(
             id=f"p-{number:07}",
             problem=f"p-{number:07}",
             text="\n".join([*lines, f"#### {number}"]),
@@ -59,7 +59,7 @@ def answers(count: int, *, later: bool) -> Iterator[dict[str, Any]]:
     chance = random.Random(2)  # noqa: S311
     for number in range(count):
         right = later or chance.random() < 0.5
-        yield records.Prediction(
+        yield types.Prediction(
             id=f"p-{number:07}",
             problem=f"p-{number:07}",
             split="train",
@@ -77,9 +77,9 @@ def lay_out(root: Path, count: int) -> None:
     """Two rounds of *count* rationales in *root*, with predictions."""
     for name, later in (("r0", False), ("r3", True)):
         rationales = root / f"data/rationales/{name}.jsonl"
-        records.write_rows(rationales, lessons(count, later=later))
+        jsonl.write_rows(rationales, lessons(count, later=later))
         predictions = root / f"data/predictions/{name}/train.jsonl"
-        records.write_rows(predictions, answers(count, later=later))
+        jsonl.write_rows(predictions, answers(count, later=later))
 
 
 def measure(root: Path, words: list[str], turns: int) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def main(many: int, out: Path) -> None:
             for name, words in COMMANDS.items():
                 figures[str(count)][name] = measure(Path(folder), words, turns)
                 click.echo(f"{count} {name}: {figures[str(count)][name]}")
-    records.write_json(out, figures)
+    json_file.write_json(out, figures)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,10 @@ from typing import Any
 
 import click
 
-from redistill import comparing, grading, records
 from redistill.graders import math, numeric
-from redistill.grading import Grader
+from redistill.grading import math_process
+from redistill.grading.grader import Grader, load_grader
+from redistill.records import json_file
 
 ROOT = Path(__file__).resolve().parent.parent
 SUITES = ROOT / "tests" / "agreement"
@@ -34,7 +35,7 @@ def cases(suite: Path) -> list[dict[str, Any]]:
 
 def verdict(case: dict[str, Any]) -> bool:
     """What our grader says of *case*, reading it leniently: none of these texts has a marker."""
-    grader, gold = grading.grader(case["grader"]), case["gold"]
+    grader, gold = load_grader(case["grader"]), case["gold"]
     if case["grader"] == "math" and ("\\boxed" in gold or len(gold) > WHOLE):
         gold = math.lenient(gold) or gold
     return grader.equal(grader.lenient(case["text"]), gold)
@@ -67,7 +68,7 @@ def texts() -> tuple[list[dict[str, str]], str]:
 
 def speed(name: str, completions: Sequence[str]) -> dict[str, float]:
     """Milliseconds of processor time that one completion takes, both readings and their verdict."""
-    grader: Grader = grading.grader(name)
+    grader: Grader = load_grader(name)
     gold = {"choice": "B", "yes_no": "yes"}.get(name, "18")
     times = []
     for text in completions:
@@ -83,11 +84,11 @@ def speed(name: str, completions: Sequence[str]) -> dict[str, float]:
 
 def formulas(pairs: int) -> dict[str, float]:
     """Milliseconds of wall time that math-verify's process takes for a pair it has not seen."""
-    comparing.WORKING.same("x", "y")  # starts it
+    math_process.WORKING.same("x", "y")  # starts it
     times = []
     for n in range(pairs):
         started = time.perf_counter()
-        comparing.same(rf"\frac{{{n + 1}}}{{{n + 3}}} x^2", f"x^2 ({n + 1}) / ({n + 3})")
+        math_process.same(rf"\frac{{{n + 1}}}{{{n + 3}}} x^2", f"x^2 ({n + 1}) / ({n + 3})")
         times.append(1000 * (time.perf_counter() - started))
     return {"pairs": pairs, "mean_ms": round(statistics.mean(times), 3),
             "max_ms": round(max(times), 3)}  # fmt: skip
@@ -138,7 +139,7 @@ def main(out: Path) -> None:
     }
     if source != "generated":
         content["real_outputs"] = real(rows)
-    records.write_json(out, content)
+    json_file.write_json(out, content)
     for name, suite in content["agreement"].items():
         click.echo(f"{name}: {suite['agreed']} of {suite['cases']} cases as expected")
     for name, figures in content["speed"].items():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from redistill import records
+from redistill.records import jsonl
 
 FIELDS = ("id", "question", "answer", "rationale", "draw", "teacher_correct", "source")
 
@@ -21,7 +21,7 @@ FIELDS = ("id", "question", "answer", "rationale", "draw", "teacher_correct", "s
 @click.argument("out", type=click.Path(path_type=Path))
 def main(source: Path, out: Path) -> None:
     """Write the texts of SOURCE that came to the gold answer to OUT, for the teacher `replay`."""
-    rows = list(records.read_rows(source, FIELDS))
+    rows = list(jsonl.read_rows(source, FIELDS))
     kept = [
         {
             "id": row["id"],
@@ -32,7 +32,7 @@ def main(source: Path, out: Path) -> None:
         for row in rows
         if row["teacher_correct"] and row["rationale"].strip()
     ]
-    records.write_rows(out, kept)
+    jsonl.write_rows(out, kept)
     click.echo(f"{len(kept)} of {len(rows)} rationales came to the gold answer: {out}")
 
 

@@ -17,7 +17,8 @@ from typing import Any
 
 import click
 
-from redistill import presenting, records
+from redistill.records import json_file
+from redistill.report import page as pages
 from tests import browsers, reports
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,18 +54,18 @@ def written(folder: Path, problems: int) -> dict[str, Any]:
     known = reports.facts(run)
     pictures = reports.pictures(known)
     started = time.monotonic()
-    presenting.write(folder, known, pictures, run)
+    pages.write(folder, known, pictures, run)
     return {"written_in_seconds": seconds([time.monotonic() - started])}
 
 
 def opened(browser: Any, folder: Path) -> dict[str, Any]:
     """How large the report in *folder* is, and the seconds that it takes to open."""
     files = [file for file in folder.rglob("*") if file.is_file()]
-    turns = [browsers.opening(browser, folder / presenting.INDEX) for _ in range(TURNS)]
+    turns = [browsers.opening(browser, folder / pages.INDEX) for _ in range(TURNS)]
     return {
         "files": len(files),
         "megabytes": round(sum(file.stat().st_size for file in files) / 1e6, 2),
-        "page_kilobytes": round((folder / presenting.INDEX).stat().st_size / 1e3),
+        "page_kilobytes": round((folder / pages.INDEX).stat().st_size / 1e3),
         "seconds_to_list": seconds([turn["list"] for turn in turns]),
         "seconds_until_searchable": seconds([turn["searchable"] for turn in turns]),
         "seconds_to_a_problem": seconds([turn["problem"] for turn in turns]),
@@ -79,7 +80,7 @@ def checked(browser: Any, folder: Path) -> dict[str, list[str]]:
             size = {"width": width, "height": 900}
             context = browser.new_context(color_scheme=scheme, viewport=size, bypass_csp=True)
             page = context.new_page()
-            page.goto((folder / presenting.INDEX).as_uri())
+            page.goto((folder / pages.INDEX).as_uri())
             page.wait_for_selector(browsers.ALL, state="attached")
             page.click("#rows a >> nth=0")
             page.wait_for_selector("#life h3")
@@ -108,7 +109,7 @@ def main(out: Path) -> None:
             figures[f"{problems} problems"] = written(there, problems) | opened(browser, there)
     for key, value in figures.items():
         click.echo(f"{key}: {value}")
-    records.write_json(out, figures)
+    json_file.write_json(out, figures)
 
 
 if __name__ == "__main__":

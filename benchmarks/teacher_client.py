@@ -21,8 +21,10 @@ from typing import Any
 
 import click
 
-from redistill import calling, records, spending, store
-from redistill.requesting import Request
+from redistill.llm import budget, store
+from redistill.llm.client import Occasion, Policy, ask
+from redistill.llm.request import Request
+from redistill.records import json_file
 from redistill.teachers import openai as teacher
 
 DELAY = 0.05
@@ -115,7 +117,7 @@ def main(calls: int, concurrency: int, turns: int, curator: Path | None, out: Pa
     for name in clients:
         figures[name]["ours_is_times"] = round(rate / figures[name]["calls_per_second"], 2)
     setting = {"calls": calls, "concurrency": concurrency, "server_delay_seconds": DELAY}
-    records.write_json(out, {"setting": setting, "clients": figures})
+    json_file.write_json(out, {"setting": setting, "clients": figures})
     click.echo(json.dumps(figures, indent=2))
 
 
@@ -123,9 +125,9 @@ def _ours(url: str, calls: int, concurrency: int) -> tuple[float, float]:
     endpoint = teacher.Settings(
         base_url=url, key=None, model="gpt-4o-mini", system=None, examples=[], seed=None, body={}
     )
-    limits = spending.Settings(
-        prices=spending.Prices(input=0.15, output=0.6),
-        budget=spending.Budget(calls=None, tokens=None, cost=1000.0),
+    limits = budget.SpendingSettings(
+        prices=budget.Prices(input=0.15, output=0.6),
+        budget=budget.Budget(calls=None, tokens=None, cost=1000.0),
         strict_model=False,
     )
     requests = [
@@ -137,13 +139,13 @@ def _ours(url: str, calls: int, concurrency: int) -> tuple[float, float]:
         sender = teacher.Sender(endpoint, "")
         started, used = time.monotonic(), _cpu()
         with store.writing(Path(folder) / "store.sqlite") as writer:
-            readings = calling.ask(
+            readings = ask(
                 requests,
                 sender,
                 writer,
                 limits,
-                calling.Policy(concurrency=concurrency),
-                calling.Occasion("generate", "r0"),
+                Policy(concurrency=concurrency),
+                Occasion("generate", "r0"),
             )
         seconds, cpu = time.monotonic() - started, _cpu() - used
     assert sum(reading.outcome == "answered" for reading in readings.values()) == calls  # noqa: S101

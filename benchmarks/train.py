@@ -22,25 +22,27 @@ from typing import Any
 
 import click
 
-from redistill import records
+from redistill.records import json_file
 
 OURS = """
 import json, os, resource, sys, time
 from pathlib import Path
 import torch
-from redistill.students import labelling, loading, training
+from redistill.students.model import load
+from redistill.students.model.tokens import Example
+from redistill.students.train import loop
 
 folder, steps, batch, precision, packed = Path(sys.argv[1]), *map(int, sys.argv[2:4]), *sys.argv[4:]
-loading.quiet()
-rows = [labelling.Example(**row) for row in json.loads((folder / "rows.json").read_text())]
+load.quiet()
+rows = [Example(**row) for row in json.loads((folder / "rows.json").read_text())]
 attention = "flash_attention_2" if packed == "packed" and torch.cuda.is_available() else None
-model = loading.model(folder / "model", attention=attention)
-plan = training.Plan(
+model = load.model(folder / "model", attention=attention)
+plan = loop.Plan(
     steps=steps, batch_size=batch, accumulate=1, learning_rate=1e-4, warmup=0.0, weight_decay=0.0,
     precision=precision, seed=1, packed=packed == "packed",
 )
 before = time.process_time()
-found = training.train(model, rows, plan, pad=0, say="ours")
+found = loop.train(model, rows, plan, pad=0, say="ours")
 used = time.process_time() - before
 tokens, loss = found["tokens"], found["losses"]
 seconds = tokens / found["tokens_per_second"]
@@ -154,7 +156,7 @@ def main(
     }  # fmt: skip
     if trl_python:
         setting["versions"] = _versions(trl_python)
-    records.write_json(out, {"setting": setting, "trainers": told})
+    json_file.write_json(out, {"setting": setting, "trainers": told})
     click.echo(json.dumps(told, indent=2))
 
 
@@ -163,7 +165,7 @@ def _made(folder: Path, hidden: int, layers: int, vocabulary: int, rows: int) ->
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from redistill.students import embedded
+    from redistill.students.base import embedded
 
     torch.manual_seed(1)
     model = LlamaForCausalLM(

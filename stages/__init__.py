@@ -9,8 +9,9 @@ from typing import Any, NoReturn
 
 import click
 
-from redistill import escaping, params, secrets
-from redistill.refusals import RefusedError
+from redistill.console import safe_text
+from redistill.console.exceptions import RefusedError
+from redistill.settings import secrets, sections
 
 FILE = click.Path(exists=False, dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -30,7 +31,7 @@ class Stage(click.Command):
             self._drop_keys()
             super().main(*args, **kwargs)
         except RefusedError as refusal:
-            click.echo(f"{self.name}: {escaping.safe_text(str(refusal))}", err=True)
+            click.echo(f"{self.name}: {safe_text.safe_text(str(refusal))}", err=True)
             sys.exit(refusal.code)
         sys.exit(0)
 
@@ -38,6 +39,6 @@ class Stage(click.Command):
         """Start this command again without keys in its environment, if it has no use for them."""
         if self.name in TEACHING or not PARAMS.is_file():
             return
-        kept = secrets.without_keys(params.read(PARAMS))
+        kept = secrets.without_keys(sections.read(PARAMS))
         if kept is not None:
             os.execve(sys.executable, sys.orig_argv, kept)  # noqa: S606 - this very command

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import click
 
-from redistill import params, records
-from redistill.students import beginning, embedded, loading
+from redistill.records import json_file
+from redistill.settings import sections
+from redistill.students.base import embedded, make
+from redistill.students.model import load
 from stages import FILE, FOLDER, PARAMS, Stage
 
 
@@ -14,16 +16,16 @@ from stages import FILE, FOLDER, PARAMS, Stage
 @click.option("--metrics", type=FILE, required=True, help="Where loss and speed go.")
 def main(out: Path, metrics: Path) -> None:
     """Make the base student that every round starts from."""
-    student = params.load(PARAMS, "student", loading.Settings)
-    shape = params.load(PARAMS, "embedded", embedded.Shape)
+    student = sections.load(PARAMS, "student", load.StudentSettings)
+    shape = sections.load(PARAMS, "embedded", embedded.Shape)
 
-    note = beginning.origin(student)
-    model, tokenizer, figures = beginning.begin(
-        student.model, shape, params.seed(PARAMS), revision=note.get("commit")
+    note = make.origin(student)
+    model, tokenizer, figures = make.begin(
+        student.model, shape, sections.seed(PARAMS), revision=note.get("commit")
     )
 
-    loading.save(model, tokenizer, out, note)
-    records.write_json(metrics, figures)
+    load.save(model, tokenizer, out, note)
+    json_file.write_json(metrics, figures)
     click.echo(f"base: {student.model}, {figures['parameters']} parameters")
 
 

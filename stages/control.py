@@ -4,9 +4,11 @@ from pathlib import Path
 
 import click
 
-from redistill import controlling, records, rewriting, rounds
-from redistill import gaps as diagnosing
-from redistill.records import Error, Problem, Rationale
+from redistill.rationales import controls, rewrite
+from redistill.records import jsonl
+from redistill.records.types import Error, Problem, Rationale
+from redistill.settings import branches
+from redistill.solutions import gaps as solutions_gaps
 from stages import FILE, FOLDER, PARAMS, Stage
 
 
@@ -32,14 +34,14 @@ def main(
     metrics: Path,
 ) -> None:
     """Have the teacher rewrite as many rationales as a round did, told less."""
-    known = {problem.id: problem for problem in records.read(problems, Problem)}
-    before, mirrored = records.read(rationales, Rationale), records.read(like, Rationale)
-    mistakes, diagnosis = records.read(errors, Error), diagnosing.read(gaps)
-    mine = rounds.arm(PARAMS, arm)
-    afresh = controlling.afresh(arm, mine, rounds.branches(PARAMS))
+    known = {problem.id: problem for problem in jsonl.read(problems, Problem)}
+    before, mirrored = jsonl.read(rationales, Rationale), jsonl.read(like, Rationale)
+    mistakes, diagnosis = jsonl.read(errors, Error), solutions_gaps.read(gaps)
+    mine = branches.arm(PARAMS, arm)
+    afresh = controls.afresh(arm, mine, branches.branches(PARAMS))
 
-    requests = controlling.asked(known, before, mirrored, mistakes, diagnosis, mine)
-    said = rewriting.rewrite(
+    requests = controls.asked(known, before, mirrored, mistakes, diagnosis, mine)
+    said = rewrite.rewrite(
         PARAMS, requests, before, student, out, metrics, round=arm, stage="control", afresh=afresh
     )
     click.echo(said)

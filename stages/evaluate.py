@@ -4,9 +4,12 @@ from pathlib import Path
 
 import click
 
-from redistill import grading, params, records
-from redistill.records import Problem, Split
-from redistill.students import examining, loading
+from redistill.grading.grader import GradeSettings, load_grader
+from redistill.records import json_file, jsonl
+from redistill.records.types import Problem, Split
+from redistill.settings import sections
+from redistill.students.answer import exam
+from redistill.students.model import load
 from stages import FILE, FOLDER, PARAMS, Stage
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
@@ -19,19 +22,19 @@ SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 @click.option("--metrics", type=FILE, required=True, help="Where the scores go.")
 def main(student: Path, problems: Path, out: Path, metrics: Path) -> None:
     """Have a student answer every problem, and grade what it wrote."""
-    settings = params.load(PARAMS, "evaluate", examining.Settings)
-    asked = params.load(PARAMS, "student", loading.Settings)
-    grader = grading.grader(params.load(PARAMS, "grade", grading.Settings).grader)
-    splits = {split: records.read(problems / f"{split}.jsonl", Problem) for split in SPLITS}
+    settings = sections.load(PARAMS, "evaluate", exam.EvaluateSettings)
+    asked = sections.load(PARAMS, "student", load.StudentSettings)
+    grader = load_grader(sections.load(PARAMS, "grade", GradeSettings).grader)
+    splits = {split: jsonl.read(problems / f"{split}.jsonl", Problem) for split in SPLITS}
 
-    predictions, figures = examining.examine(
-        student, splits, asked, grader, settings, seed=params.seed(PARAMS)
+    predictions, figures = exam.examine(
+        student, splits, asked, grader, settings, seed=sections.seed(PARAMS)
     )
 
     for split in SPLITS:
-        records.write(out / f"{split}.jsonl", predictions[split])
-    records.write_json(metrics, figures)
-    click.echo(f"{student.name}: {examining.told(figures)}")
+        jsonl.write(out / f"{split}.jsonl", predictions[split])
+    json_file.write_json(metrics, figures)
+    click.echo(f"{student.name}: {exam.told(figures)}")
 
 
 if __name__ == "__main__":

@@ -4,8 +4,12 @@ from pathlib import Path
 
 import click
 
-from redistill import choosing, generating, grading, params, records, teaching
-from redistill.records import Problem
+from redistill.grading.grader import GradeSettings, load_grader
+from redistill.rationales import generate, select
+from redistill.rationales.teacher import engage
+from redistill.records import json_file, jsonl
+from redistill.records.types import Problem
+from redistill.settings import sections
 from stages import FILE, FOLDER, PARAMS, Stage
 
 
@@ -17,18 +21,18 @@ from stages import FILE, FOLDER, PARAMS, Stage
 @click.option("--metrics", type=FILE, required=True, help="Where the balance goes.")
 def main(problems: Path, student: Path, round: str, out: Path, metrics: Path) -> None:
     """Ask the teacher for the first rationale of every train problem."""
-    settings = params.load(PARAMS, "generate", generating.Settings)
-    teacher = teaching.engage(PARAMS, "explain")
-    grader = grading.grader(params.load(PARAMS, "grade", grading.Settings).grader)
-    known = records.read(problems, Problem)
+    settings = sections.load(PARAMS, "generate", generate.GenerateSettings)
+    teacher = engage(PARAMS, "explain")
+    grader = load_grader(sections.load(PARAMS, "grade", GradeSettings).grader)
+    known = jsonl.read(problems, Problem)
 
-    choose = choosing.chooser(teacher.rules, known, student, PARAMS)
-    made = generating.generate(known, teacher, grader, choose, round=round)
+    choose = select.chooser(teacher.rules, known, student, PARAMS)
+    made = generate.generate(known, teacher, grader, choose, round=round)
 
     made.balance.check(settings.max_loss)
-    records.write(out, made.rationales)
+    jsonl.write(out, made.rationales)
     content = {"balance": made.balance.as_dict(), "rewritten": len(made.rationales)}
-    records.write_json(
+    json_file.write_json(
         metrics, {**content, "attempts": made.attempts.as_dict(), "unsolved": made.unsolved}
     )
     click.echo(f"{round}: {made.balance}; {made.attempts}")

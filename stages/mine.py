@@ -4,9 +4,12 @@ from pathlib import Path
 
 import click
 
-from redistill import gaps as diagnosing
-from redistill import mining, params, records
-from redistill.records import Balance, Prediction, Problem, Rationale
+from redistill.diagnosis import mine
+from redistill.records import json_file, jsonl
+from redistill.records.balance import Balance
+from redistill.records.types import Prediction, Problem, Rationale
+from redistill.settings import sections
+from redistill.solutions import gaps
 from stages import FILE, PARAMS, Stage
 
 
@@ -30,26 +33,26 @@ def main(
     metrics: Path,
 ) -> None:
     """Find what the student got wrong, where, and whether to go on."""
-    settings = params.load(PARAMS, "mine", mining.Settings)
-    problems = [*records.read(train_problems, Problem), *records.read(dev_problems, Problem)]
-    lessons = records.by_problem(records.read(rationales, Rationale), str(rationales))
-    on_dev = records.read(dev, Prediction)
-    predictions = [*records.read(train, Prediction), *on_dev]
+    settings = sections.load(PARAMS, "mine", mine.MineSettings)
+    problems = [*jsonl.read(train_problems, Problem), *jsonl.read(dev_problems, Problem)]
+    lessons = jsonl.by_problem(jsonl.read(rationales, Rationale), str(rationales))
+    on_dev = jsonl.read(dev, Prediction)
+    predictions = [*jsonl.read(train, Prediction), *on_dev]
 
     known = {problem.id: problem for problem in problems}
-    chosen = mining.choose(predictions, settings)
-    errors = mining.mine(known, chosen.predictions, lessons, settings)
-    found = mining.profile(errors, len(on_dev), settings.common)
-    decision = mining.decide(
-        records.read(before, Prediction), on_dev, first=before == dev, alpha=settings.alpha
+    chosen = mine.choose(predictions, settings)
+    errors = mine.mine(known, chosen.predictions, lessons, settings)
+    found = mine.profile(errors, len(on_dev), settings.common)
+    decision = mine.decide(
+        jsonl.read(before, Prediction), on_dev, first=before == dev, alpha=settings.alpha
     )
 
     balance = Balance("mine", len(predictions), len(errors), chosen.rejected).check(1.0)
-    records.write(out, errors)
+    jsonl.write(out, errors)
     content = {"profile": found, "decision": decision, "balance": balance.as_dict()}
-    content["confused"] = mining.confused(known, errors)
-    records.write_json(metrics, content)
-    click.echo(f"{out.stem}: {balance}; on dev: {diagnosing.describe(found['gaps'])}")
+    content["confused"] = mine.confused(known, errors)
+    json_file.write_json(metrics, content)
+    click.echo(f"{out.stem}: {balance}; on dev: {gaps.describe(found['gaps'])}")
     click.echo(f"{out.stem}: {'stop' if decision['stop'] else 'go on'}: {decision['because']}")
 
 

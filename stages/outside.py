@@ -4,7 +4,9 @@ from pathlib import Path
 
 import click
 
-from redistill import outside, records, venturing
+from redistill.problems import outside
+from redistill.records import json_file
+from redistill.students.answer import outside as answer_outside
 from stages import FILE, FOLDER, PARAMS, Stage
 
 
@@ -17,11 +19,11 @@ def main(student: Path, problems: Path, out: Path, metrics: Path) -> None:
     """Have a student answer the out-of-domain tests, and grade what it wrote."""
     tests = outside.read(problems)
 
-    predictions, figures = venturing.venture(student, tests, PARAMS)
+    predictions, figures = answer_outside.venture(student, tests, PARAMS)
 
-    venturing.write(out, predictions)
-    records.write_json(metrics, figures)
-    click.echo(f"{student.name}: {venturing.told(figures)}")
+    answer_outside.write(out, predictions)
+    json_file.write_json(metrics, figures)
+    click.echo(f"{student.name}: {answer_outside.told(figures)}")
 
 
 if __name__ == "__main__":

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import click
 
-from redistill import gaps as diagnosing
-from redistill import mining, params, pooling, records
-from redistill.records import Error
+from redistill.diagnosis import mine, pool
+from redistill.records import json_file, jsonl
+from redistill.records.types import Error
+from redistill.settings import sections
+from redistill.solutions.gaps import describe
 from stages import FILE, PARAMS, Stage
 
 
@@ -21,16 +23,16 @@ from stages import FILE, PARAMS, Stage
 @click.option("--metrics", type=FILE, required=True, help="Where gaps and balance go.")
 def main(errors: Path, gaps: Path, more: Path, more_gaps: Path, out: Path, metrics: Path) -> None:
     """Put the errors of several students together."""
-    settings = params.load(PARAMS, "mine", mining.Settings)
-    named = {file.stem: records.read(file, Error) for file in (errors, more)}
+    settings = sections.load(PARAMS, "mine", mine.MineSettings)
+    named = {file.stem: jsonl.read(file, Error) for file in (errors, more)}
 
-    pooled, balance = pooling.pool(named)
-    found = pooling.diagnosis([gaps, more_gaps], settings.common)
+    pooled, balance = pool.pool(named)
+    found = pool.diagnosis([gaps, more_gaps], settings.common)
 
     balance.check(1.0)
-    records.write(out, pooled)
-    records.write_json(metrics, {**found, "balance": balance.as_dict()})
-    click.echo(f"{out.stem}: {balance}; on dev: {diagnosing.describe(found['profile']['gaps'])}")
+    jsonl.write(out, pooled)
+    json_file.write_json(metrics, {**found, "balance": balance.as_dict()})
+    click.echo(f"{out.stem}: {balance}; on dev: {describe(found['profile']['gaps'])}")
 
 
 if __name__ == "__main__":

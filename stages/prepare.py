@@ -4,8 +4,11 @@ from pathlib import Path
 
 import click
 
-from redistill import outside as tests_outside
-from redistill import params, preparing, records
+from redistill.problems import outside as problems_outside
+from redistill.problems import splits as splitting
+from redistill.problems.task import PrepareSettings, load_task
+from redistill.records import json_file, jsonl
+from redistill.settings import sections
 from stages import FILE, FOLDER, PARAMS, Stage
 
 
@@ -17,21 +20,21 @@ from stages import FILE, FOLDER, PARAMS, Stage
 @click.option("--metrics", type=FILE, required=True, help="Where the balance goes.")
 def main(train: Path, dev: Path, test: Path, outside: Path, metrics: Path) -> None:
     """Lay out the problems of the task in splits that share no question."""
-    settings = params.load(PARAMS, "prepare", preparing.Settings)
-    task, seed = preparing.task(settings.task), params.seed(PARAMS)
+    settings = sections.load(PARAMS, "prepare", PrepareSettings)
+    task, seed = load_task(settings.task), sections.seed(PARAMS)
 
-    rows = task.problems(params.load(PARAMS, settings.task, task.Settings), seed)
-    splits, balance = preparing.split(rows, published=task.PUBLISHED)
-    tests, balances = preparing.outside(PARAMS, settings, splits, seed)
+    rows = task.problems(sections.load(PARAMS, settings.task, task.Settings), seed)
+    splits, balance = splitting.split(rows, published=task.PUBLISHED)
+    tests, balances = splitting.outside(PARAMS, settings, splits, seed)
 
     balance.check(settings.max_loss)
-    records.write(train, splits["train"])
-    records.write(dev, splits["dev"])
-    records.write(test, splits["test"])
-    tests_outside.write(outside, tests)
+    jsonl.write(train, splits["train"])
+    jsonl.write(dev, splits["dev"])
+    jsonl.write(test, splits["test"])
+    problems_outside.write(outside, tests)
     sizes = {name: len(found) for name, found in splits.items()}
     lost = {name: found.as_dict() for name, found in balances.items()}
-    records.write_json(metrics, {"balance": balance.as_dict(), "sizes": sizes, "outside": lost})
+    json_file.write_json(metrics, {"balance": balance.as_dict(), "sizes": sizes, "outside": lost})
     click.echo("; ".join([f"{balance}: {sizes}", *map(str, balances.values())]))
 
 

@@ -4,9 +4,14 @@ from pathlib import Path
 
 import click
 
-from redistill import carding, exporting, params, preparing, publishing, records, reporting
-from redistill import rounds as branching
-from redistill.records import Prediction, Problem, Rationale
+from redistill.analysis.summary import read_summary
+from redistill.datasets import card, files
+from redistill.datasets import rows as dataset_rows
+from redistill.problems.splits import SPLITS
+from redistill.records import json_file, jsonl
+from redistill.records.types import Prediction, Problem, Rationale
+from redistill.settings import branches as branching
+from redistill.settings import sections
 from stages import FILE, FOLDER, PARAMS, Stage
 
 
@@ -21,24 +26,24 @@ def main(
     problems: Path, rationales: Path, predictions: Path, metrics: Path, out: Path, balance: Path
 ) -> None:
     """Lay out the rationales of the best round as a data set."""
-    settings = params.load(PARAMS, "publish", publishing.Settings)
+    settings = sections.load(PARAMS, "publish", dataset_rows.PublishSettings)
     branches = branching.branches(PARAMS)
-    summary = reporting.read_summary(metrics / "summary.json")
-    names = publishing.chain(summary["best"]["round"], branches)
-    splits = {s: records.read(problems / f"{s}.jsonl", Problem) for s in preparing.SPLITS}
-    lessons = {n: records.read(rationales / f"{n}.jsonl", Rationale) for n in names}
+    summary = read_summary(metrics / "summary.json")
+    names = dataset_rows.chain(summary["best"]["round"], branches)
+    splits = {s: jsonl.read(problems / f"{s}.jsonl", Problem) for s in SPLITS}
+    lessons = {n: jsonl.read(rationales / f"{n}.jsonl", Rationale) for n in names}
     shown = {branches[name].from_ for name in names[1:]}
-    students = {n: records.read(predictions / n / "train.jsonl", Prediction) for n in sorted(shown)}
+    students = {n: jsonl.read(predictions / n / "train.jsonl", Prediction) for n in sorted(shown)}
 
-    views = publishing.views(splits["train"], lessons[names[-1]], students, branches)
-    overlap = publishing.gate(views, splits)
-    rounds = publishing.rounds(names, branches, lessons, metrics / "rationales")
-    origin = publishing.origin(PARAMS)
-    found = publishing.provenance(settings, views, overlap, origin, rounds, summary)
+    views = dataset_rows.views(splits["train"], lessons[names[-1]], students, branches)
+    overlap = dataset_rows.gate(views, splits)
+    rounds = dataset_rows.rounds(names, branches, lessons, metrics / "rationales")
+    origin = dataset_rows.origin(PARAMS)
+    found = dataset_rows.provenance(settings, views, overlap, origin, rounds, summary)
 
-    exporting.write(out / settings.name, views.rows, found, carding.card(found))
+    files.write(out / settings.name, views.rows, found, card.card(found))
     rows = {key: found[key] for key in ("round", "views", "unpaired", "overlap", "balance")}
-    records.write_json(balance, rows)
+    json_file.write_json(balance, rows)
     counts = ", ".join(f"{name} {count}" for name, count in found["views"].items())
     click.echo(f"{views.balance}; {settings.name} is round {found['round']}: {counts}")
 

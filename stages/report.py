@@ -4,19 +4,16 @@ from pathlib import Path
 
 import click
 
-from redistill import (
-    accounting,
-    laddering,
-    params,
-    picturing,
-    presenting,
-    records,
-    reporting,
-    reviewing,
-    store,
-    telling,
-)
-from redistill import rounds as branching
+from redistill.analysis import costs as cost_table
+from redistill.analysis import ladder as ladders
+from redistill.analysis import plots
+from redistill.analysis import summary as summaries
+from redistill.llm import store
+from redistill.records import json_file
+from redistill.report import explorer, text
+from redistill.report import page as pages
+from redistill.settings import branches as branching
+from redistill.settings import sections
 from stages import FILE, FOLDER, PARAMS, Stage
 
 
@@ -60,50 +57,50 @@ def main(
     page: Path,
 ) -> None:
     """Put the rounds side by side."""
-    settings = params.load(PARAMS, "report", reporting.Settings)
+    settings = sections.load(PARAMS, "report", summaries.ReportSettings)
     branches, rounds = branching.loop(PARAMS), branching.rounds(PARAMS)
     names, control, title = list(branches), settings.control, settings.title
-    found = reporting.collect(names, rounds, metrics)
-    run = reviewing.read(problems, rationales, predictions, errors, branches, rounds)
+    found = summaries.collect(names, rounds, metrics)
+    run = explorer.read(problems, rationales, predictions, errors, branches, rounds)
     tests = run.of_split("test")
     with store.reading(store.path()) as known:
         ledger = known.ledger()
 
-    chosen = reporting.choose(rounds, found)
-    verdict = reporting.verdict(chosen, control, found, tests)
-    whole = reporting.summary(found, verdict, reporting.advice(found, rounds[1:]))
+    chosen = summaries.choose(rounds, found)
+    verdict = summaries.verdict(chosen, control, found, tests)
+    whole = summaries.summary(found, verdict, summaries.advice(found, rounds[1:]))
     steps = {name: int(found[name]["training"].get("steps", 0)) for name in names}
-    calls = laddering.calls(metrics / "rationales", branches)
-    climbed = laddering.ladder(chosen, rounds, branches, control, tests, steps, calls)
-    seen = reporting.gap_table([name for name in names if tests[name]], metrics / "gaps")
-    asked = accounting.asked(metrics / "rationales", branches)
-    spent = accounting.table(branches, rounds, found, asked, ledger)
-    recorded = telling.record(metrics, branches, rounds)
-    facts = telling.Facts(title, verdict, whole, climbed, spent, ledger, recorded)
+    calls = ladders.calls(metrics / "rationales", branches)
+    climbed = ladders.ladder(chosen, rounds, branches, control, tests, steps, calls)
+    seen = summaries.gap_table([name for name in names if tests[name]], metrics / "gaps")
+    asked = cost_table.asked(metrics / "rationales", branches)
+    spent = cost_table.table(branches, rounds, found, asked, ledger)
+    recorded = text.record(metrics, branches, rounds)
+    facts = text.Facts(title, verdict, whole, climbed, spent, ledger, recorded)
     pictures = {
-        curve: picturing.curve(rounds, control, found, title),
-        forest: picturing.forest(climbed, title),
-        bars: picturing.stacked(seen, title),
-        nll: picturing.likelihood([row["round"] for row in spent], found, title),
-        scatter: picturing.costs(spent, title),
+        curve: plots.curve(rounds, control, found, title),
+        forest: plots.forest(climbed, title),
+        bars: plots.stacked(seen, title),
+        nll: plots.likelihood([row["round"] for row in spent], found, title),
+        scatter: plots.costs(spent, title),
     }
 
-    records.write_json(best, verdict)
-    records.write_json(summary, whole)
-    records.write_json(ladder, climbed)
-    rows = reporting.table(names, found)
+    json_file.write_json(best, verdict)
+    json_file.write_json(summary, whole)
+    json_file.write_json(ladder, climbed)
+    rows = summaries.table(names, found)
     for file, content, columns in (
-        (table, rows, reporting.COLUMNS),
-        (gains, laddering.table(climbed), laddering.COLUMNS),
-        (gaps, seen, reporting.GAP_COLUMNS),
-        (costs, spent, accounting.COLUMNS),
+        (table, rows, summaries.COLUMNS),
+        (gains, ladders.table(climbed), ladders.COLUMNS),
+        (gaps, seen, summaries.GAP_COLUMNS),
+        (costs, spent, cost_table.COLUMNS),
     ):
-        records.write_text(file, reporting.as_csv(content, columns))
+        json_file.write_text(file, summaries.as_csv(content, columns))
     for file, picture in pictures.items():
-        records.write_text(file, picture)
-    presenting.write(page, facts, list(pictures.values()), run)
-    click.echo(reporting.sentence(verdict))
-    click.echo(f"The report: {page / presenting.INDEX}")
+        json_file.write_text(file, picture)
+    pages.write(page, facts, list(pictures.values()), run)
+    click.echo(summaries.sentence(verdict))
+    click.echo(f"The report: {page / pages.INDEX}")
 
 
 if __name__ == "__main__":

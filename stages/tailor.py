@@ -4,9 +4,11 @@ from pathlib import Path
 
 import click
 
-from redistill import gaps as diagnosing
-from redistill import params, records, refining, rewriting
-from redistill.records import Error, Problem, Rationale
+from redistill.rationales import refine, rewrite
+from redistill.records import jsonl
+from redistill.records.types import Error, Problem, Rationale
+from redistill.settings import sections
+from redistill.solutions import gaps as solutions_gaps
 from stages import FILE, FOLDER, PARAMS, Stage
 
 
@@ -30,13 +32,13 @@ def main(
     metrics: Path,
 ) -> None:
     """Ask the teacher to rewrite rationales around the errors of another student, or of several."""
-    settings = params.load(PARAMS, "refine", refining.Settings)
-    known = {problem.id: problem for problem in records.read(problems, Problem)}
-    before, mistakes = records.read(rationales, Rationale), records.read(errors, Error)
-    diagnosis = diagnosing.read(gaps)
+    settings = sections.load(PARAMS, "refine", refine.RefineSettings)
+    known = {problem.id: problem for problem in jsonl.read(problems, Problem)}
+    before, mistakes = jsonl.read(rationales, Rationale), jsonl.read(errors, Error)
+    diagnosis = solutions_gaps.read(gaps)
 
-    requests = refining.asked(known, before, mistakes, diagnosis, settings)
-    said = rewriting.rewrite(
+    requests = refine.asked(known, before, mistakes, diagnosis, settings)
+    said = rewrite.rewrite(
         PARAMS,
         requests,
         before,

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import click
 
-from redistill import grading, params, records, taking, targeting
-from redistill.records import Problem
+from redistill.datasets import load
+from redistill.grading.grader import GradeSettings, load_grader
+from redistill.records import json_file, jsonl
+from redistill.records.types import Problem
+from redistill.settings import sections, targets
 from stages import FILE, FOLDER, PARAMS, Stage
 
 
@@ -17,18 +20,18 @@ from stages import FILE, FOLDER, PARAMS, Stage
 @click.option("--metrics", type=FILE, required=True, help="Where the balance goes.")
 def main(name: str, problems: Path, imported: Path, out: Path, metrics: Path) -> None:
     """Take the rationales of a published data set for the problems of this run."""
-    source = targeting.source(PARAMS, name)
-    grader = grading.grader(params.load(PARAMS, "grade", grading.Settings).grader)
-    known = {problem.id: problem for problem in records.read(problems, Problem)}
-    folder = taking.folder(source, imported)
-    rows = taking.read(folder, hub=source.hub is not None)
-    provenance = taking.provenance(folder)
+    source = targets.source(PARAMS, name)
+    grader = load_grader(sections.load(PARAMS, "grade", GradeSettings).grader)
+    known = {problem.id: problem for problem in jsonl.read(problems, Problem)}
+    folder = load.folder(source, imported)
+    rows = load.read(folder, hub=source.hub is not None)
+    provenance = load.provenance(folder)
 
-    taken = taking.take(rows, known, name, source.version, grader)
+    taken = load.take(rows, known, name, source.version, grader)
 
     taken.balance.check(source.max_loss)
-    records.write(out, taken.rationales)
-    records.write_json(metrics, taken.as_dict() | {"provenance": provenance})
+    jsonl.write(out, taken.rationales)
+    json_file.write_json(metrics, taken.as_dict() | {"provenance": provenance})
     click.echo(f"{name}: {taken.balance}; train problems without one: {taken.untaught}")
 
 

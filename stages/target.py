@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
-from redistill import records
-from redistill.students import beginning, loading
+from redistill.records import json_file
+from redistill.students.base import make
+from redistill.students.model import load
 from stages import FILE, FOLDER, PARAMS, Stage
 
 
@@ -15,15 +16,15 @@ from stages import FILE, FOLDER, PARAMS, Stage
 @click.option("--metrics", type=FILE, required=True, help="Where loss and speed go.")
 def main(name: str, out: Path, metrics: Path) -> None:
     """Make the base student of a target."""
-    target = beginning.target(PARAMS, name)
+    target = make.target(PARAMS, name)
 
-    note = beginning.origin(target, f"targets.{name}")
-    model, tokenizer, figures = beginning.begin(
+    note = make.origin(target, f"targets.{name}")
+    model, tokenizer, figures = make.begin(
         target.model, target.shape, target.seed, revision=note.get("commit"), say=name
     )
 
-    loading.save(model, tokenizer, out, note)
-    records.write_json(metrics, figures)
+    load.save(model, tokenizer, out, note)
+    json_file.write_json(metrics, figures)
     click.echo(f"{name}: {target.model}, {figures['parameters']} parameters")
 
 

@@ -4,10 +4,13 @@ from pathlib import Path
 
 import click
 
-from redistill import params, records
-from redistill.records import Problem, Rationale
-from redistill.rounds import branches
-from redistill.students import adapting, fitting, loading
+from redistill.records import json_file, jsonl
+from redistill.records.types import Problem, Rationale
+from redistill.settings import sections
+from redistill.settings.branches import branches
+from redistill.students.model import load
+from redistill.students.train import fit
+from redistill.students.train.lora import LoraSettings
 from stages import FILE, FOLDER, PARAMS, Stage
 
 
@@ -24,14 +27,16 @@ def main(
     branch: str, problems: Path, rationales: Path, start: Path, out: Path, metrics: Path
 ) -> None:
     """Fine-tune a student on a round's rationales."""
-    settings = params.load(PARAMS, "train", fitting.Settings)
-    student = params.load(PARAMS, "student", loading.Settings)
-    lora = params.load(PARAMS, "lora", adapting.Settings)
-    known = {problem.id: problem for problem in records.read(problems, Problem)}
-    lessons = records.read(rationales, Rationale)
-    longest = params.value(PARAMS, "evaluate", "max_new_tokens")  # to refuse by: it changes nothing
+    settings = sections.load(PARAMS, "train", fit.TrainSettings)
+    student = sections.load(PARAMS, "student", load.StudentSettings)
+    lora = sections.load(PARAMS, "lora", LoraSettings)
+    known = {problem.id: problem for problem in jsonl.read(problems, Problem)}
+    lessons = jsonl.read(rationales, Rationale)
+    longest = sections.value(
+        PARAMS, "evaluate", "max_new_tokens"
+    )  # to refuse by: it changes nothing
 
-    figures = fitting.fit(
+    figures = fit.fit(
         known,
         lessons,
         start,
@@ -39,13 +44,13 @@ def main(
         branches(PARAMS)[branch],
         student,
         settings,
-        params.seed(PARAMS),
+        sections.seed(PARAMS),
         lora,
         max_new_tokens=longest,
     )
 
-    records.write_json(metrics, figures)
-    click.echo(f"{branch}: {fitting.told(figures)}")
+    json_file.write_json(metrics, figures)
+    click.echo(f"{branch}: {fit.told(figures)}")
 
 
 if __name__ == "__main__":

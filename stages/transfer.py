@@ -4,9 +4,11 @@ from pathlib import Path
 
 import click
 
-from redistill import params, picturing, records, reporting, targeting, transferring
-from redistill import rounds as branching
-from redistill.records import Prediction
+from redistill.analysis import plots, summary, transfer
+from redistill.records import json_file, jsonl
+from redistill.records.types import Prediction
+from redistill.settings import branches as branching
+from redistill.settings import sections, targets
 from stages import FILE, FOLDER, PARAMS, Stage
 
 
@@ -21,21 +23,21 @@ from stages import FILE, FOLDER, PARAMS, Stage
 @click.option("--forest", type=FILE, required=True, help="Where their picture goes, as SVG.")
 def main(table: str, predictions: Path, scores: Path, out: Path, gains: Path, forest: Path) -> None:
     """Put the cells of the transfer table side by side."""
-    settings = params.load(PARAMS, "report", reporting.Settings)
-    alpha = targeting.tables(PARAMS)[table].alpha
+    settings = sections.load(PARAMS, "report", summary.ReportSettings)
+    alpha = targets.tables(PARAMS)[table].alpha
     branches, rounds = branching.branches(PARAMS), branching.rounds(PARAMS)
-    tests = {n: records.read(predictions / n / "test.jsonl", Prediction) for n in branches}
-    seen = {name: reporting.read_json(scores / f"{name}.json") for name in rounds}
+    tests = {n: jsonl.read(predictions / n / "test.jsonl", Prediction) for n in branches}
+    seen = {name: json_file.read_json(scores / f"{name}.json") for name in rounds}
 
-    chosen = reporting.choose(rounds, seen) if rounds else None
-    found = transferring.transfer(branches, rounds, chosen, settings.control, tests, alpha)
-    rows = transferring.table(found)
+    chosen = summary.choose(rounds, seen) if rounds else None
+    found = transfer.transfer(branches, rounds, chosen, settings.control, tests, alpha)
+    rows = transfer.table(found)
 
-    records.write_json(out, found)
-    records.write_text(gains, reporting.as_csv(rows, transferring.COLUMNS))
-    picture = picturing.forest(transferring.forest(found), f"{settings.title}: other students")
-    records.write_text(forest, picture)
-    click.echo(transferring.sentence(found))
+    json_file.write_json(out, found)
+    json_file.write_text(gains, summary.as_csv(rows, transfer.COLUMNS))
+    picture = plots.forest(transfer.forest(found), f"{settings.title}: other students")
+    json_file.write_text(forest, picture)
+    click.echo(transfer.sentence(found))
 
 
 if __name__ == "__main__":

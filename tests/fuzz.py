@@ -17,8 +17,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from redistill import answers, equations, grading, numerals, prompting, prose, records
 from redistill.graders import choice, math, numeric, yes_no
+from redistill.grading import answers, numbers
+from redistill.grading.grader import Grader
+from redistill.rationales import prompt
+from redistill.records import json_file
+from redistill.solutions import equations, wordings
 
 PIECES = [
     "#### ", "\\boxed{", "\\text{", "}", "{", "$", "**", "The answer is ", "answer: ", "1,005",
@@ -27,7 +31,7 @@ PIECES = [
     "<rationale>", "</rationale>", " and ", " or ", "٣", "½", "\u202f", "\ud800", "is 5", " apples",
     "/", "0",
 ]  # fmt: skip
-MODULES = [answers, numerals, equations, prose, prompting, choice, math, numeric, yes_no]
+MODULES = [answers, numbers, equations, wordings, prompt, choice, math, numeric, yes_no]
 MAX_TEXT = 16384  # characters
 
 
@@ -36,7 +40,7 @@ def checked(name: str, text: str) -> None:
     SCANNERS[name](text)
 
 
-def _grader(grader: grading.Grader) -> Callable[[str], None]:
+def _grader(grader: Grader) -> Callable[[str], None]:
     def run(text: str) -> None:
         for read in (grader.strict, grader.lenient):
             found = read(text)
@@ -49,12 +53,12 @@ def _grader(grader: grading.Grader) -> Callable[[str], None]:
 
 def _numerals(text: str) -> None:
     end = 0
-    for numeral in numerals.scan(text):
+    for numeral in numbers.scan(text):
         assert end <= numeral.start < numeral.end <= len(text), numeral
         end = numeral.end
     for line in text.split("\n"):
-        found = numerals.scan(line)
-        first, last = numerals.leading(line), numerals.trailing(line)
+        found = numbers.scan(line)
+        first, last = numbers.leading(line), numbers.trailing(line)
         assert (first and first.value) == (found[0].value if found else None), line
         assert (last and last.value) == (found[-1].value if found else None), line
         assert (first is None) == (last is None) == (not found), line
@@ -64,7 +68,7 @@ def _numerals(text: str) -> None:
 
 
 def _steps(text: str) -> None:
-    for found in (equations.annotated(text), prose.bare(text), prose.spoken(text)):
+    for found in (equations.annotated(text), wordings.bare(text), wordings.spoken(text)):
         for step in found:
             assert 0 <= step.start <= step.end <= len(text), step
             assert str(step), step
@@ -72,9 +76,9 @@ def _steps(text: str) -> None:
 
 
 def _rationale(text: str) -> None:
-    found = prompting.rationale(text)
+    found = prompt.rationale(text)
     assert found is None or (found == found.strip() and found in text), found
-    assert found is None or prompting.rationale(f"<rationale>{found}</rationale>") is not None
+    assert found is None or prompt.rationale(f"<rationale>{found}</rationale>") is not None
 
 
 SCANNERS: dict[str, Callable[[str], None]] = {
@@ -148,7 +152,7 @@ def collect(folder: Path, out: Path) -> None:
         "times": "of one text, every reading of it and the checks, under atheris's instrumentation",
     }
     content = {"command": "python -m tests.fuzz SCANNER --seconds N", "setting": setting}
-    records.write_json(out, {**content, "scanners": found})
+    json_file.write_json(out, {**content, "scanners": found})
     print(f"{len(found)} scanners in {out}")
 
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from redistill import carding, exporting, publishing
-from redistill.records import Prediction, Problem, Rationale, Version
-from redistill.rounds import Branch
+from redistill.datasets import card, files, rows
+from redistill.records.types import Prediction, Problem, Rationale, Version
+from redistill.settings.branches import Branch
 
 BRANCHES = {
     "r0": Branch(from_="r0", rationales="r0", start="base", times=1),
@@ -65,33 +65,29 @@ def answered(identity: str, completion: str = "#### 8", **change: Any) -> Predic
     return told.model_copy(update=change)
 
 
-def views(
-    problems: list[Problem], lessons: list[Rationale], *answers: Prediction
-) -> publishing.Views:
+def views(problems: list[Problem], lessons: list[Rationale], *answers: Prediction) -> rows.Views:
     """The views of *lessons*, the student of r0 having given *answers*."""
     students = {"r0": list(answers), "r1": []}
-    return publishing.views(problems, lessons, students, BRANCHES)
+    return rows.views(problems, lessons, students, BRANCHES)
 
 
 def provenance(
-    made: publishing.Views,
+    made: rows.Views,
     license: str | None = None,
     origin: dict[str, Any] | None = None,
     rounds: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """The provenance of the views *made*."""
     overlap = {split: {"questions": 2, "exact": 0, "overlapping": 0} for split in ("dev", "test")}
-    settings = publishing.Settings(name="small", license=license)
+    settings = rows.PublishSettings(name="small", license=license)
     row = {"round": "r1", "errors_of": "r0", "accepted": 1, "rejected": {}, "kept": {}}
-    return publishing.provenance(
-        settings, made, overlap, origin or ORIGIN, rounds or [row], SUMMARY
-    )
+    return rows.provenance(settings, made, overlap, origin or ORIGIN, rounds or [row], SUMMARY)
 
 
-def publish(folder: Path, made: publishing.Views, license: str | None = None) -> Path:
+def publish(folder: Path, made: rows.Views, license: str | None = None) -> Path:
     """The data set *made* in *folder*."""
     found = provenance(made, license)
-    exporting.write(folder, made.rows, found, carding.card(found))
+    files.write(folder, made.rows, found, card.card(found))
     return folder
 
 

@@ -4,12 +4,13 @@ import random
 from pathlib import Path
 from typing import Any
 
-from redistill import accounting, laddering, picturing, records, reporting
-from redistill.records import Error, Exemplar, Prediction, Problem, Rationale, Version
-from redistill.reviewing import Run
-from redistill.rounds import Arm, Branch
-from redistill.scoring import score
-from redistill.telling import Facts, Recorded
+from redistill.analysis import costs, ladder, plots, summary
+from redistill.analysis.scores import score
+from redistill.records import json_file, jsonl
+from redistill.records.types import Error, Exemplar, Prediction, Problem, Rationale, Version
+from redistill.report.explorer import Run
+from redistill.report.text import Facts, Recorded
+from redistill.settings.branches import Arm, Branch
 
 BRANCHES: dict[str, Branch] = {
     "r0": Branch(from_="r0", rationales="r0", start="base", times=1),
@@ -132,25 +133,25 @@ def facts(found: Run, ledger: list[dict[str, Any]] | None = None, title: str = "
     """What the stages would have recorded of the run *found*."""
     metrics = {name: measured(found, name) for name in BRANCHES}
     tests = found.of_split("test")
-    verdict = reporting.verdict("r2", "long", metrics, tests)
+    verdict = summary.verdict("r2", "long", metrics, tests)
     steps = dict.fromkeys(BRANCHES, 100)
     calls = {name: {"asked": 4, "replies": 4} for name in ("r1", "r2", "r3", "told")}
-    climbed = laddering.ladder("r2", ROUNDS, BRANCHES, "long", tests, steps, calls)
+    climbed = ladder.ladder("r2", ROUNDS, BRANCHES, "long", tests, steps, calls)
     attempts = {"replies": 4, "accepted": 3, "rejected": {"too long": 1}}
     teaching = {
         name: {"attempts": attempts, "asked": 4, "rewritten": 3, "kept": {"too long": 1}}
         for name in found.rationales
     }
-    spent = accounting.table(BRANCHES, ROUNDS, metrics, dict.fromkeys(teaching, 4), ledger or [])
+    spent = costs.table(BRANCHES, ROUNDS, metrics, dict.fromkeys(teaching, 4), ledger or [])
     stops = {name: {"stop": False, "because": "better"} for name in ("r0", "r1")}
     stops["r2"] = {"stop": True, "because": "not better than the round before", "p": 0.5}
     recorded = Recorded(stops, teaching, [("training/r0", BALANCE), ("gaps/r0", BALANCE)])
-    whole = reporting.summary(metrics, verdict, reporting.advice(metrics, ROUNDS[1:]))
+    whole = summary.summary(metrics, verdict, summary.advice(metrics, ROUNDS[1:]))
     return Facts(title, verdict, whole, climbed, spent, ledger or [], recorded)
 
 
 def measured(found: Run, name: str) -> dict[str, Any]:
-    """The figures of a branch as `reporting.collect` reads them."""
+    """The figures of a branch as `summary.collect` reads them."""
     if name == PASSED:
         return {"passed_through": True, "training": {"steps": 0}, "outside": {}}
     splits: tuple[Any, ...] = ("train", "dev", "test")
@@ -169,11 +170,11 @@ def pictures(known: Facts) -> list[str]:
     metrics = known.summary["branches"]
     gaps = [{"round": n, "gap": "add", "count": 1, "share": 0.1} for n in metrics if n != PASSED]
     return [
-        picturing.curve(ROUNDS, "long", metrics, known.title),
-        picturing.forest(known.ladder, known.title),
-        picturing.stacked(gaps, known.title),
-        picturing.likelihood([row["round"] for row in known.costs], metrics, known.title),
-        picturing.costs(known.costs, known.title),
+        plots.curve(ROUNDS, "long", metrics, known.title),
+        plots.forest(known.ladder, known.title),
+        plots.stacked(gaps, known.title),
+        plots.likelihood([row["round"] for row in known.costs], metrics, known.title),
+        plots.costs(known.costs, known.title),
     ]
 
 
@@ -181,15 +182,15 @@ def lay_out(root: Path, found: Run) -> None:
     """The run *found* as the files that `dvc repro` has when it comes to the stage report."""
     for split in ("train", "dev", "test"):
         rows = [one for kind, one in found.problems if kind == split]
-        records.write(root / f"data/problems/{split}.jsonl", rows)
+        jsonl.write(root / f"data/problems/{split}.jsonl", rows)
         for name in BRANCHES:
             answers = found.of_split(split)[name]
-            records.write(root / f"data/predictions/{name}/{split}.jsonl", answers)
+            jsonl.write(root / f"data/predictions/{name}/{split}.jsonl", answers)
     for name, written in found.rationales.items():
-        records.write(root / f"data/rationales/{name}.jsonl", written.values())
+        jsonl.write(root / f"data/rationales/{name}.jsonl", written.values())
     known = facts(found)
     for name in BRANCHES:
-        records.write(root / f"data/errors/{name}.jsonl", found.errors[name].values())
+        jsonl.write(root / f"data/errors/{name}.jsonl", found.errors[name].values())
         content = measured(found, name)
         training, outside = content.pop("training"), content.pop("outside")
         training["nll_before"] = content.pop("nll_before", None)
@@ -201,10 +202,10 @@ def lay_out(root: Path, found: Run) -> None:
             ("outside", {"tests": outside}),
             ("gaps", {"profile": profile, "decision": decision, "balance": BALANCE}),
         ):
-            records.write_json(root / f"metrics/{kind}/{name}.json", figures)
+            json_file.write_json(root / f"metrics/{kind}/{name}.json", figures)
     for name, teaching in known.recorded.teaching.items():
-        records.write_json(root / f"metrics/rationales/{name}.json", dict(teaching))
-    records.write_json(root / "metrics/problems/all.json", {"balance": BALANCE})
+        json_file.write_json(root / f"metrics/rationales/{name}.json", dict(teaching))
+    json_file.write_json(root / "metrics/problems/all.json", {"balance": BALANCE})
     (root / "params.yaml").write_text(PARAMS, encoding="utf-8")
 
 

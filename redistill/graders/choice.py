@@ -1,7 +1,7 @@
 """Grading answers that are the letter of a choice."""
 
-from redistill import answers
-from redistill.answers import DRESS, JOINING
+from redistill.grading import answers
+from redistill.grading.answers import DRESS, JOINING
 
 LETTERS = "ABCDEFGHIJ"
 NAMING = ("option", "choice", "answer", "letter")

@@ -2,13 +2,13 @@
 Grading answers that are mathematics: fractions, roots, intervals, sets, expressions.
 
 Answers are found here, by scanning; whether two are equal is known for equal texts and for plain
-numbers, and for all else asked of math-verify, in a process of its own (`comparing`).
+numbers, and for all else asked of math-verify, in a process of its own (`math_process`).
 """
 
 import re
 
-from redistill import answers, comparing, numerals
-from redistill.comparing import MAX_ANSWER
+from redistill.grading import answers, math_process, numbers
+from redistill.grading.math_process import MAX_ANSWER
 
 FORMULA = re.compile(r"(?<!\\)\$\$?(?!\$)([^$\n]{1,300})(?<!\\)\$(?![0-9])")
 BLOCK = re.compile(r"\$\$([^$]{1,300})\$\$")
@@ -21,7 +21,7 @@ MAX_BOXES = 16
 
 def check() -> None:
     """Refuse to go on where math-verify is not installed."""
-    comparing.check()
+    math_process.check()
 
 
 def strict(completion: str) -> str | None:
@@ -50,7 +50,7 @@ def lenient(completion: str) -> str | None:
     found = _formatted(text)
     cue = answers.cued(text)
     if cue is not None and (found is None or cue[0] > found[0]):
-        stated = _end(_sentence(cue[1])[: numerals.NEAR], last=False)
+        stated = _end(_sentence(cue[1])[: numbers.NEAR], last=False)
         if stated is not None:
             return _bare(stated)
     if found is not None:
@@ -79,7 +79,7 @@ def equal(answer: str | None, gold: str) -> bool:
             return True
         if "/" not in one.text + other.text:
             return False
-    return comparing.same(right, left)
+    return math_process.same(right, left)
 
 
 def _formatted(text: str) -> tuple[int, str | None] | None:
@@ -117,11 +117,11 @@ def _end(text: str, *, last: bool) -> str | None:
                 found.append((start, end + 2, text[start + 2 : end]))
     found.sort()
     if not found:
-        return _number(text[-numerals.NEAR :], last=last)
+        return _number(text[-numbers.NEAR :], last=last)
     if last:
-        number = _number(text[found[-1][1] :][-numerals.NEAR :], last=True)
+        number = _number(text[found[-1][1] :][-numbers.NEAR :], last=True)
         return number if number is not None else found[-1][2]
-    number = _number(text[: found[0][0]][: numerals.NEAR], last=False)
+    number = _number(text[: found[0][0]][: numbers.NEAR], last=False)
     return number if number is not None else found[0][2]
 
 
@@ -133,9 +133,9 @@ def _formula(match: re.Match[str]) -> bool:
 
 def _number(text: str, *, last: bool) -> str | None:
     """The first or last number of *text*, empty where it cannot be read; None without a number."""
-    lines = numerals.tidy(text).split("\n")
+    lines = numbers.tidy(text).split("\n")
     for line in reversed(lines) if last else lines:
-        found = numerals.trailing(line) if last else numerals.leading(line)
+        found = numbers.trailing(line) if last else numbers.leading(line)
         if found is not None:
             return found.text if found.value is not None else ""
     return None
@@ -160,10 +160,10 @@ def _normal(text: str) -> str:
     return IDLE.sub("", FRACTIONS.sub(r"\\frac", text))
 
 
-def _plain(text: str) -> numerals.Numeral | None:
+def _plain(text: str) -> numbers.Numeral | None:
     """The number that *text* is from its first to its last character, a unit sign aside."""
-    tidy = numerals.tidy(text).removesuffix("%").removesuffix("\\").removesuffix("^\\circ").strip()
-    found = numerals.scan(tidy)
+    tidy = numbers.tidy(text).removesuffix("%").removesuffix("\\").removesuffix("^\\circ").strip()
+    found = numbers.scan(tidy)
     if len(found) != 1 or found[0].value is None:
         return None
     return found[0] if (found[0].start, found[0].end) == (0, len(tidy)) else None

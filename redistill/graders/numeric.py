@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 
-from redistill import answers, numerals
+from redistill.grading import answers, numbers
 
 
 def strict(completion: str) -> str | None:
@@ -13,7 +13,7 @@ def strict(completion: str) -> str | None:
     ('1005', None)
     """
     line = answers.marked(completion)
-    numeral = numerals.first(line) if line is not None else None
+    numeral = numbers.first(line) if line is not None else None
     return numeral.text if numeral is not None else None
 
 
@@ -30,13 +30,13 @@ def lenient(completion: str) -> str | None:
     found = strict(completion)
     if found is not None:
         return found
-    text = numerals.tidy(answers.tail(completion))
+    text = numbers.tidy(answers.tail(completion))
     for place in answers.stated(text):
         numeral = _stated(place)
         if numeral is not None:
             return numeral.text if numeral.value is not None else None
     bold = answers.bold(text)
-    numeral = numerals.first(bold) if bold is not None else None
+    numeral = numbers.first(bold) if bold is not None else None
     return numeral.text if numeral is not None else _last(text)
 
 
@@ -54,22 +54,22 @@ def equal(answer: str | None, gold: str) -> bool:
 
 
 def _rational(text: str) -> Fraction | None:
-    numeral = numerals.first(text)
+    numeral = numbers.first(text)
     return numeral.value if numeral is not None else None
 
 
-def _stated(place: str) -> numerals.Numeral | None:
+def _stated(place: str) -> numbers.Numeral | None:
     """The number that *place* states: its first, or where that starts a sum what it comes to."""
-    found = numerals.leading(place[: numerals.NEAR])
+    found = numbers.leading(place[: numbers.NEAR])
     if found is not None and found.value is None and "=" in place:
-        return numerals.leading(place.rpartition("=")[2][: numerals.NEAR]) or found
+        return numbers.leading(place.rpartition("=")[2][: numbers.NEAR]) or found
     return found
 
 
 def _last(text: str) -> str | None:
     for line in reversed(text.rstrip().split("\n")):
         item = line.lstrip().removeprefix("- ")  # a dash opens an item of a list
-        found = numerals.trailing(item[-numerals.NEAR :])
+        found = numbers.trailing(item[-numbers.NEAR :])
         if found is not None:
             return found.text if found.value is not None else None
     return None

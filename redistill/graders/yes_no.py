@@ -1,7 +1,7 @@
 """Grading answers that are yes or no."""
 
-from redistill import answers
-from redistill.answers import DRESS, JOINING
+from redistill.grading import answers
+from redistill.grading.answers import DRESS, JOINING
 
 WORDS = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}
 ENDS = ".,;:!?)]}*_\"'`$"

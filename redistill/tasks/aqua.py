@@ -4,9 +4,9 @@ AQuA-RAT: algebra questions with five choices and a rationale (Ling et al., 2017
 Split rule: train, dev and test as published.
 """
 
-from redistill import sourcing
-from redistill.records import Problem
-from redistill.sourcing import Hub, Part, Rejected, Row, Rows, Settings
+from redistill.problems import source
+from redistill.problems.source import Hub, Part, Rejected, Row, Rows, Settings
+from redistill.records.types import Problem
 
 SOURCE = "https://github.com/google-deepmind/AQuA"
 LICENCE = "Apache-2.0"
@@ -22,7 +22,7 @@ PARTS = (
 
 def problems(settings: Settings, seed: int) -> Rows:
     """The problems of all splits."""
-    return sourcing.problems("aqua", PARTS, settings, seed, problem)
+    return source.problems("aqua", PARTS, settings, seed, problem)
 
 
 def problem(identity: str, row: Row) -> Problem | Rejected:
@@ -33,4 +33,4 @@ def problem(identity: str, row: Row) -> Problem | Rejected:
     place = letters.index(gold) if letters.count(gold) == 1 else None
     texts = [text for _, _, text in pairs]
     solution = (row["rationale"] or "").strip() or None
-    return sourcing.lettered(identity, row["question"], texts, place, solution)
+    return source.lettered(identity, row["question"], texts, place, solution)

@@ -4,9 +4,9 @@ ARC-Challenge: science questions of grade school with three to five choices (Cla
 Split rule: train, dev and test as published. Choices labelled 1 to 5 become A to E.
 """
 
-from redistill import sourcing
-from redistill.records import Problem
-from redistill.sourcing import Hub, Part, Rejected, Row, Rows, Settings
+from redistill.problems import source
+from redistill.problems.source import Hub, Part, Rejected, Row, Rows, Settings
+from redistill.records.types import Problem
 
 SOURCE = "https://allenai.org/data/arc"
 LICENCE = "CC BY-SA 4.0"
@@ -22,11 +22,11 @@ PARTS = (
 
 def problems(settings: Settings, seed: int) -> Rows:
     """The problems of all splits."""
-    return sourcing.problems("arc_challenge", PARTS, settings, seed, problem)
+    return source.problems("arc_challenge", PARTS, settings, seed, problem)
 
 
 def problem(identity: str, row: Row) -> Problem | Rejected:
     """A row of the hub, whose choices are labels (A to E or 1 to 5) and texts side by side."""
     labels, texts = list(row["choices"]["label"]), list(row["choices"]["text"])
     place = labels.index(row["answerKey"]) if row["answerKey"] in labels else None
-    return sourcing.lettered(identity, row["question"], texts, place)
+    return source.lettered(identity, row["question"], texts, place)

@@ -5,10 +5,10 @@ Split rule: the whole set is test; ``train_share`` and ``dev_share`` carve train
 by the hash of the id. Rows whose answer is not one number are rejected: 221 of the hub's 2,305.
 """
 
-from redistill import sourcing
-from redistill.records import Problem
-from redistill.sourcing import Hub, Part, Rejected, Row, Rows
-from redistill.sourcing import Shares as Settings
+from redistill.problems import source
+from redistill.problems.source import Hub, Part, Rejected, Row, Rows
+from redistill.problems.source import Shares as Settings
+from redistill.records.types import Problem
 
 SOURCE = "https://github.com/chaochun/nlu-asdiv-dataset"
 LICENCE = "CC BY-NC 4.0"
@@ -20,12 +20,12 @@ PARTS = (Part("test", "test", (Hub("EleutherAI/asdiv", "asdiv", "validation", RE
 
 def problems(settings: Settings, seed: int) -> Rows:
     """The problems of all splits."""
-    return sourcing.problems("asdiv", PARTS, settings, seed, problem)
+    return source.problems("asdiv", PARTS, settings, seed, problem)
 
 
 def problem(identity: str, row: Row) -> Problem | Rejected:
     """A row of the hub, whose answer has its unit in brackets behind it: ``9 (apples)``."""
-    answer = sourcing.decimal(row["answer"].partition("(")[0])
+    answer = source.decimal(row["answer"].partition("(")[0])
     if answer is None or ";" in row["answer"]:
         return Rejected("answer is not one number")
     question = f"{row['body'].strip()} {row['question'].strip()}"

@@ -5,9 +5,9 @@ Split rule: train as published; the published dev split is test, because the pub
 has no answers; dev is a share of train, by the hash of the id.
 """
 
-from redistill import sourcing
-from redistill.records import Problem
-from redistill.sourcing import Hub, Part, Rejected, Row, Rows, Settings
+from redistill.problems import source
+from redistill.problems.source import Hub, Part, Rejected, Row, Rows, Settings
+from redistill.records.types import Problem
 
 SOURCE = "https://github.com/jonathanherzig/commonsenseqa"
 LICENCE = "MIT"
@@ -22,11 +22,11 @@ PARTS = (
 
 def problems(settings: Settings, seed: int) -> Rows:
     """The problems of all splits."""
-    return sourcing.problems("commonsense_qa", PARTS, settings, seed, problem)
+    return source.problems("commonsense_qa", PARTS, settings, seed, problem)
 
 
 def problem(identity: str, row: Row) -> Problem | Rejected:
     """A row of the hub, whose choices are labels and texts side by side."""
     labels, texts = list(row["choices"]["label"]), list(row["choices"]["text"])
     place = labels.index(row["answerKey"]) if row["answerKey"] in labels else None
-    return sourcing.lettered(identity, row["question"], texts, place)
+    return source.lettered(identity, row["question"], texts, place)

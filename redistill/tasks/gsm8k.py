@@ -4,9 +4,9 @@ GSM8K: grade-school word problems with worked solutions (Cobbe et al., 2021, arX
 Split rule: train and test as published; dev is a share of train, by the hash of the id.
 """
 
-from redistill import sourcing
-from redistill.records import Problem
-from redistill.sourcing import Hub, Part, Rejected, Row, Rows, Settings
+from redistill.problems import source
+from redistill.problems.source import Hub, Part, Rejected, Row, Rows, Settings
+from redistill.records.types import Problem
 
 SOURCE = "https://github.com/openai/grade-school-math"
 LICENCE = "MIT"
@@ -22,13 +22,13 @@ PARTS = (
 
 def problems(settings: Settings, seed: int) -> Rows:
     """The problems of all splits."""
-    return sourcing.problems("gsm8k", PARTS, settings, seed, problem)
+    return source.problems("gsm8k", PARTS, settings, seed, problem)
 
 
 def problem(identity: str, row: Row) -> Problem | Rejected:
     """A row of the hub, whose final answer stands after ``####`` in its solution."""
     solution = row["answer"].strip()
-    answer = sourcing.decimal(solution.rpartition("####")[2])
+    answer = source.decimal(solution.rpartition("####")[2])
     if answer is None:
         return Rejected("no number after ####")
     return Problem(id=identity, question=row["question"].strip(), answer=answer, solution=solution)

@@ -8,10 +8,11 @@ in ``grade.grader``.
 
 from pathlib import Path
 
-from redistill import sourcing
-from redistill.params import Section
-from redistill.records import Problem, Split, read
-from redistill.refusals import CONFIG, RefusedError
+from redistill.console.exceptions import CONFIG, RefusedError
+from redistill.problems import source
+from redistill.records.jsonl import read
+from redistill.records.types import Problem, Split
+from redistill.settings.sections import Section
 
 SOURCE = "your files"
 LICENCE = "yours"
@@ -26,9 +27,9 @@ class Settings(Section):
     dev: str | None
     test: str
     dev_share: float
-    take_train: sourcing.Count
-    take_dev: sourcing.Count
-    take_test: sourcing.Count
+    take_train: source.Count
+    take_dev: source.Count
+    take_test: source.Count
 
 
 def problems(settings: Settings, seed: int) -> list[tuple[Split, Problem]]:
@@ -46,7 +47,7 @@ def problems(settings: Settings, seed: int) -> list[tuple[Split, Problem]]:
         share = settings.dev_share
         if not 0 < share < 1:
             raise RefusedError("jsonl.dev_share: expected a share between 0 and 1", code=CONFIG)
-        dev, train = sourcing.carve(train, 0, share), sourcing.carve(train, share, 1)
+        dev, train = source.carve(train, 0, share), source.carve(train, share, 1)
     wanted: list[tuple[Split, list[tuple[str, Problem]], int | None]] = [
         ("train", train, settings.take_train),
         ("dev", dev, settings.take_dev),
@@ -55,7 +56,7 @@ def problems(settings: Settings, seed: int) -> list[tuple[Split, Problem]]:
     return [
         (split, problem)
         for split, found, count in wanted
-        for _, problem in sourcing.take(found, count, seed)
+        for _, problem in source.take(found, count, seed)
     ]
 
 

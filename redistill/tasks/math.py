@@ -5,9 +5,9 @@ Split rule: train as published, test is MATH-500, 500 problems of the published 
 al., 2023); dev is a share of train, by the hash of the id.
 """
 
-from redistill import sourcing
-from redistill.records import Problem
-from redistill.sourcing import Hub, Part, Rejected, Row, Rows, Settings
+from redistill.problems import source
+from redistill.problems.source import Hub, Part, Rejected, Row, Rows, Settings
+from redistill.records.types import Problem
 
 SOURCE = "https://github.com/hendrycks/math"
 LICENCE = "MIT"
@@ -32,7 +32,7 @@ PARTS = (
 
 def problems(settings: Settings, seed: int) -> Rows:
     """The problems of all splits."""
-    return sourcing.problems("math", PARTS, settings, seed, problem)
+    return source.problems("math", PARTS, settings, seed, problem)
 
 
 def problem(identity: str, row: Row) -> Problem | Rejected:

@@ -5,10 +5,10 @@ Split rule: the whole set is test; ``train_share`` and ``dev_share`` carve train
 by the hash of the id. Of its 600 questions 20 are repeats, which count once.
 """
 
-from redistill import sourcing
-from redistill.records import Problem
-from redistill.sourcing import Hub, Part, Rejected, Row, Rows
-from redistill.sourcing import Shares as Settings
+from redistill.problems import source
+from redistill.problems.source import Hub, Part, Rejected, Row, Rows
+from redistill.problems.source import Shares as Settings
+from redistill.records.types import Problem
 
 SOURCE = "https://huggingface.co/datasets/ChilleD/MultiArith"
 LICENCE = "not stated"
@@ -20,12 +20,12 @@ PARTS = (Part("test", "test", (Hub("ChilleD/MultiArith", None, "train+test", REV
 
 def problems(settings: Settings, seed: int) -> Rows:
     """The problems of all splits."""
-    return sourcing.problems("multiarith", PARTS, settings, seed, problem)
+    return source.problems("multiarith", PARTS, settings, seed, problem)
 
 
 def problem(identity: str, row: Row) -> Problem | Rejected:
     """A row of the hub."""
-    answer = sourcing.decimal(str(row["final_ans"]))
+    answer = source.decimal(str(row["final_ans"]))
     if answer is None:
         return Rejected("answer is not one number")
     return Problem(id=identity, question=row["question"].strip(), answer=answer)

@@ -11,10 +11,12 @@ from typing import Annotated
 
 from pydantic import Field
 
-from redistill import sourcing, taking
-from redistill.params import Section
-from redistill.records import Problem, Split, read
-from redistill.refusals import CONFIG, RefusedError
+from redistill.console.exceptions import CONFIG, RefusedError
+from redistill.datasets import load
+from redistill.problems import source
+from redistill.records.jsonl import read
+from redistill.records.types import Problem, Split
+from redistill.settings.sections import Section
 
 SOURCE = "a published data set"
 LICENCE = "that of the data set"
@@ -34,9 +36,9 @@ class Settings(Section):
     dev: str | None
     test: str
     dev_share: Annotated[float, Field(ge=0, lt=1)]
-    take_train: sourcing.Count
-    take_dev: sourcing.Count
-    take_test: sourcing.Count
+    take_train: source.Count
+    take_dev: source.Count
+    take_test: source.Count
 
 
 def problems(settings: Settings, seed: int) -> list[tuple[Split, Problem]]:
@@ -45,13 +47,13 @@ def problems(settings: Settings, seed: int) -> list[tuple[Split, Problem]]:
 
     Refused are a data set that is not what its manifest says, and a file with zero rows.
     """
-    rows = taking.read(IMPORTED / settings.folder)
+    rows = load.read(IMPORTED / settings.folder)
     train = [(problem.id, problem) for problem in (row.asks() for row in rows)]
     if settings.dev is not None:
         dev = _rows(settings.dev)
     else:
         share = settings.dev_share
-        dev, train = sourcing.carve(train, 0, share), sourcing.carve(train, share, 1)
+        dev, train = source.carve(train, 0, share), source.carve(train, share, 1)
     wanted: list[tuple[Split, list[tuple[str, Problem]], int | None]] = [
         ("train", train, settings.take_train),
         ("dev", dev, settings.take_dev),
@@ -60,7 +62,7 @@ def problems(settings: Settings, seed: int) -> list[tuple[Split, Problem]]:
     return [
         (split, problem)
         for split, found, count in wanted
-        for _, problem in sourcing.take(found, count, seed)
+        for _, problem in source.take(found, count, seed)
     ]
 
 

@@ -5,9 +5,9 @@ Split rule: the whole set is test; ``train_share`` and ``dev_share`` carve train
 by the hash of the id. From a folder only: the hub has no copy that we know of.
 """
 
-from redistill import sourcing
-from redistill.sourcing import Part, Rows
-from redistill.sourcing import Shares as Settings
+from redistill.problems import source
+from redistill.problems.source import Part, Rows
+from redistill.problems.source import Shares as Settings
 
 SOURCE = "https://github.com/kojima-takeshi188/zero_shot_cot"
 LICENCE = "not stated"
@@ -18,4 +18,4 @@ PARTS = (Part("test", "test"),)
 
 def problems(settings: Settings, seed: int) -> Rows:
     """The problems of all splits."""
-    return sourcing.problems("singleeq", PARTS, settings, seed)
+    return source.problems("singleeq", PARTS, settings, seed)

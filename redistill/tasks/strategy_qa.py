@@ -5,9 +5,9 @@ Split rule: train as published; the published dev split is test, because the pub
 has no answers; dev is a share of train, by the hash of the id. The hub's copy has another split.
 """
 
-from redistill import sourcing
-from redistill.records import Problem
-from redistill.sourcing import Hub, Part, Rejected, Row, Rows, Settings
+from redistill.problems import source
+from redistill.problems.source import Hub, Part, Rejected, Row, Rows, Settings
+from redistill.records.types import Problem
 
 SOURCE = "https://github.com/eladsegal/strategyqa"
 LICENCE = "MIT"
@@ -22,7 +22,7 @@ PARTS = (
 
 def problems(settings: Settings, seed: int) -> Rows:
     """The problems of all splits."""
-    return sourcing.problems("strategy_qa", PARTS, settings, seed, problem)
+    return source.problems("strategy_qa", PARTS, settings, seed, problem)
 
 
 def problem(identity: str, row: Row) -> Problem | Rejected:

@@ -5,10 +5,10 @@ Split rule: the whole set is test, as its authors use it; ``train_share`` and ``
 train and dev out of it by the hash of the id. The hub's copy is in two pieces, not of their making.
 """
 
-from redistill import sourcing
-from redistill.records import Problem
-from redistill.sourcing import Hub, Part, Rejected, Row, Rows
-from redistill.sourcing import Shares as Settings
+from redistill.problems import source
+from redistill.problems.source import Hub, Part, Rejected, Row, Rows
+from redistill.problems.source import Shares as Settings
+from redistill.records.types import Problem
 
 SOURCE = "https://github.com/arkilpatel/SVAMP"
 LICENCE = "MIT"
@@ -20,14 +20,14 @@ PARTS = (Part("test", "test", (Hub("ChilleD/SVAMP", None, "train+test", REVISION
 
 def problems(settings: Settings, seed: int) -> Rows:
     """The problems of all splits."""
-    return sourcing.problems("svamp", PARTS, settings, seed, problem)
+    return source.problems("svamp", PARTS, settings, seed, problem)
 
 
 def problem(identity: str, row: Row) -> Problem | Rejected:
     """A row of the hub, whose question is in two parts that may lack the point between them."""
     body, question = row["Body"].strip(), row["Question"].strip()
     between = " " if body.endswith((".", "!", "?", ",")) else ". "
-    answer = sourcing.decimal(str(row["Answer"]))
+    answer = source.decimal(str(row["Answer"]))
     if answer is None:
         return Rejected("answer is not one number")
     return Problem(id=identity, question=f"{body}{between}{question}", answer=answer)

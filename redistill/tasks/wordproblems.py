@@ -1,16 +1,16 @@
 """
 Procedural multi-step arithmetic word problems in the format of GSM8K.
 
-Source: made here, from ``redistill/stories.py``. Split rule: no two problems of any splits share
-their question.
+Source: made here, from ``redistill/problems/stories.py``. Split rule: no two problems of any splits
+share their question.
 """
 
 import random
 
-from redistill import stories
-from redistill.params import Section
-from redistill.records import Problem, Split
-from redistill.refusals import CONFIG, RefusedError
+from redistill.console.exceptions import CONFIG, RefusedError
+from redistill.problems import stories
+from redistill.records.types import Problem, Split
+from redistill.settings.sections import Section
 
 SOURCE = "redistill/stories.py"
 LICENCE = "Apache-2.0"

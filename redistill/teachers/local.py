@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from redistill import prompting, responses, store
-from redistill.params import Section
-from redistill.records import Problem
-from redistill.refusals import CONFIG, RefusedError
-from redistill.requesting import Request
-from redistill.store import Intent, Result, Writer
-from redistill.teaching import Reply, Sitting
-from redistill.teaching import Request as Refinement
+from redistill.console.exceptions import CONFIG, RefusedError
+from redistill.llm import response, store
+from redistill.llm.request import Request
+from redistill.llm.store import Intent, Result, Writer
+from redistill.rationales import prompt as rationales_prompt
+from redistill.rationales.teacher import Reply, Sitting
+from redistill.rationales.teacher import Request as Refinement
+from redistill.records.types import Problem
+from redistill.settings.sections import Section
 
 ASKS = True
 
@@ -36,7 +37,7 @@ class Settings(Section):
 
 def explain(problems: Sequence[Problem], settings: Settings, sitting: Sitting) -> list[list[Reply]]:
     """Have the model write the first rationale of each problem, once for each draw."""
-    prompts = [(prompting.explain(p, sitting.prompts), p.id) for p in problems]
+    prompts = [(rationales_prompt.explain(p, sitting.prompts), p.id) for p in problems]
     return _replies(prompts, settings, sitting)
 
 
@@ -44,7 +45,7 @@ def refine(
     requests: Sequence[Refinement], settings: Settings, sitting: Sitting
 ) -> list[list[Reply]]:
     """Have the model write a better rationale for each request, once for each draw."""
-    prompts = [(prompting.refine(r, sitting.prompts), r.problem.id) for r in requests]
+    prompts = [(rationales_prompt.refine(r, sitting.prompts), r.problem.id) for r in requests]
     return _replies(prompts, settings, sitting)
 
 
@@ -72,8 +73,11 @@ def _replies(
         with store.writing(file) as writer:
             _write(missing, settings, sitting, writer)
             stored = writer.answers(requests)
-    readings = {key: responses.read(a.status, a.body) for key, a in stored.items()}
-    return [[prompting.reply(readings[r.key], r) for r in row if r.key in readings] for row in rows]
+    readings = {key: response.read(a.status, a.body) for key, a in stored.items()}
+    return [
+        [rationales_prompt.reply(readings[r.key], r) for r in row if r.key in readings]
+        for row in rows
+    ]
 
 
 def _request(prompt: str, problem: str, draw: int, identity: str, settings: Settings) -> Request:
@@ -102,10 +106,11 @@ def _write(
     requests: Sequence[Request], settings: Settings, sitting: Sitting, writer: Writer
 ) -> None:
     """Answer *requests* in batches, each of which is on disk before the next begins."""
-    from redistill.students import loading, sampling
+    from redistill.students.answer import sampling
+    from redistill.students.model import load
 
-    loading.quiet()
-    model, tokenizer = loading.pretrained(settings.model)
+    load.quiet()
+    model, tokenizer = load.pretrained(settings.model)
     for start in range(0, len(requests), settings.batch_size):
         batch = requests[start : start + settings.batch_size]
         answers = sampling.reply(
@@ -145,7 +150,7 @@ def _intent(request: Request, sitting: Sitting) -> Intent:
 
 
 def _result(number: int, request: Request, body: bytes, tokens: int) -> Result:
-    reading = responses.read(200, body)
+    reading = response.read(200, body)
     return Result(
         id=number, key=request.key, outcome=reading.outcome, status=200, body=body,
         detail=reading.detail, finish_reason=reading.finish_reason, returned_model=request.model,

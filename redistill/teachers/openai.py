@@ -4,15 +4,17 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from redistill import calling, connecting, prompting, responses, spending, store
-from redistill.connecting import Raw
-from redistill.params import Section
-from redistill.records import Problem
-from redistill.refusals import CONFIG, RefusedError
-from redistill.requesting import Request
-from redistill.responses import Reading
-from redistill.teaching import Reply, Sitting
-from redistill.teaching import Request as Refinement
+from redistill.console.exceptions import CONFIG, RefusedError
+from redistill.llm import budget, client, response, store
+from redistill.llm import endpoint as endpoints
+from redistill.llm.endpoint import Raw
+from redistill.llm.request import Request
+from redistill.llm.response import Reading
+from redistill.rationales import prompt as rationales_prompt
+from redistill.rationales.teacher import Reply, Sitting
+from redistill.rationales.teacher import Request as Refinement
+from redistill.records.types import Problem
+from redistill.settings.sections import Section
 
 ASKS = PAID = True
 URL, KEY = "openai.base_url", "openai.key"
@@ -46,7 +48,7 @@ class Settings(Section):
 
 
 def explain(problems: Sequence[Problem], settings: Settings, sitting: Sitting) -> list[list[Reply]]:
-    """Ask for the first rationale of each problem; raises RefusedError as `calling.ask` does."""
+    """Ask for the first rationale of each problem; raises RefusedError as `client.ask` does."""
     rows = [
         [explanation(p, settings, sitting.prompts, draw) for draw in sitting.draws]
         for p in problems
@@ -57,7 +59,7 @@ def explain(problems: Sequence[Problem], settings: Settings, sitting: Sitting) -
 def refine(
     requests: Sequence[Refinement], settings: Settings, sitting: Sitting
 ) -> list[list[Reply]]:
-    """Ask for a better rationale of each request; raises RefusedError as `calling.ask` does."""
+    """Ask for a better rationale of each request; raises RefusedError as `client.ask` does."""
     rows = [
         [refinement(r, settings, sitting.prompts, draw) for draw in sitting.draws] for r in requests
     ]
@@ -66,12 +68,12 @@ def refine(
 
 def explanation(problem: Problem, settings: Settings, prompts: str, draw: int) -> Request:
     """The call that asks for the first rationale of *problem*."""
-    return _request(prompting.explain(problem, prompts), settings, draw, problem.id)
+    return _request(rationales_prompt.explain(problem, prompts), settings, draw, problem.id)
 
 
 def refinement(request: Refinement, settings: Settings, prompts: str, draw: int) -> Request:
     """The call that asks for a better rationale."""
-    return _request(prompting.refine(request, prompts), settings, draw, request.problem.id)
+    return _request(rationales_prompt.refine(request, prompts), settings, draw, request.problem.id)
 
 
 def _request(prompt: str, settings: Settings, draw: int, problem: str) -> Request:
@@ -86,7 +88,7 @@ def _request(prompt: str, settings: Settings, draw: int, problem: str) -> Reques
             raise RefusedError(f"openai.body: {name} is not set there", code=CONFIG)
     if settings.seed is not None:
         body["seed"] = settings.seed + draw
-    endpoint = connecting.endpoint(settings.base_url, URL)
+    endpoint = endpoints.endpoint(settings.base_url, URL)
     return Request(endpoint, settings.model, messages, body, draw, problem)
 
 
@@ -94,7 +96,10 @@ def _replies(
     rows: Sequence[Sequence[Request]], settings: Settings, sitting: Sitting
 ) -> list[list[Reply]]:
     readings = _readings([request for row in rows for request in row], settings, sitting)
-    return [[prompting.reply(readings[r.key], r) for r in row if r.key in readings] for row in rows]
+    return [
+        [rationales_prompt.reply(readings[r.key], r) for r in row if r.key in readings]
+        for row in rows
+    ]
 
 
 def _readings(
@@ -109,20 +114,20 @@ def _readings(
         sitting.plan.cached += len(stored)
         sitting.plan.new += missing.values()
     if sitting.plan is not None or not missing:
-        readings = {key: responses.read(a.status, a.body) for key, a in stored.items()}
+        readings = {key: response.read(a.status, a.body) for key, a in stored.items()}
         if sitting.spending is not None:
-            calling.check_models({r.key: r for r in requests}, readings, sitting.spending)
+            client.check_models({r.key: r for r in requests}, readings, sitting.spending)
         return readings
     limits = sitting.spending
     if limits is None:
         raise RefusedError("params.yaml: the teacher needs a section 'spending'", code=CONFIG)
-    spending.check(limits, settings.body, what="openai")
-    occasion = calling.Occasion(sitting.stage, sitting.round)
-    secret = connecting.secret(settings.key, KEY)
+    budget.check(limits, settings.body, what="openai")
+    occasion = client.Occasion(sitting.stage, sitting.round)
+    secret = endpoints.secret(settings.key, KEY)
     with store.writing(file) as writer:
         writer.priced(settings.model, limits.prices)
-        return calling.ask(
-            requests, Sender(settings, secret), writer, limits, connecting.policy(), occasion
+        return client.ask(
+            requests, Sender(settings, secret), writer, limits, endpoints.policy(), occasion
         )
 
 
@@ -130,8 +135,8 @@ class Sender:
     """Sends requests to the service of *settings*, or to where it is reached from here."""
 
     def __init__(self, settings: Settings, secret: str) -> None:
-        address = connecting.endpoint(os.environ.get(ADDRESS) or settings.base_url, URL)
-        self._connection = connecting.Connection(address, secret)
+        address = endpoints.endpoint(os.environ.get(ADDRESS) or settings.base_url, URL)
+        self._connection = endpoints.Connection(address, secret)
 
     async def __call__(self, request: Request) -> Raw:
         """Send *request*; raises TimeoutError, or OSError where there is no connection."""

@@ -4,11 +4,15 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from redistill import prompting, responses, store
-from redistill.params import Section
-from redistill.records import Problem, Rationale, Record, normalised, read
-from redistill.refusals import CONFIG, RefusedError
-from redistill.teaching import Reply, Request, Sitting
+from redistill.console.exceptions import CONFIG, RefusedError
+from redistill.llm import response
+from redistill.llm import store as stores
+from redistill.rationales import prompt
+from redistill.rationales.teacher import Reply, Request, Sitting
+from redistill.records.fingerprint import normalised
+from redistill.records.jsonl import read
+from redistill.records.types import Problem, Rationale, Record
+from redistill.settings.sections import Section
 
 
 class Replayed(Record):
@@ -86,10 +90,10 @@ def _stored(file: Path, sitting: Sitting) -> dict[str, list[Reply]]:
     if not file.is_file():
         raise RefusedError(f"replay.store: there is no file {file}", code=CONFIG)
     found: dict[str, list[Reply]] = defaultdict(list)
-    with store.reading(file) as known:
+    with stores.reading(file) as known:
         for problem, model, answer in known.of_problems(sitting.stage, sitting.round):
-            reading = responses.read(answer.status, answer.body)
-            text = prompting.rationale(reading.text)
+            reading = response.read(answer.status, answer.body)
+            text = prompt.rationale(reading.text)
             reason = None if text else "no rationale between the markers"
             found[problem].append(Reply(text, reason=reason, teacher=model))
     return found

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from redistill import gaps
-from redistill.arithmetic import small_steps
-from redistill.equations import Equation, annotated, decimal
-from redistill.params import Section
-from redistill.records import Problem, digest
-from redistill.teaching import Reply, Request, Sitting
+from redistill.rationales.teacher import Reply, Request, Sitting
+from redistill.records.fingerprint import digest
+from redistill.records.types import Problem
+from redistill.settings.sections import Section
+from redistill.solutions import gaps
+from redistill.solutions.arithmetic import small_steps
+from redistill.solutions.equations import Equation, annotated, decimal
 
 PLANNED = {"set_up", "missing_step", "extra_step"}
 FINER = "finer "  # before the name of an operation: its carries are steps of their own

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from redistill import comparing, grading
-from redistill.refusals import RefusedError
+from redistill.console.exceptions import RefusedError
+from redistill.grading import math_process
+from redistill.grading.grader import load_grader
 from tests.imports import ROOT
 
 pytest.importorskip("math_verify", reason="needs the extra math")
@@ -26,8 +27,8 @@ PAYLOADS = [
 
 
 @pytest.fixture
-def worker() -> Iterator[comparing.Worker]:
-    made = comparing.Worker()
+def worker() -> Iterator[math_process.Worker]:
+    made = math_process.Worker()
     yield made
     made.stop()
 
@@ -47,15 +48,15 @@ def worker() -> Iterator[comparing.Worker]:
     ],
 )
 def test_formulas_are_compared_as_mathematics(answer: str, gold: str, same: bool):
-    assert grading.grader("math").equal(answer, gold) == same
+    assert load_grader("math").equal(answer, gold) == same
 
 
 @pytest.mark.parametrize("text", ["18", "1,005", "3/4", r"\frac{3}{4}", "-2", "x^2+1", "[0, 1)"])
 def test_equal_texts_and_plain_numbers_need_no_other_process(
     text: str, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(comparing.Worker, "same", None)
-    grader = grading.grader("math")
+    monkeypatch.setattr(math_process.Worker, "same", None)
+    grader = load_grader("math")
 
     assert grader.equal(f" ${text}$.", text)
     assert not grader.equal("18", "19")
@@ -64,9 +65,9 @@ def test_equal_texts_and_plain_numbers_need_no_other_process(
 @pytest.mark.timed
 @pytest.mark.parametrize("payload", PAYLOADS, ids=range(len(PAYLOADS)))
 def test_no_answer_holds_up_breaks_or_commands(
-    payload: str, worker: comparing.Worker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    payload: str, worker: math_process.Worker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
-    monkeypatch.setattr(comparing, "LIMIT", 1.0)
+    monkeypatch.setattr(math_process, "LIMIT", 1.0)
     monkeypatch.chdir(tmp_path)
     worker.same("1", "1")  # started
 
@@ -78,7 +79,7 @@ def test_no_answer_holds_up_breaks_or_commands(
     assert worker.same("x+1", "1+x"), "and the next answer is compared as ever"
 
 
-def test_a_worker_that_is_killed_starts_again(worker: comparing.Worker):
+def test_a_worker_that_is_killed_starts_again(worker: math_process.Worker):
     assert worker.same("x+1", "1+x")
     before = worker.pid
     assert before is not None
@@ -90,7 +91,7 @@ def test_a_worker_that_is_killed_starts_again(worker: comparing.Worker):
 
 
 def test_the_worker_has_little_memory_no_files_and_no_keys(
-    worker: comparing.Worker, monkeypatch: pytest.MonkeyPatch
+    worker: math_process.Worker, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-not-for-the-worker")
     monkeypatch.setenv("HF_TOKEN", "not-for-the-worker")
@@ -102,14 +103,14 @@ def test_the_worker_has_little_memory_no_files_and_no_keys(
     names = {entry.partition("=")[0] for entry in known.split("\0") if entry}
     assert int(given["Max address space"]) <= 1 << 30
     assert given["Max file size"] == "0"
-    assert names <= set(comparing.KEPT)
+    assert names <= set(math_process.KEPT)
     assert "not-for-the-worker" not in known
 
 
 def test_the_worker_ends_with_the_process_that_started_it(tmp_path: Path):
     code = (
-        "from redistill import comparing; import os, signal\n"
-        "comparing.WORKING.same('x', 'y'); print(comparing.WORKING.pid, flush=True)\n"
+        "from redistill.grading import math_process; import os, signal\n"
+        "math_process.WORKING.same('x', 'y'); print(math_process.WORKING.pid, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     ran = subprocess.run(
@@ -126,7 +127,8 @@ def test_the_worker_ends_with_the_process_that_started_it(tmp_path: Path):
 
 def test_importing_the_grader_and_finding_answers_loads_no_sympy():
     code = (
-        "from redistill import grading; g = grading.grader('math'); g.strict('#### $x$')\n"
+        "from redistill.grading.grader import load_grader\n"
+        "g = load_grader('math'); g.strict('#### $x$')\n"
         "g.equal('1/2', '0.5'); import sys; print([m for m in ('sympy', 'math_verify',"
         " 'latex2sympy2_extended') if m in sys.modules])"
     )
@@ -136,15 +138,15 @@ def test_importing_the_grader_and_finding_answers_loads_no_sympy():
 
 
 def test_without_math_verify_the_grader_is_refused_with_the_way_out(
-    worker: comparing.Worker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    worker: math_process.Worker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
-    monkeypatch.setattr(comparing.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(math_process.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(RefusedError, match=r"pip install redistill\[math\]"):
-        grading.grader("math")
+        load_grader("math")
 
     missing = tmp_path / "worker.py"
     missing.write_text(f"print('{json.dumps({'missing': 'no module'})}')")
-    monkeypatch.setattr(comparing, "WORKER", missing)
+    monkeypatch.setattr(math_process, "WORKER", missing)
     with pytest.raises(RefusedError, match=r"redistill\[math\] \(no module\)"):
         worker.same("x", "y")
 

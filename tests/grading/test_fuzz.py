@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redistill import answers, equations, guarding, numerals, prompting, prose
 from redistill.graders import choice, math, numeric, yes_no
+from redistill.grading import answers, numbers
+from redistill.rationales import guards, prompt
+from redistill.solutions import equations, wordings
 from tests import fuzz
 from tests.imports import ROOT
 from tests.timing import growth, once, spent
@@ -59,17 +61,17 @@ SCANS: dict[str, tuple[Callable[[str], object], int]] = {
     "choice": (choice.lenient, 1000),
     "yes_no": (yes_no.lenient, 1000),
     "math": (math.lenient, 1000),
-    "numerals.scan": (numerals.scan, 4000),
-    "numerals.tidy": (numerals.tidy, 4000),
+    "numerals.scan": (numbers.scan, 4000),
+    "numerals.tidy": (numbers.tidy, 4000),
     "answers.boxed": (answers.boxed, 4000),
     "answers.cued": (answers.cued, 4000),
     "answers.bold": (answers.bold, 4000),
     "equations.annotated": (equations.annotated, 4000),
     "equations.work": (equations.work, 4000),
-    "prose.bare": (prose.bare, 1000),
-    "prose.spoken": (prose.spoken, 1000),
-    "prompting.rationale": (prompting.rationale, 4000),
-    "guarding.TALK": (guarding.TALK.findall, 4000),
+    "prose.bare": (wordings.bare, 1000),
+    "prose.spoken": (wordings.spoken, 1000),
+    "prompting.rationale": (prompt.rationale, 4000),
+    "guarding.TALK": (guards.TALK.findall, 4000),
 }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from redistill import manifests
+from redistill.records import manifest
 from tests.imports import ROOT
 from tests.loop.projects import Finished, Project
 
@@ -98,7 +98,7 @@ def test_the_best_round_is_published_whole_and_what_it_says_of_itself_is_so(proj
     found = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
     train = (project.root / "data/problems/train.jsonl").read_bytes().count(b"\n")
 
-    assert manifests.verify(folder) == []
+    assert manifest.verify(folder) == []
     assert found["round"] == "r0"  # a student too small to learn: nothing refined, nothing to pair
     assert found["views"] == {"records": train, "sft": train, "messages": train, "preference": 0}
     assert "Nothing was sent" in project.redistill("publish")
@@ -152,7 +152,7 @@ def test_a_sweep_runs_each_seed_once_and_gathers_them(tmp_path: Path):
 
 
 def test_editing_mining_makes_no_earlier_stage_stale(project: Project):
-    file = project.root / "redistill/mining.py"
+    file = project.root / "redistill/diagnosis/mine.py"
     before = file.read_text(encoding="utf-8")
     file.write_text(before + "\n# a remark\n", encoding="utf-8")
 

@@ -11,8 +11,8 @@ import torch
 from ruamel.yaml import YAML
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from redistill import manifests, records
-from redistill.records import Prediction
+from redistill.records import jsonl, manifest
+from redistill.records.types import Prediction
 from tests import families
 from tests.imports import ROOT
 
@@ -102,14 +102,14 @@ def test_a_directory_of_ones_own_is_a_student_by_one_line(tmp_path: Path, change
         run.stage(words)
 
     trained = run.metrics("train.json")
-    answers = records.read(tmp_path / "predictions" / "test.jsonl", Prediction)
+    answers = jsonl.read(tmp_path / "predictions" / "test.jsonl", Prediction)
     student = tmp_path / "data/students/r0"
     end = families.tokenizer("llama3").convert_tokens_to_ids("<|eot_id|>")
     assert trained["labels"]["rows_ended_by_eos"] == 12
     assert trained["losses"][-1] < trained["losses"][0]
     assert len(answers) == 4
     assert run.metrics("evaluate.json")["precision"] == "fp32"
-    assert manifests.verify(student) == []
+    assert manifest.verify(student) == []
     assert json.loads((student / "generation_config.json").read_text())["eos_token_id"][0] == end
     assert not list((tmp_path / ".redistill/checkpoints").glob("*/*"))
     assert "resumed" not in json.dumps(trained)

@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from redistill import records
-from redistill.records import Problem
+from redistill.records import jsonl
+from redistill.records.types import Problem
 from tests.imports import ROOT
 from tests.unit.test_outside import BLOCKS, OPTIONS, written
 
@@ -25,7 +25,7 @@ def test_the_task_of_the_docs_is_one_file_that_prepare_runs(tmp_path: Path):
             Problem(id=f"{split}-{i}", question=f"{split} {i}?", answer="B", choices={"B": "Po"})
             for i in range(count)
         ]
-        records.write(tmp_path / f"data/external/riverquiz/{split}.jsonl", rows)
+        jsonl.write(tmp_path / f"data/external/riverquiz/{split}.jsonl", rows)
 
     for words in (["redistill.cli", "params"], ["stages.prepare", *OPTIONS.split()]):
         ran = subprocess.run(

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from redistill import cli, manifests, verifying
+from redistill.cli import main, verify
+from redistill.records import manifest
 from tests.imports import ROOT
 from tests.publications import small
 
-CACHE = Path(verifying.CACHE)
+CACHE = Path(verify.CACHE)
 CORRUPTIONS = 200
 PARAMS = "publish: {name: small, license: null}\n"
 STAGE = """
@@ -81,7 +82,7 @@ def test_every_one_of_two_hundred_wrong_bytes_of_a_data_set_is_named(
     chance = random.Random(3)
     folder = Path("data/published/small")
     files = sorted(folder.iterdir())
-    folders = dict.fromkeys(verifying.manifests(Path()), manifests.verify)
+    folders = dict.fromkeys(verify.manifests(Path()), manifest.verify)
     assert list(folders) == [folder]
     named = by_manifest = changed_listed = 0
 
@@ -92,17 +93,17 @@ def test_every_one_of_two_hundred_wrong_bytes_of_a_data_set_is_named(
         wrong[chance.randrange(len(wrong))] ^= chance.randint(1, 255)
         file.chmod(0o644)
         file.write_bytes(bytes(wrong))
-        report = verifying.verify(Path(), cache=CACHE, database=Path("none"), folders=folders)
-        alone = manifests.verify(folder)
+        report = verify.verify(Path(), cache=CACHE, database=Path("none"), folders=folders)
+        alone = manifest.verify(folder)
         file.write_bytes(before)
         named += any(str(file) in fault for fault in report.faults)
-        changed_listed += file.name != manifests.NAME
-        by_manifest += file.name != manifests.NAME and any(str(file) in fault for fault in alone)
+        changed_listed += file.name != manifest.NAME
+        by_manifest += file.name != manifest.NAME and any(str(file) in fault for fault in alone)
 
     print(f"V1 published: {named} of {CORRUPTIONS} single-byte corruptions named")
     assert named == CORRUPTIONS
     assert by_manifest == changed_listed > 100
-    assert not verifying.verify(Path(), cache=CACHE, database=Path("none"), folders=folders).faults
+    assert not verify.verify(Path(), cache=CACHE, database=Path("none"), folders=folders).faults
 
 
 def test_the_command_checks_the_folders_that_have_a_manifest(
@@ -110,11 +111,11 @@ def test_the_command_checks_the_folders_that_have_a_manifest(
 ):
     monkeypatch.chdir(source)
     card = Path("data/published/small/README.md")
-    good = CliRunner().invoke(cli.main, ["verify"])
+    good = CliRunner().invoke(main.main, ["verify"])
     before = card.read_bytes()
     card.chmod(0o644)
     card.write_bytes(before[:-1])
-    bad = CliRunner().invoke(cli.main, ["verify"])
+    bad = CliRunner().invoke(main.main, ["verify"])
     card.write_bytes(before)
 
     assert good.exit_code == 0, good.output
@@ -128,7 +129,7 @@ def test_another_repository_imports_it_and_updates_it(source: Path, other: Path)
     pinned = (other / "lessons.dvc").read_text(encoding="utf-8")
 
     assert content(other / "lessons") == content(source / "data/published/small")
-    assert manifests.verify(other / "lessons") == []
+    assert manifest.verify(other / "lessons") == []
     assert str(source) in pinned
     assert "rev_lock" in pinned
     run("dvc", "update", "lessons.dvc", cwd=other)
@@ -138,7 +139,7 @@ def test_it_can_be_fetched_at_a_tag_without_a_repository(source: Path, tmp_path:
     words = ["dvc", "get", str(source), "data/published/small", "--rev", "v1", "-o", "lessons"]
     run(*words, cwd=tmp_path)
 
-    assert manifests.verify(tmp_path / "lessons") == []
+    assert manifest.verify(tmp_path / "lessons") == []
 
 
 def test_one_file_of_it_can_be_opened_from_python(source: Path):

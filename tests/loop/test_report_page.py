@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from redistill import presenting
-from redistill.records import Error, Exemplar, Prediction, Problem, Rationale
-from redistill.reviewing import Run
+from redistill.records.types import Error, Exemplar, Prediction, Problem, Rationale
+from redistill.report import page as pages
+from redistill.report.explorer import Run
 from tests import browsers, reports
 from tests.browsers import ALL
 from tests.reports import BRANCHES
@@ -30,8 +30,8 @@ def browser() -> Iterator[Any]:
 def written(folder: Path, run: Run, title: str = "Toys", figures: Run | None = None) -> Path:
     """The page of *run* in *folder*, with the figures of another run where it has none."""
     known = reports.facts(figures or run, title=title)
-    presenting.write(folder, known, reports.pictures(known), run)
-    return folder / presenting.INDEX
+    pages.write(folder, known, reports.pictures(known), run)
+    return folder / pages.INDEX
 
 
 @pytest.fixture(scope="module")

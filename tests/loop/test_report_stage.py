@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from redistill import accounting
+from redistill.analysis.costs import COLUMNS
 from tests import reports
 from tests.imports import ROOT
 
@@ -35,7 +35,7 @@ def test_the_stage_writes_the_report_and_its_figures(tmp_path: Path):
     assert "<h1>Toys &lt;b&gt;&amp; more</h1>" in page
     assert page.count('class="plot"') == 5
     costs = (tmp_path / "out/costs.csv").read_text(encoding="utf-8").split("\n")
-    assert costs[0] == ",".join(accounting.COLUMNS)
+    assert costs[0] == ",".join(COLUMNS)
     assert [line.split(",")[0] for line in costs[1:-1]] == ["r0", "r1", "r2", "long", "told"]
     assert not (tmp_path / "none").exists()
 

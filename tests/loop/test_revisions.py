@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from redistill import cli, records
-from redistill.records import Rationale
+from redistill.cli import main
+from redistill.records import jsonl
+from redistill.records.types import Rationale
 
 PIPELINE = """
 stages:
@@ -30,7 +31,7 @@ def run(*words: str) -> None:
 
 def write(file: Path, text: str) -> None:
     row = Rationale(id="p", problem="p", text=text, round="r0", teacher="t", status="first")
-    records.write(file, [row])
+    jsonl.write(file, [row])
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def project(history: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 
 def diff(*words: str) -> Result:
-    return CliRunner().invoke(cli.main, ["diff", *words])
+    return CliRunner().invoke(main.main, ["diff", *words])
 
 
 def cached() -> Path:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from redistill import manifests
+from redistill.records import manifest
 from tests.loop.test_published import content, run
 from tests.publications import small
 
@@ -66,4 +66,4 @@ def test_a_data_set_pushed_to_s3_is_imported_whole_by_another_repository(bucket,
     run("dvc", "import", "-q", str(source), "data/published/small", "-o", "lessons", cwd=other)
 
     assert content(other / "lessons") == written
-    assert manifests.verify(other / "lessons") == []
+    assert manifest.verify(other / "lessons") == []

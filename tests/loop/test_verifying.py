@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from redistill import cli, verifying
-from redistill.refusals import RefusedError
+from redistill.cli import main, verify
+from redistill.console.exceptions import RefusedError
 from tests.paid.test_store import put
 
-CACHE = Path(verifying.CACHE)
+CACHE = Path(verify.CACHE)
 CORRUPTIONS = 200
 PIPELINE = """
 stages:
@@ -59,7 +59,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def check() -> list[str]:
-    return verifying.verify(Path(), cache=CACHE, database=Path("none")).faults
+    return verify.verify(Path(), cache=CACHE, database=Path("none")).faults
 
 
 @contextmanager
@@ -83,7 +83,7 @@ def known() -> list[Path]:
 
 
 def test_what_is_as_it_was_written_has_no_fault(project: Path):
-    report = verifying.verify(Path(), cache=CACHE, database=Path("none"))
+    report = verify.verify(Path(), cache=CACHE, database=Path("none"))
 
     assert report.faults == []
     assert report.hashed == {"working tree": 6, "cache": 6}  # the listing; the metric is not cached
@@ -141,9 +141,9 @@ def test_a_folder_without_its_listing_is_held_against_the_hash_of_its_own(projec
 
 
 def test_the_command_prints_a_line_for_each_fault_and_ends_with_65(project: Path):
-    good = CliRunner().invoke(cli.main, ["verify"])
+    good = CliRunner().invoke(main.main, ["verify"])
     with changed(Path("metrics/r0.json"), b"{}"):
-        bad = CliRunner().invoke(cli.main, ["verify"])
+        bad = CliRunner().invoke(main.main, ["verify"])
 
     assert good.exit_code == 0, good.output
     assert "6 files and 6 objects of the cache are what dvc.lock says" in good.output
@@ -171,16 +171,16 @@ def test_a_lock_file_that_a_crash_left_is_refused(content: str, tmp_path: Path):
     (tmp_path / "dvc.lock").write_text(content, encoding="utf-8")
 
     with pytest.raises(RefusedError, match=r"dvc.lock: damaged.*git checkout dvc.lock"):
-        verifying.verify(tmp_path, cache=tmp_path, database=tmp_path / "none")
+        verify.verify(tmp_path, cache=tmp_path, database=tmp_path / "none")
 
 
 def test_a_folder_with_a_manifest_is_checked_by_whoever_knows_manifests(project: Path):
     folder = Path("data/published/r0")
     folder.mkdir(parents=True)
     (folder / "manifest.json").write_text("{}", encoding="utf-8")
-    found = verifying.manifests(Path())
+    found = verify.manifests(Path())
 
-    report = verifying.verify(
+    report = verify.verify(
         Path(), cache=CACHE, database=Path("none"),
         folders={path: lambda path: [f"{path.name}.jsonl: damaged"] for path in found},
     )  # fmt: skip
@@ -204,11 +204,11 @@ def test_a_stored_answer_that_is_not_what_was_written_is_named(
     database = tmp_path / "store.sqlite"
     for number in range(3):
         put(database, number, f"body {number}".encode())
-    whole = verifying.verify(Path(), cache=CACHE, database=database).faults
+    whole = verify.verify(Path(), cache=CACHE, database=database).faults
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute(change)
 
-    faults = verifying.verify(Path(), cache=CACHE, database=database).faults
+    faults = verify.verify(Path(), cache=CACHE, database=database).faults
 
     assert whole == []
     assert faults
@@ -219,7 +219,7 @@ def test_a_store_that_is_no_store_is_a_fault(project: Path, tmp_path: Path):
     database = tmp_path / "store.sqlite"
     database.write_bytes(b"SQLite format 3\x00" + b"x" * 5000)
 
-    faults = verifying.verify(Path(), cache=CACHE, database=database).faults
+    faults = verify.verify(Path(), cache=CACHE, database=database).faults
 
     assert len(faults) == 1
     assert "damaged, or not a record store" in faults[0] or "cannot be" in faults[0]

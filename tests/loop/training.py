@@ -13,27 +13,30 @@ from typing import Any
 
 import torch
 
-from redistill import manifests
-from redistill.records import Problem, Rationale
-from redistill.refusals import RefusedError
-from redistill.rounds import Branch
-from redistill.students import adapting, embedded, fitting, loading, resuming, training
+from redistill.console.exceptions import RefusedError
+from redistill.records import manifest
+from redistill.records.types import Problem, Rationale
+from redistill.settings.branches import Branch
+from redistill.students.base import embedded
+from redistill.students.model import load
+from redistill.students.train import checkpoints, loop, lora
+from redistill.students.train import fit as fitting
 
 SHAPE = embedded.Shape(
     architecture="llama",
     hidden=32, layers=2, heads=2, feed_forward=64, vocabulary=400, context=8192,
     texts=200, batch_size=8, steps=3, learning_rate=0.002,
 )  # fmt: skip
-ASKED = loading.Settings(
+ASKED = load.StudentSettings(
     model="embedded", revision=None, prompt="[[question]]\n", chat=None, system=None,
     attention=None,
 )  # fmt: skip
-RULES = fitting.Settings(
+RULES = fitting.TrainSettings(
     method="full", steps=14, batch_size=4, accumulate=2, learning_rate=0.01, warmup=0.1,
     weight_decay=0.01, precision="fp32", packing=False, checkpointing=False, save_every=3,
     max_tokens=200, nll_rows=4, max_loss=0.5,
 )  # fmt: skip
-LORA = adapting.Settings(rank=4, alpha=8.0, dropout=0.1, targets="all-linear")
+LORA = lora.LoraSettings(rank=4, alpha=8.0, dropout=0.1, targets="all-linear")
 FIRST = Branch(from_="r0", rationales="r0", start="base", times=1)
 PROBLEMS = {
     f"p{n}": Problem(
@@ -51,9 +54,9 @@ LESSONS = [
 def base(folder: Path) -> Path:
     """A student of random weights, as stage base leaves one."""
     tokenizer = embedded.tokenizer(SHAPE, 1)
-    loading.seeded(1)
+    load.seeded(1)
     ends = tokenizer.eos_token_id, tokenizer.pad_token_id
-    loading.save(embedded.untrained(SHAPE, len(tokenizer), *ends), tokenizer, folder, {})
+    load.save(embedded.untrained(SHAPE, len(tokenizer), *ends), tokenizer, folder, {})
     return folder
 
 
@@ -99,14 +102,14 @@ def die(*_: Any, **__: Any) -> None:
 
 def dying_in_step(step: int) -> None:
     """Have the training die while it computes *step*."""
-    real = training.Trainer.training_step
+    real = loop.Trainer.training_step
 
     def training_step(self: Any, *rest: Any, **options: Any) -> Any:
         if self.state.global_step + 1 == step:
             die()
         return real(self, *rest, **options)
 
-    training.Trainer.training_step = training_step
+    loop.Trainer.training_step = training_step
 
 
 def dying_in_save(step: int, file: str) -> None:
@@ -114,7 +117,7 @@ def dying_in_save(step: int, file: str) -> None:
     import safetensors.torch
     from transformers import modeling_utils, trainer_callback
 
-    from redistill import records
+    from redistill.records import json_file
 
     def halved(real: Callable[..., Any], place: int) -> Callable[..., Any]:
         def write(*values: Any, **options: Any) -> Any:
@@ -131,11 +134,11 @@ def dying_in_save(step: int, file: str) -> None:
     torch.save = halved(torch.save, 1)
     modeling_utils.safe_save_file = halved(modeling_utils.safe_save_file, 1)
     safetensors.torch.save_file = halved(safetensors.torch.save_file, 1)
-    resuming.save_file = halved(resuming.save_file, 1)
+    checkpoints.save_file = halved(checkpoints.save_file, 1)
     state = trainer_callback.TrainerState
     state.save_to_json = halved(state.save_to_json, 1)
-    records.write_json = halved(records.write_json, 0)
-    manifests.records.write_json = records.write_json
+    json_file.write_json = halved(json_file.write_json, 0)
+    manifest.records.write_json = json_file.write_json
 
 
 def memory(extra: int) -> None:
@@ -147,7 +150,7 @@ def memory(extra: int) -> None:
 
 def main(work: str, folder: Path) -> None:
     """Kill and resume the training in forks of this process, and print what came of it."""
-    loading.quiet()
+    load.quiet()
     torch.set_num_threads(1)
     start = base(folder / "base")
     SCENES[work](start, folder)
@@ -170,7 +173,7 @@ def _killed_with_dropout(start: Path, folder: Path) -> None:
 def _killed_in_save(start: Path, folder: Path) -> None:
     """While each file of a checkpoint is half on disk."""
     files = ["model.safetensors", "training_args.bin", "optimizer.pt", "scheduler.pt",
-             "rng_state.pth", "trainer_state.json", resuming.CHANCE, manifests.NAME]  # fmt: skip
+             "rng_state.pth", "trainer_state.json", checkpoints.CHANCE, manifest.NAME]  # fmt: skip
     moments = {file: (partial(dying_in_save, 9, file), {}) for file in files}
     _die_and_go_on(start, folder, moments, {})
 
@@ -201,7 +204,7 @@ def _die_and_go_on(
             "same_losses": figures["losses"] == whole["losses"],
             "same_figures": sorted(figures) == sorted(whole)
             and figures["tokens"] == whole["tokens"],
-            "left": [str(path) for path in resuming.PATH.glob("*/*")],
+            "left": [str(path) for path in checkpoints.PATH.glob("*/*")],
         }
     print(json.dumps(found))
 
@@ -221,7 +224,7 @@ def _corrupted(start: Path, folder: Path) -> None:
             return fit(start, out)
 
         in_child(first)
-        (file,) = resuming.PATH.glob(f"*/*/checkpoint-9/{name}")
+        (file,) = checkpoints.PATH.glob(f"*/*/checkpoint-9/{name}")
         before = hashlib.sha256(file.read_bytes()).hexdigest()
         file.write_bytes(change(file.read_bytes()))
         after = hashlib.sha256(file.read_bytes()).hexdigest()

@@ -10,8 +10,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from redistill import records
-from redistill.records import Error, Problem, Rationale
+from redistill.records import json_file, jsonl
+from redistill.records.types import Error, Problem, Rationale
 from tests.imports import ROOT
 from tests.paid.server import Action, Script, after, answer
 
@@ -77,7 +77,7 @@ class Run:
             content[section].update(values)
         self.settings = content
         self.save()
-        records.write(root / "data/problems/train.jsonl", self.problems)
+        jsonl.write(root / "data/problems/train.jsonl", self.problems)
         (root / "data/students/base").mkdir(parents=True)
         self.fail_r0()
 
@@ -100,10 +100,10 @@ class Run:
             )
             for n, p in enumerate(self.problems)
         ]  # fmt: skip
-        records.write(self.root / "data/rationales/r0.jsonl", lessons)
-        records.write(self.root / "data/errors/r0.jsonl", errors)
+        jsonl.write(self.root / "data/rationales/r0.jsonl", lessons)
+        jsonl.write(self.root / "data/errors/r0.jsonl", errors)
         gaps = {"profile": {"common": []}, "decision": {"stop": False}}
-        records.write_json(self.root / "metrics/gaps/r0.json", gaps)
+        json_file.write_json(self.root / "metrics/gaps/r0.json", gaps)
 
     def command(self, stage: str) -> list[str]:
         p, m = "data/problems/train.jsonl", "metrics/rationales"
@@ -152,4 +152,4 @@ class Run:
         return dict(json.loads((self.root / "metrics/rationales/out.json").read_text()))
 
     def out(self) -> list[Rationale]:
-        return records.read(self.root / "out.jsonl", Rationale)
+        return jsonl.read(self.root / "out.jsonl", Rationale)

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from redistill import calling, spending, store
-from redistill.calling import Occasion, Policy
-from redistill.refusals import RefusedError
-from redistill.requesting import Request
-from redistill.spending import Amount, Budget, Prices
+from redistill.console.exceptions import RefusedError
+from redistill.llm import budget as llm_budget
+from redistill.llm import client, store
+from redistill.llm.budget import Amount, Budget, Prices
+from redistill.llm.client import Occasion, Policy
+from redistill.llm.request import Request
 from redistill.teachers import openai
 from tests.paid.run import Run, solution
 from tests.paid.server import Action, Script, Server, after, always, answer
@@ -33,7 +34,7 @@ def billed(server: Server) -> int:
     total = 0
     for call in server.calls:
         prompt = sum(16 + len(v.encode()) for m in call["messages"] for v in m.values())
-        total += spending.price(PRICES, prompt, call["max_tokens"]) or 0
+        total += llm_budget.price(PRICES, prompt, call["max_tokens"]) or 0
     return total
 
 
@@ -42,9 +43,11 @@ def request(number: int) -> Request:
     return Request("http://127.0.0.1/v1", "m", messages, {"max_tokens": 20})
 
 
-def limits(**budget: object) -> spending.Settings:
+def limits(**budget: object) -> llm_budget.SpendingSettings:
     unset = {"calls": None, "tokens": None, "cost": None}
-    return spending.Settings(prices=PRICES, budget=Budget(**unset | budget), strict_model=False)
+    return llm_budget.SpendingSettings(
+        prices=PRICES, budget=Budget(**unset | budget), strict_model=False
+    )
 
 
 @pytest.mark.parametrize(
@@ -65,7 +68,7 @@ def test_b1_eight_at_once_never_go_over_by_one_unit(budget: dict, most: int, ser
     )
 
     with store.writing(store.path()) as writer, pytest.raises(RefusedError) as refusal:
-        calling.ask(
+        client.ask(
             [request(n) for n in range(100)],
             sender,
             writer,
@@ -76,13 +79,13 @@ def test_b1_eight_at_once_never_go_over_by_one_unit(budget: dict, most: int, ser
 
     assert refusal.value.code == 3
     assert "the budget is reached" in str(refusal.value)
-    cost = spending.reservation(request(0), PRICES)
+    cost = llm_budget.reservation(request(0), PRICES)
     most_calls = {"calls": 17, "tokens": 1000 // cost.tokens, "cost": None}
     with store.reading(store.path()) as known:
         committed = known.committed()
-    assert spending.exceeded(limits(**budget).budget, committed, Amount()) is None
+    assert llm_budget.exceeded(limits(**budget).budget, committed, Amount()) is None
     if "cost" in budget:
-        assert billed(server) <= budget["cost"] * spending.NANO
+        assert billed(server) <= budget["cost"] * llm_budget.NANO
     else:
         assert len(server.calls) in range(most_calls[next(iter(budget))] - 1, most + 1)
 
@@ -96,10 +99,10 @@ def test_b1_a_budget_that_calls_give_back_is_used_up(serve: Serve):
         ),
         "",
     )
-    tokens = spending.reservation(request(0), PRICES).tokens * 3
+    tokens = llm_budget.reservation(request(0), PRICES).tokens * 3
 
     with store.writing(store.path()) as writer, pytest.raises(RefusedError):
-        calling.ask(
+        client.ask(
             [request(n) for n in range(200)],
             sender,
             writer,
@@ -134,14 +137,14 @@ def kills(serve: Serve, root: Path, count: int, budget: float) -> tuple[int, int
         hit += process.poll() is None
         process.kill()
         process.communicate()
-        assert billed(server) <= budget * spending.NANO
+        assert billed(server) <= budget * llm_budget.NANO
     for _ in range(20):
         process = run.start("generate", REDISTILL_CONCURRENCY="8")
         process.communicate(timeout=120)
         if process.returncode == 3:
             break
     assert process.returncode == 3
-    return int(budget * spending.NANO), billed(server), hit
+    return int(budget * llm_budget.NANO), billed(server), hit
 
 
 def test_b2_forty_kills_never_overspend(serve: Serve, tmp_path: Path):
@@ -184,19 +187,19 @@ def test_b3_a_budget_that_cannot_be_kept_is_refused(
     budget: dict, prices: dict, body: dict, fault: str
 ):
     unset = {"calls": None, "tokens": None, "cost": None}
-    settings = spending.Settings(
+    settings = llm_budget.SpendingSettings(
         prices=Prices(**prices), budget=Budget(**unset | budget), strict_model=False
     )
 
     with pytest.raises(RefusedError, match=fault):
-        spending.check(settings, body, what="openai")
+        llm_budget.check(settings, body, what="openai")
 
 
 def test_a_budget_is_never_rounded_in_favour_of_spending():
-    assert spending.price(Prices(input=0.1, output=0.1), 1, 0) == 100
-    assert spending.price(Prices(input=0.0001, output=0.0), 1, 0) == 1
-    assert spending.price(Prices(input=None, output=1.0), 1, 0) is None
-    assert spending.exceeded(
+    assert llm_budget.price(Prices(input=0.1, output=0.1), 1, 0) == 100
+    assert llm_budget.price(Prices(input=0.0001, output=0.0), 1, 0) == 1
+    assert llm_budget.price(Prices(input=None, output=1.0), 1, 0) is None
+    assert llm_budget.exceeded(
         Budget(calls=None, tokens=None, cost=1.0), Amount(), Amount(1, 1, None)
     )
 
@@ -206,4 +209,4 @@ def test_a_reservation_is_an_upper_bound_for_any_tokenizer_over_bytes():
     asked = Request("e", "m", [{"role": "user", "content": prompt}], {"max_tokens": 7})
 
     assert asked.max_input >= len(prompt.encode("utf-8"))
-    assert spending.reservation(asked, PRICES).tokens == asked.max_input + 7
+    assert llm_budget.reservation(asked, PRICES).tokens == asked.max_input + 7

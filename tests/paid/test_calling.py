@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redistill import calling, connecting, spending, store
-from redistill.calling import Occasion, Policy
-from redistill.refusals import RefusedError
-from redistill.requesting import Request
-from redistill.responses import FINAL, Reading
-from redistill.spending import Budget, Prices
+from redistill.console.exceptions import RefusedError
+from redistill.llm import budget, client, endpoint, store
+from redistill.llm.budget import Budget, Prices
+from redistill.llm.client import Occasion, Policy
+from redistill.llm.request import Request
+from redistill.llm.response import FINAL, Reading
 from redistill.teachers import openai
 from tests.paid.server import (
     Action,
@@ -36,7 +36,7 @@ from tests.paid.server import (
 
 Serve = Callable[[Script], Server]
 QUICK = Policy(concurrency=4, deadline=1.0, attempts=3, backoff=0.01, cap=0.3)
-FREE = spending.Settings(
+FREE = budget.SpendingSettings(
     prices=Prices(input=None, output=None),
     budget=Budget(calls=10_000, tokens=None, cost=None),
     strict_model=False,
@@ -75,12 +75,12 @@ def ask(
     requests: Sequence[Request],
     *,
     policy: Policy = QUICK,
-    limits: spending.Settings = FREE,
+    limits: budget.SpendingSettings = FREE,
     key: str = "",
 ) -> dict[str, Reading]:
     sender = openai.Sender(settings(server), key)
     with store.writing(store.path()) as writer:
-        return calling.ask(requests, sender, writer, limits, policy, Occasion("generate", "r0"))
+        return client.ask(requests, sender, writer, limits, policy, Occasion("generate", "r0"))
 
 
 def outcomes() -> Counter[str]:
@@ -113,10 +113,10 @@ def test_a1_a_busy_server_is_asked_again_and_no_wait_is_longer_than_the_cap(
 
 
 def test_a_wait_is_what_the_server_asks_for_and_else_grows_with_jitter():
-    assert connecting.wait("0.2", 0, QUICK) == 0.2
-    assert connecting.wait("600", 0, QUICK) == QUICK.cap
+    assert endpoint.wait("0.2", 0, QUICK) == 0.2
+    assert endpoint.wait("600", 0, QUICK) == QUICK.cap
     for attempt in range(4):
-        waits = {connecting.wait("nan", attempt, QUICK) for _ in range(20)}
+        waits = {endpoint.wait("nan", attempt, QUICK) for _ in range(20)}
         most = min(QUICK.cap, QUICK.backoff * 2**attempt)
         assert len(waits) > 10
         assert all(most / 2 <= wait <= most for wait in waits)
@@ -164,7 +164,7 @@ def test_a3_the_breaker_opens_when_most_calls_fail(serve: Serve):
         ask(server, [request(n) for n in range(200)])
 
     assert refusal.value.code == 75
-    assert len(server.calls) < calling.WINDOW
+    assert len(server.calls) < client.WINDOW
     server.script = always(answer())
     assert len(ask(server, [request(n) for n in range(200)])) == 200
 
@@ -195,7 +195,7 @@ def test_a4_no_call_outlives_its_deadline_and_each_attempt_stays_reserved(
     assert time.monotonic() - started < 2 * (policy.deadline + 1)
     assert outcomes() == {outcome: 2}
     with store.reading(store.path()) as known:
-        assert known.committed().tokens == 2 * spending.reservation(request(), FREE.prices).tokens
+        assert known.committed().tokens == 2 * budget.reservation(request(), FREE.prices).tokens
 
 
 def test_a4_a_server_that_is_not_there_is_no_traceback(serve: Serve):
@@ -233,7 +233,7 @@ def test_a5_an_answer_of_the_wrong_shape_is_stored_raw_and_tried_once_more(
 
     assert reading.outcome == "malformed"
     assert reading.detail
-    assert len(server.calls) == calling.MAX_SHAPE
+    assert len(server.calls) == client.MAX_SHAPE
     with store.reading(store.path()) as known:
         kept = next(iter(known.export()))
     assert kept["outcome"] == "malformed"
@@ -282,7 +282,7 @@ def test_a8_a_count_that_cannot_be_is_replaced_by_the_reservation(
     assert one(server).outcome == "answered"
 
     with store.reading(store.path()) as known:
-        assert known.committed().tokens == spending.reservation(request(), FREE.prices).tokens
+        assert known.committed().tokens == budget.reservation(request(), FREE.prices).tokens
     assert "without a usable count of tokens" in capsys.readouterr().err
 
 
@@ -378,7 +378,7 @@ def test_a12_the_same_requests_in_another_order_and_with_another_key_are_not_ask
     shuffled = [replace(r, problem=f"q{n}") for n, r in enumerate(reversed(requests))]
 
     with store.writing(store.path()) as writer:
-        calling.ask(
+        client.ask(
             shuffled,
             openai.Sender(settings(server), "another-key"),
             writer,
@@ -438,7 +438,7 @@ def test_requests_that_the_server_refuses_in_a_row_stop_the_run(serve: Serve):
         ask(server, [request(n) for n in range(50)], policy=replace(QUICK, concurrency=1))
 
     assert refusal.value.code == 78
-    assert len(server.calls) == calling.MAX_BAD
+    assert len(server.calls) == client.MAX_BAD
 
 
 def test_no_more_calls_are_in_flight_than_the_policy_allows(serve: Serve):
@@ -474,7 +474,7 @@ def test_a_variable_that_is_no_number_is_refused_by_name(monkeypatch: pytest.Mon
     monkeypatch.setenv("REDISTILL_CONCURRENCY", "many")
 
     with pytest.raises(RefusedError, match="REDISTILL_CONCURRENCY"):
-        connecting.policy()
+        endpoint.policy()
 
 
 def test_the_raw_body_of_a_run_that_died_before_reading_it_is_read_by_the_next(

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from redistill import store
-from redistill.store import VARIABLE
+from redistill.llm import store
+from redistill.llm.store import VARIABLE
 from tests.imports import ROOT
 from tests.paid.run import Run, solving
 from tests.paid.server import Script, Server

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from redistill import records
-from redistill.records import Rationale
+from redistill.records import json_file, jsonl
+from redistill.records.types import Rationale
 from tests.imports import ROOT
 from tests.loop.projects import Project
 
@@ -90,7 +90,7 @@ def test_a_weak_teacher_is_mostly_rejected_and_the_accounting_says_so(
     }
     print(f"\nllama.cpp: {json.dumps(figures)}")
     if out := os.environ.get("REDISTILL_RESULTS"):
-        records.write_json(Path(out) / "llamacpp.json", figures)
+        json_file.write_json(Path(out) / "llamacpp.json", figures)
     for name in found:
         attempts = found[name]["attempts"]
         assert found[name]["balance"]["holds"]
@@ -98,7 +98,7 @@ def test_a_weak_teacher_is_mostly_rejected_and_the_accounting_says_so(
     assert first["balance"]["rows_in"] == 40
     assert first["balance"]["rows_out"] == 40 - len(first["unsolved"])
     assert sum(first["attempts"]["rejected"].values()) > first["attempts"]["replies"] / 2
-    taught = records.read(tmp_path / "data/rationales/r1.jsonl", Rationale)
+    taught = jsonl.read(tmp_path / "data/rationales/r1.jsonl", Rationale)
     assert all("####" in rationale.text for rationale in taught)
     assert {rationale.teacher for rationale in taught} == {"smollm2"}
     assert answers == sum(found[name]["attempts"]["replies"] for name in found)

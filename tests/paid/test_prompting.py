@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redistill import prompting
-from redistill.records import Error, Exemplar, Problem, Rationale, Version
-from redistill.refusals import RefusedError
-from redistill.requesting import Request as Call
-from redistill.responses import Reading
-from redistill.teaching import Request
+from redistill.console.exceptions import RefusedError
+from redistill.llm.request import Request as Call
+from redistill.llm.response import Reading
+from redistill.rationales import prompt as prompts
+from redistill.rationales.teacher import Request
+from redistill.records.types import Error, Exemplar, Problem, Rationale, Version
 
 KINDS = ["math", "choice", "yes_no", "brief"]
 FIELDS = {
@@ -66,15 +66,15 @@ def request(completion: str = FIELDS["completion"], **changes: object) -> Reques
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_field_reaches_the_prompt_to_refine(kind: str, field: str):
     if field == "choices" and kind != "choice":
-        assert "[[choices]]" not in prompting.template("refine", kind)
+        assert "[[choices]]" not in prompts.template("refine", kind)
         return
 
-    assert FIELDS[field] in prompting.refine(request(), kind)
+    assert FIELDS[field] in prompts.refine(request(), kind)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_teacher_is_asked_to_diagnose_first_and_to_answer_between_markers(kind: str):
-    prompt = prompting.refine(request(), kind)
+    prompt = prompts.refine(request(), kind)
 
     assert prompt.index("First diagnose") < prompt.index("Then write") < prompt.index("<rationale>")
     assert "####" in prompt
@@ -85,7 +85,7 @@ def test_the_teacher_is_asked_to_diagnose_first_and_to_answer_between_markers(ki
 def test_the_prompt_to_explain_holds_the_question_and_not_the_answer(kind: str):
     problem = Problem(id="p", question="How many are left?", answer="8193", choices={"A": "few"})
 
-    prompt = prompting.explain(problem, kind)
+    prompt = prompts.explain(problem, kind)
 
     assert "How many are left?" in prompt
     assert ("few" in prompt) == (kind == "choice")
@@ -94,8 +94,8 @@ def test_the_prompt_to_explain_holds_the_question_and_not_the_answer(kind: str):
 
 @given(st.text(st.characters(codec="utf-8"), max_size=300))
 def test_what_a_student_wrote_never_closes_its_fence(text: str):
-    mark = prompting.fence(text)
-    prompt = prompting.refine(request(text), "math")
+    mark = prompts.fence(text)
+    prompt = prompts.refine(request(text), "math")
 
     assert mark not in text
     if text not in FIELDS.values():
@@ -103,30 +103,28 @@ def test_what_a_student_wrote_never_closes_its_fence(text: str):
 
 
 def test_a_fence_is_the_same_for_the_same_text_and_avoids_one_that_guesses_it():
-    guess = prompting.fence("")
+    guess = prompts.fence("")
 
-    assert prompting.fence("a") == prompting.fence("a")
-    assert prompting.fence(guess) not in guess
+    assert prompts.fence("a") == prompts.fence("a")
+    assert prompts.fence(guess) not in guess
 
 
 def test_a_rambling_student_is_capped_with_a_count():
-    prompt = prompting.refine(request("ab " * 5000), "math")
+    prompt = prompts.refine(request("ab " * 5000), "math")
 
     assert "[11000 more characters]" in prompt
-    assert len(prompt) < prompting.MAX_STUDENT + 5000
+    assert len(prompt) < prompts.MAX_STUDENT + 5000
 
 
 def test_a_blank_in_a_field_is_text():
-    assert "[[question]] [[nothing]]" in prompting.refine(
-        request("[[question]] [[nothing]]"), "math"
-    )
+    assert "[[question]] [[nothing]]" in prompts.refine(request("[[question]] [[nothing]]"), "math")
 
 
 def test_an_unknown_blank_and_an_unknown_kind_are_refused_by_name():
     with pytest.raises(RefusedError, match=r"unknown blank \[\[colour\]\]"):
-        prompting.fill("[[colour]]", {"question": "q"})
+        prompts.fill("[[colour]]", {"question": "q"})
     with pytest.raises(RefusedError, match="known are brief, choice, math, yes_no"):
-        prompting.template("explain", "poetry")
+        prompts.template("explain", "poetry")
 
 
 @pytest.mark.parametrize(
@@ -142,15 +140,15 @@ def test_an_unknown_blank_and_an_unknown_kind_are_refused_by_name():
     ],
 )
 def test_the_last_complete_rationale_between_markers_is_read(reply: str, text: str | None):
-    assert prompting.rationale(reply) == text
+    assert prompts.rationale(reply) == text
 
 
 def test_a_reply_without_use_carries_its_reason():
     call = Call("e", "m", [], {})
 
-    assert prompting.reply(Reading("truncated"), call).reason == "truncated"
-    assert prompting.reply(Reading("answered", text="x"), call).reason == (
+    assert prompts.reply(Reading("truncated"), call).reason == "truncated"
+    assert prompts.reply(Reading("answered", text="x"), call).reason == (
         "no rationale between the markers"
     )
-    kept = prompting.reply(Reading("answered", text="<rationale>x</rationale>"), call)
+    kept = prompts.reply(Reading("answered", text="<rationale>x</rationale>"), call)
     assert (kept.text, kept.teacher, kept.fingerprint) == ("x", "m", call.key[:16])

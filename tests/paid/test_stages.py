@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from redistill import records
-from redistill.records import Error, Exemplar
+from redistill.records import jsonl, types
+from redistill.records.types import Error, Exemplar
 from tests.paid.run import VARIABLE, Run, problem, solution, solving
 from tests.paid.server import Action, Script, Server, always, answer, hang_up, in_turn, status
 
@@ -80,8 +80,8 @@ def test_refine_asks_for_errors_only_and_keeps_the_old_text_after_the_last_attem
 
     server = serve(script)
     run = Run(tmp_path, server.url, 4, teach={"attempts": 3}, guard={"max_growth": 20.0})
-    mistakes = records.read(tmp_path / "data/errors/r0.jsonl", Error)
-    records.write(tmp_path / "data/errors/r0.jsonl", mistakes[:3])
+    mistakes = jsonl.read(tmp_path / "data/errors/r0.jsonl", Error)
+    jsonl.write(tmp_path / "data/errors/r0.jsonl", mistakes[:3])
 
     run.stage("refine")
 
@@ -103,7 +103,7 @@ def test_one_teacher_may_write_the_first_rationales_and_another_refine_them(
         {"id": f"t{n}", "problem": f"p{n:05}", "text": f"As told.\n#### {n + 7}", "teacher": "wise"}
         for n in range(3)
     ]
-    records.write_rows(texts, rows)
+    jsonl.write_rows(texts, rows)
     run = Run(tmp_path, server.url, 3, teach={"teacher": "replay"}, guard={"max_growth": 20.0})
     run.settings["replay"] = {"rationales": None, "texts": str(texts), "store": None}
     del run.settings["tutor"]
@@ -130,7 +130,7 @@ def test_every_field_reaches_the_prompt_as_it_is_sent(serve: Serve, tmp_path: Pa
         1,
         openai={"system": "You teach.", "examples": [{"user": "2+2?", "assistant": "4"}]},
     )
-    mistake = records.read(tmp_path / "data/errors/r0.jsonl", Error)[0]
+    mistake = jsonl.read(tmp_path / "data/errors/r0.jsonl", Error)[0]
     shown = Exemplar(problem="d1", question="A dev question?", completion="A dev mistake")
     told = mistake.model_copy(
         update={
@@ -141,10 +141,10 @@ def test_every_field_reaches_the_prompt_as_it_is_sent(serve: Serve, tmp_path: Pa
             "completion": "A mistake of mine",
         }
     )
-    records.write(tmp_path / "data/errors/r0.jsonl", [told])
-    lesson = records.read(tmp_path / "data/rationales/r0.jsonl", records.Rationale)[0]
-    history = [records.Version(round="r0", text="An old text")]
-    records.write(
+    jsonl.write(tmp_path / "data/errors/r0.jsonl", [told])
+    lesson = jsonl.read(tmp_path / "data/rationales/r0.jsonl", types.Rationale)[0]
+    history = [types.Version(round="r0", text="An old text")]
+    jsonl.write(
         tmp_path / "data/rationales/r0.jsonl",
         [lesson.model_copy(update={"history": history, "round": "r1"})],
     )
@@ -218,7 +218,7 @@ def test_a_plan_is_not_misled_by_what_a_run_on_other_problems_left(serve: Serve,
     server = serve(solving())
     run = Run(tmp_path, server.url, 5)
     run.stage("generate")
-    records.write(tmp_path / "data/problems/train.jsonl", [problem(n) for n in range(3, 6)])
+    jsonl.write(tmp_path / "data/problems/train.jsonl", [problem(n) for n in range(3, 6)])
 
     plan = json.loads(run.redistill("plan", "--json"))
 
@@ -331,12 +331,12 @@ def test_x7_no_injection_changes_a_verdict_or_leaves_its_fence(serve: Serve, tmp
 
     server = serve(script)
     run = Run(tmp_path, server.url, len(cases))
-    mistakes = records.read(tmp_path / "data/errors/r0.jsonl", Error)
+    mistakes = jsonl.read(tmp_path / "data/errors/r0.jsonl", Error)
     told = [
         m.model_copy(update={"completion": text})
         for m, (text, _) in zip(mistakes, cases, strict=True)
     ]
-    records.write(tmp_path / "data/errors/r0.jsonl", told)
+    jsonl.write(tmp_path / "data/errors/r0.jsonl", told)
 
     run.stage("refine")
 

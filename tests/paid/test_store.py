@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from redistill import records, store
-from redistill.refusals import RefusedError
-from redistill.requesting import Request
-from redistill.spending import Prices
-from redistill.store import Intent, Result
+from redistill.console.exceptions import RefusedError
+from redistill.llm import store
+from redistill.llm.budget import Prices
+from redistill.llm.request import Request
+from redistill.llm.store import Intent, Result
+from redistill.records import jsonl
 
 
 def request(number: int) -> Request:
@@ -64,7 +65,7 @@ def test_a_store_that_is_not_there_has_no_answers_and_is_not_made(tmp_path: Path
 def test_a_second_writer_is_refused_with_the_pid_of_the_first(tmp_path: Path):
     file = tmp_path / "s"
     code = (
-        "import sys, time; from pathlib import Path; from redistill import store\n"
+        "import sys, time; from pathlib import Path; from redistill.llm import store\n"
         f"with store.writing(Path({str(file)!r})): print('open', flush=True); time.sleep(30)"
     )
     first = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
@@ -135,16 +136,16 @@ def test_an_export_imported_elsewhere_is_the_same_store(stage: str, tmp_path: Pa
     put(file, 2, b"\xff\x00 not text", stage=stage)
 
     with store.reading(file) as known:
-        records.write_rows(out, known.export())
+        jsonl.write_rows(out, known.export())
     lines = out.read_text(encoding="utf-8").rstrip("\n").split("\n")
     for expected in (2, 0):
         with store.writing(copy) as writer:
-            assert writer.merge(records.read_rows(out, store.EXPORTED)) == expected
+            assert writer.merge(jsonl.read_rows(out, store.EXPORTED)) == expected
 
     assert [json.loads(line)["key"] for line in lines] == sorted(request(n).key for n in (1, 2))
     assert bodies(copy, 3) == bodies(file, 3)
     with store.reading(copy) as known:
-        records.write_rows(tmp_path / "t.jsonl", known.export())
+        jsonl.write_rows(tmp_path / "t.jsonl", known.export())
     assert (tmp_path / "t.jsonl").read_bytes() == out.read_bytes()
 
 
@@ -152,11 +153,11 @@ def test_a_malformed_export_is_refused_by_line_and_nothing_of_it_is_taken(tmp_pa
     file, out = tmp_path / "s", tmp_path / "s.jsonl"
     put(file, 1)
     with store.reading(file) as known:
-        records.write_rows(out, known.export())
+        jsonl.write_rows(out, known.export())
     out.write_text(out.read_text() + '{"key": "x"}\n')
 
     with store.writing(tmp_path / "t") as writer, pytest.raises(RefusedError, match=r":2: field"):
-        writer.merge(records.read_rows(out, store.EXPORTED))
+        writer.merge(jsonl.read_rows(out, store.EXPORTED))
     assert bodies(tmp_path / "t", 3) == {}
 
 
@@ -176,14 +177,14 @@ def test_an_export_that_no_store_wrote_is_refused_and_a_running_call_is_left_out
         {"prompt_tokens": -1},
         {"request": "{}"},
     ]:
-        records.write_rows(out, [row | change])
+        jsonl.write_rows(out, [row | change])
         with store.writing(tmp_path / "t") as writer:
             with pytest.raises(RefusedError, match="row 1 of the export"):
-                writer.merge(records.read_rows(out, store.EXPORTED))
+                writer.merge(jsonl.read_rows(out, store.EXPORTED))
             assert writer.ledger() == []
-    records.write_rows(out, [row | {"state": "open", "body": None}])
+    jsonl.write_rows(out, [row | {"state": "open", "body": None}])
     with store.writing(tmp_path / "t") as writer:
-        assert writer.merge(records.read_rows(out, store.EXPORTED)) == 0
+        assert writer.merge(jsonl.read_rows(out, store.EXPORTED)) == 0
 
 
 def test_no_flipped_bit_is_handed_out_as_an_answer(tmp_path: Path):

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 
-from redistill import attempting, choosing, manifests, records, store, teaching
-from redistill.params import Section
-from redistill.records import Problem, Rationale
-from redistill.refusals import RefusedError
+from redistill.console.exceptions import RefusedError
+from redistill.llm import store
+from redistill.rationales import attempts, select, teacher
+from redistill.rationales.teacher import Reply, Sitting
+from redistill.records import jsonl, manifest
+from redistill.records.types import Problem, Rationale
+from redistill.settings.sections import Section
 from redistill.teachers import local, replay
-from redistill.teaching import Reply, Sitting
 from tests.imports import ROOT
 
 NAMES = sorted(f.stem for f in (ROOT / "redistill/teachers").glob("[a-z]*.py"))
@@ -33,13 +35,13 @@ def lesson(p: Problem, round: str = "r0") -> Rationale:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_teacher_keeps_the_contract(name: str):
-    module = teaching.teacher(name)
+    module = teacher.load_teacher(name)
 
     assert issubclass(module.Settings, Section)
     assert module.__doc__
     assert callable(module.explain)
     assert callable(module.refine)
-    if teaching.paid(module):
+    if teacher.paid(module):
         assert module.ASKS  # type: ignore[attr-defined]
 
 
@@ -67,7 +69,7 @@ def test_a_teacher_asked_nothing_says_nothing(name: str, tmp_path: Path):
 
 def test_replay_gives_the_rationales_of_a_round_with_their_teacher(tmp_path: Path):
     file = tmp_path / "r.jsonl"
-    records.write(file, [lesson(PROBLEMS[0]), lesson(PROBLEMS[1], "r1")])
+    jsonl.write(file, [lesson(PROBLEMS[0]), lesson(PROBLEMS[1], "r1")])
     settings = replay.Settings(rationales=str(file), texts=None, store=None)
 
     found = replay.explain(PROBLEMS, settings, FIRST)
@@ -82,7 +84,7 @@ def test_replay_finds_texts_of_your_own_by_id_or_question_and_in_draws(tmp_path:
         replay.Replayed(id="2", question="Add 0 and 7?", text="b", teacher="gpt"),
         replay.Replayed(id="3", problem="p2", text="c", teacher="llama"),
     ]
-    records.write(file, rows)
+    jsonl.write(file, rows)
     settings = replay.Settings(rationales=None, texts=str(file), store=None)
 
     two = replay.explain(PROBLEMS, settings, Sitting("generate", "r0", "math", range(2)))
@@ -123,7 +125,7 @@ def test_replay_has_one_source(tmp_path: Path):
         replay.explain(PROBLEMS, gone, FIRST)
 
 
-RULES = teaching.Settings(
+RULES = teacher.TeachSettings(
     teacher="t", refiner="t", prompts="math", attempts=3, draws=2, choose="first"
 )
 
@@ -139,7 +141,7 @@ def test_attempts_end_with_the_first_accepted_reply_and_never_repeat_a_draw():
         right = {0: "0 0", 1: "1 3"}
         return None if reply.text == right.get(place) else "wrong answer"
 
-    found = attempting.attempt(3, ask, judge, lambda texts: [0 for _ in texts], RULES)
+    found = attempts.attempt(3, ask, judge, lambda texts: [0 for _ in texts], RULES)
 
     assert [r.text if r else None for r in found.kept] == ["0 0", "1 3", None]
     assert found.reasons == [None, None, "wrong answer"]
@@ -149,51 +151,54 @@ def test_attempts_end_with_the_first_accepted_reply_and_never_repeat_a_draw():
 
 
 def test_a_teacher_with_nothing_to_say_is_a_reason():
-    found = attempting.attempt(1, lambda p, d: [[]], lambda p, r: None, lambda t: [], RULES)
+    found = attempts.attempt(1, lambda p, d: [[]], lambda p, r: None, lambda t: [], RULES)
 
-    assert found.reasons == [attempting.SILENT]
+    assert found.reasons == [attempts.SILENT]
     assert found.replies == 0
 
 
 def test_the_likely_text_is_the_one_that_the_student_would_have_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from redistill.students import beginning, embedded, labelling, loading, training
+    from redistill.students.base import embedded, make
+    from redistill.students.model import load, tokens
+    from redistill.students.train import loop
 
     shape = embedded.Shape(
         architecture="llama",
         hidden=32, layers=1, heads=2, feed_forward=32, vocabulary=300, context=128, texts=50,
         batch_size=8, steps=1, learning_rate=0.001,
     )  # fmt: skip
-    model, tokenizer, _ = beginning.begin("embedded", shape, seed=1)
-    rows = labelling.Encoder(tokenizer, "[[question]]\n")
+    model, tokenizer, _ = make.begin("embedded", shape, seed=1)
+    rows = tokens.Encoder(tokenizer, "[[question]]\n")
     taught = [rows.example(p, "It is so and so.\n#### 7") for p in PROBLEMS]
-    plan = training.Plan(60, 4, 1, 0.01, 0.0, 0.0, "fp32", 1)
-    training.train(model, taught, plan, pad=tokenizer.pad_token_id, say="test")
-    loading.save(model, tokenizer, tmp_path / "s", {})
+    plan = loop.Plan(60, 4, 1, 0.01, 0.0, 0.0, "fp32", 1)
+    loop.train(model, taught, plan, pad=tokenizer.pad_token_id, say="test")
+    load.save(model, tokenizer, tmp_path / "s", {})
     texts = [(2, ["Qx zz 9 9 9\n#### 7", "It is so and so.\n#### 7"]), (0, ["alone"])]
     rules = RULES.model_copy(update={"choose": "likely"})
 
-    choose = choosing.chooser(rules, PROBLEMS, tmp_path / "s", ROOT / "params.yaml")
+    choose = select.chooser(rules, PROBLEMS, tmp_path / "s", ROOT / "params.yaml")
 
     assert choose(texts) == [1, 0]
-    assert choosing.chooser(rules, PROBLEMS, tmp_path / "gone", ROOT)([(0, ["only"])]) == [0]
+    assert select.chooser(rules, PROBLEMS, tmp_path / "gone", ROOT)([(0, ["only"])]) == [0]
 
 
 @pytest.fixture(scope="module")
 def chatty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of a few thousand weights with a chat template."""
-    from redistill.students import beginning, embedded, loading
+    from redistill.students.base import embedded, make
+    from redistill.students.model import load
 
     shape = embedded.Shape(
         architecture="llama",
         hidden=32, layers=1, heads=2, feed_forward=32, vocabulary=300, context=4096, texts=50,
         batch_size=8, steps=1, learning_rate=0.001,
     )  # fmt: skip
-    model, tokenizer, _ = beginning.begin("embedded", shape, seed=1)
+    model, tokenizer, _ = make.begin("embedded", shape, seed=1)
     tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}\n{% endfor %}"
     folder = tmp_path_factory.mktemp("chatty")
-    loading.save(model, tokenizer, folder, {})
+    load.save(model, tokenizer, folder, {})
     return folder
 
 
@@ -217,12 +222,12 @@ def test_a_local_teacher_stores_its_answers_and_is_not_run_again(
     first = local.explain(PROBLEMS, own(chatty), three)
     stored = bodies()
 
-    from redistill.students import loading
+    from redistill.students.model import load
 
     def loaded(name: str) -> object:
         raise AssertionError("the model was loaded again")
 
-    monkeypatch.setattr(loading, "pretrained", loaded)
+    monkeypatch.setattr(load, "pretrained", loaded)
     again = local.explain(PROBLEMS, own(chatty), three)
 
     assert first == again
@@ -254,7 +259,7 @@ def test_another_temperature_or_other_weights_are_asked_anew(chatty: Path, tmp_p
     weights = safetensors.torch.load_file(changed / "model.safetensors")
     weights["model.norm.weight"] = weights["model.norm.weight"] * 2
     safetensors.torch.save_file(weights, changed / "model.safetensors", {"format": "pt"})
-    manifests.write(changed)
+    manifest.write(changed)
     local.explain(PROBLEMS, own(changed), FIRST)
 
     assert len(bodies()) == 9

@@ -9,8 +9,8 @@ from click.testing import CliRunner
 from ruamel.yaml import YAML
 
 from benchmarks import published_rationales
-from redistill import records
-from redistill.records import Error, Prediction, Rationale
+from redistill.records import jsonl
+from redistill.records.types import Error, Prediction, Rationale
 from tests.imports import ROOT
 from tests.loop.projects import Project
 
@@ -40,7 +40,7 @@ def project(root: Path, name: str, task: str) -> Project:
 
 
 def read(root: Path, kind: type, *path: str) -> list:
-    return [row for name in path for row in records.read(root / name, kind)]
+    return [row for name in path for row in jsonl.read(root / name, kind)]
 
 
 def test_gsm8k_with_the_tutor_reworking_the_human_solutions(tmp_path: Path):

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from redistill.students import beginning, embedded, loading
+from redistill.students.base import embedded, make
+from redistill.students.model import load
 from tests.imports import ROOT
 from tests.publications import small
 
@@ -34,8 +35,8 @@ def snippet(library: str) -> str:
 @pytest.mark.parametrize("library", ["trl", "transformers"])
 def test_a_published_set_trains_a_student_by_the_snippet_of_the_docs(library: str, tmp_path: Path):
     small(tmp_path / "data/published/wordproblems-refined")
-    model, tokenizer, _ = beginning.begin("embedded", SHAPE, seed=1)
-    loading.save(model, tokenizer, tmp_path / "student-before", {})
+    model, tokenizer, _ = make.begin("embedded", SHAPE, seed=1)
+    load.save(model, tokenizer, tmp_path / "student-before", {})
     code = snippet(library).replace('"STUDENT"', '"student-before"')
     assert "student-before" in code
     code = code.replace("num_train_epochs=3", "num_train_epochs=3, use_cpu=True")  # as the docs say

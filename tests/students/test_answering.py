@@ -18,21 +18,14 @@ from transformers import (
 )
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from redistill.records import Problem, Slip
-from redistill.refusals import RefusedError
-from redistill.students import (
-    answering,
-    attending,
-    beginning,
-    caching,
-    completing,
-    examining,
-    fitting,
-    kernels,
-    loading,
-    sampling,
-)
-from redistill.students.completing import Completion, Draws
+from redistill.console.exceptions import RefusedError
+from redistill.records.types import Problem, Slip
+from redistill.students.answer import cpu_kernels, engine, kv_cache, local, sampling
+from redistill.students.answer.exam import examine
+from redistill.students.answer.local import Completion, Draws
+from redistill.students.base import make
+from redistill.students.model import load
+from redistill.students.train import fit
 from tests.students.test_students import ASKED, FIRST, NUMERIC, PROBLEMS, RULES, exam, lesson
 from tests.students.test_students import SHAPE as TINY
 
@@ -76,10 +69,10 @@ def generated(model: Any, prompt: Sequence[int]) -> list[int]:
 def ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a CPU, where a batch ends before the next begins, and as on a GPU."""
     if request.param == "mixed":
-        monkeypatch.setitem(answering.REFILL, "cpu", 0.7)
-        monkeypatch.setitem(answering.LOOK, "cpu", 3)
-        monkeypatch.setitem(answering.PREFILL, "cpu", 12)
-        monkeypatch.setattr(caching, "GROWTH", 3)
+        monkeypatch.setitem(engine.REFILL, "cpu", 0.7)
+        monkeypatch.setitem(engine.LOOK, "cpu", 3)
+        monkeypatch.setitem(engine.PREFILL, "cpu", 12)
+        monkeypatch.setattr(kv_cache, "GROWTH", 3)
 
 
 @pytest.mark.usefixtures("ways")
@@ -88,7 +81,7 @@ def ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_the_tokens_are_those_of_generate_for_every_kind_of_model(family: str, batch_size: int):
     model = made(family)
 
-    answers = answering.answer(model, PROMPTS, batch_size=batch_size, **ASK)
+    answers = engine.answer(model, PROMPTS, batch_size=batch_size, **ASK)
 
     theirs = [generated(model, prompt) for prompt in PROMPTS]
     assert [answer.ids for answer in answers] == theirs
@@ -97,7 +90,7 @@ def test_the_tokens_are_those_of_generate_for_every_kind_of_model(family: str, b
 
 
 def test_some_stop_and_some_never_do():
-    answers = answering.answer(made("llama"), PROMPTS, batch_size=4, **ASK)
+    answers = engine.answer(made("llama"), PROMPTS, batch_size=4, **ASK)
 
     assert {answer.eos for answer in answers} == {True, False}
 
@@ -106,13 +99,13 @@ def test_others_join_while_some_are_at_work(monkeypatch: pytest.MonkeyPatch):
     model = made("llama")
     steps = {}
     for share in (0.0, 0.7):
-        monkeypatch.setitem(answering.REFILL, "cpu", share)
+        monkeypatch.setitem(engine.REFILL, "cpu", share)
         widths: list[int] = []
         hook = model.register_forward_pre_hook(
             lambda _, __, given, widths=widths: widths.append(given["input_ids"].shape[1]),
             with_kwargs=True,
         )
-        answering.answer(model, PROMPTS, batch_size=4, **ASK)
+        engine.answer(model, PROMPTS, batch_size=4, **ASK)
         hook.remove()
         steps[share] = widths.count(1)
 
@@ -126,7 +119,7 @@ def test_equal_prompts_are_read_once():
         lambda _, __, given: read.append(given["input_ids"].shape[0]), with_kwargs=True
     )
 
-    answers = answering.answer(model, [PROMPTS[3]] * 6, batch_size=6, **ASK)
+    answers = engine.answer(model, [PROMPTS[3]] * 6, batch_size=6, **ASK)
 
     assert read[0] == 1
     assert len(answers) == 6
@@ -140,7 +133,7 @@ def test_memory_that_was_never_written_shows_nowhere():
     theirs = [generated(model, prompt) for prompt in PROMPTS]
     torch.use_deterministic_algorithms(True)  # which fills new memory with NaN
     try:
-        answers = answering.answer(model, PROMPTS, batch_size=4, **ASK)
+        answers = engine.answer(model, PROMPTS, batch_size=4, **ASK)
     finally:
         torch.use_deterministic_algorithms(False)
 
@@ -148,13 +141,13 @@ def test_memory_that_was_never_written_shows_nowhere():
 
 
 def test_no_prompt_has_no_answer():
-    assert answering.answer(made("llama"), [], batch_size=4, **ASK) == []
+    assert engine.answer(made("llama"), [], batch_size=4, **ASK) == []
 
 
-def drawn(model: Any, places: Sequence[int], batch_size: int) -> list[answering.Answer]:
+def drawn(model: Any, places: Sequence[int], batch_size: int) -> list[engine.Answer]:
     pick = sampling.nucleus(1.0, 0.9, [100 + place for place in places])
     prompts = [PROMPTS[place] for place in places]
-    return answering.answer(model, prompts, batch_size=batch_size, pick=pick, **ASK)
+    return engine.answer(model, prompts, batch_size=batch_size, pick=pick, **ASK)
 
 
 @pytest.mark.usefixtures("ways")
@@ -173,7 +166,7 @@ def test_packed_weights_compute_the_same_and_leave_no_trace():
     model, ids = made("llama"), torch.tensor([PROMPTS[6]])
     with torch.inference_mode():
         plain = model(input_ids=ids).logits
-        with kernels.prepared(model):
+        with cpu_kernels.prepared(model):
             packed = model(input_ids=ids).logits
         after = model(input_ids=ids).logits
 
@@ -192,7 +185,7 @@ def test_attention_by_plain_products_is_that_of_transformers_and_leaves_no_trace
     before = ALL_ATTENTION_FUNCTIONS["sdpa"]
 
     theirs, _ = before(module, query, key, value, mask, scaling=0.3)
-    with attending.streamed(made("llama")):
+    with cpu_kernels.streamed(made("llama")):
         ours, _ = ALL_ATTENTION_FUNCTIONS["sdpa"](module, query, key, value, mask, scaling=0.3)
         assert ALL_ATTENTION_FUNCTIONS["sdpa"] is not before
 
@@ -203,7 +196,7 @@ def test_attention_by_plain_products_is_that_of_transformers_and_leaves_no_trace
 def test_models_that_are_not_fp32_on_the_cpu_are_left_as_they_are():
     model = made("llama").to(torch.bfloat16)
 
-    with kernels.prepared(model):
+    with cpu_kernels.prepared(model):
         assert not any("forward" in vars(module) for module in model.modules())
 
 
@@ -211,13 +204,11 @@ def test_models_that_are_not_fp32_on_the_cpu_are_left_as_they_are():
 def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A student that was taught for two steps."""
     root = tmp_path_factory.mktemp("students")
-    model, words, _ = beginning.begin("embedded", TINY, seed=1)
-    loading.save(model, words, root / "base", {"model": "embedded"})
+    model, words, _ = make.begin("embedded", TINY, seed=1)
+    load.save(model, words, root / "base", {"model": "embedded"})
     known = {p.id: p for p in PROBLEMS}
     lessons = [lesson(p) for p in PROBLEMS]
-    fitting.fit(
-        known, lessons, root / "base", root / "r0", FIRST, ASKED, RULES, 1, max_new_tokens=200
-    )
+    fit.fit(known, lessons, root / "base", root / "r0", FIRST, ASKED, RULES, 1, max_new_tokens=200)
     return root / "r0"
 
 
@@ -244,10 +235,8 @@ def test_pass_rates_are_drawn_for_train_and_dev_and_never_for_test(
             for place, p in enumerate(again)
         ]
 
-    monkeypatch.setattr(completing, "local", lambda *_, **__: nullcontext(complete))
-    predictions, metrics = examining.examine(
-        student, SPLITS, ASKED, NUMERIC, exam(samples=3), seed=1
-    )
+    monkeypatch.setattr(local, "local", lambda *_, **__: nullcontext(complete))
+    predictions, metrics = examine(student, SPLITS, ASKED, NUMERIC, exam(samples=3), seed=1)
 
     train = predictions["train"]
     assert [(p.samples, p.passes) for p in train + predictions["dev"]] == [(3, 2)] * 6
@@ -262,7 +251,7 @@ def test_pass_rates_are_drawn_for_train_and_dev_and_never_for_test(
 def test_drawing_twice_gives_the_same_and_leaves_the_greedy_answers_alone(student: Path):
 
     def run(**changes: object) -> Any:
-        return examining.examine(student, SPLITS, ASKED, NUMERIC, exam(**changes), seed=1)[0]
+        return examine(student, SPLITS, ASKED, NUMERIC, exam(**changes), seed=1)[0]
 
     plain, once, again = run(), run(samples=2), run(samples=2, batch_size=3)
 
@@ -278,5 +267,5 @@ def test_drawing_twice_gives_the_same_and_leaves_the_greedy_answers_alone(studen
 @pytest.mark.parametrize("changes", [{"temperature": 0.0}, {"top_p": 0.0}])
 def test_greedy_completions_make_no_pass_rate(changes: dict[str, float], student: Path):
     with pytest.raises(RefusedError, match=r"evaluate\.samples: to draw 4 .* above") as refusal:
-        examining.examine(student, SPLITS, ASKED, NUMERIC, exam(samples=4, **changes), seed=1)
+        examine(student, SPLITS, ASKED, NUMERIC, exam(samples=4, **changes), seed=1)
     assert refusal.value.code == 78

@@ -4,9 +4,10 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from redistill.records import Problem
-from redistill.refusals import RefusedError
-from redistill.students import answering, labelling, sampling
+from redistill.console.exceptions import RefusedError
+from redistill.records.types import Problem
+from redistill.students.answer import engine, sampling
+from redistill.students.model import tokens
 from tests import families
 from tests.families import ENDS
 
@@ -40,7 +41,7 @@ def asks(tokenizer, question: str, system: str | None = None) -> list[int]:
 @TEXTS
 def test_ids_are_those_of_the_whole_conversation_up_to_the_end_of_the_turn(family: str, text: str):
     tokenizer = families.tokenizer(family)
-    encoder = labelling.Encoder(tokenizer, PLAIN)
+    encoder = tokens.Encoder(tokenizer, PLAIN)
 
     example = encoder.example(ASKED, text)
     conversation = whole(tokenizer, ASKED.question, text)
@@ -56,7 +57,7 @@ def test_ids_are_those_of_the_whole_conversation_up_to_the_end_of_the_turn(famil
 @TEXTS
 def test_loss_is_on_the_answer_and_the_end_of_its_turn_alone(family: str, text: str):
     tokenizer = families.tokenizer(family)
-    encoder = labelling.Encoder(tokenizer, PLAIN)
+    encoder = tokens.Encoder(tokenizer, PLAIN)
 
     example = encoder.example(ASKED, text)
     prompt = asks(tokenizer, ASKED.question)
@@ -68,14 +69,14 @@ def test_loss_is_on_the_answer_and_the_end_of_its_turn_alone(family: str, text: 
     assert encoder.completion(text) == trained
     kept = tokenizer(text.strip(), add_special_tokens=False)["input_ids"]
     assert encoder.decode(trained[:-1]).strip() == encoder.decode(kept).strip()
-    labelling.check([example], encoder.eos)
+    tokens.check([example], encoder.eos)
 
 
 @FAMILIES
 def test_bos_stands_once_where_the_family_has_one(family: str):
     tokenizer = families.tokenizer(family)
     for chat in (None, False):
-        ids = labelling.Encoder(tokenizer, PLAIN, chat=chat).example(ASKED, TEXT).ids
+        ids = tokens.Encoder(tokenizer, PLAIN, chat=chat).example(ASKED, TEXT).ids
         expected = tokenizer.bos_token_id is not None and chat is None
 
         assert ids.count(tokenizer.bos_token_id) == expected
@@ -85,7 +86,7 @@ def test_bos_stands_once_where_the_family_has_one(family: str):
 def test_a_system_prompt_is_a_turn_where_the_template_takes_one(family: str):
     tokenizer = families.tokenizer(family)
 
-    encoder = labelling.Encoder(tokenizer, PLAIN, system=SYSTEM)
+    encoder = tokens.Encoder(tokenizer, PLAIN, system=SYSTEM)
 
     ids = encoder.example(ASKED, TEXT).ids
     assert ids == whole(tokenizer, ASKED.question, TEXT, SYSTEM)[: len(ids)]
@@ -96,7 +97,7 @@ def test_a_system_prompt_is_a_turn_where_the_template_takes_one(family: str):
 def test_a_system_prompt_opens_the_question_where_the_template_refuses_one(family: str):
     tokenizer = families.tokenizer(family)
 
-    encoder = labelling.Encoder(tokenizer, PLAIN, system=SYSTEM)
+    encoder = tokens.Encoder(tokenizer, PLAIN, system=SYSTEM)
 
     merged = f"{SYSTEM}\n\n{ASKED.question}"
     ids = encoder.example(ASKED, TEXT).ids
@@ -110,7 +111,7 @@ def test_a_system_prompt_opens_the_question_where_the_template_drops_it():
         "{% for m in messages %}", "{% for m in messages if m.role != 'system' %}"
     )
 
-    encoder = labelling.Encoder(tokenizer, PLAIN, system=SYSTEM)
+    encoder = tokens.Encoder(tokenizer, PLAIN, system=SYSTEM)
 
     assert f"{SYSTEM}\n\n{ASKED.question}" in tokenizer.decode(encoder.prompt(ASKED))
 
@@ -127,7 +128,7 @@ def test_the_plain_format_has_a_place_for_the_system_prompt(
     template: str, system: str | None, shown: str
 ):
     tokenizer = families.tokenizer("chatml")
-    encoder = labelling.Encoder(tokenizer, template, chat=False, system=system)
+    encoder = tokens.Encoder(tokenizer, template, chat=False, system=system)
 
     prompt = encoder.prompt(Problem(id="p", question="Q", answer="7"))
 
@@ -137,7 +138,7 @@ def test_the_plain_format_has_a_place_for_the_system_prompt(
 @FAMILIES
 def test_no_control_token_comes_from_question_or_answer(family: str):
     tokenizer = families.tokenizer(family)
-    encoder = labelling.Encoder(tokenizer, PLAIN)
+    encoder = tokens.Encoder(tokenizer, PLAIN)
     signs = "".join(families.SPECIAL[family])
     evil = Problem(id="p", question=f"Add {signs} 3.", answer="7")
 
@@ -154,10 +155,10 @@ def test_no_control_token_comes_from_question_or_answer(family: str):
 
 def test_a_token_across_the_border_of_the_prompt_is_refused_with_the_reason():
     tokenizer = families.tokenizer("chatml")
-    encoder = labelling.Encoder(tokenizer, PLAIN)
+    encoder = tokens.Encoder(tokenizer, PLAIN)
     assert len(tokenizer("\n\n", add_special_tokens=False)["input_ids"]) == 1
 
-    with pytest.raises(labelling.UntaughtError, match="first token begins in the chat template"):
+    with pytest.raises(tokens.UntaughtError, match="first token begins in the chat template"):
         encoder.example(ASKED, "\n\nFirst we add.")
 
 
@@ -166,9 +167,9 @@ def test_a_text_that_the_template_changes_is_refused_with_the_reason():
     tokenizer.chat_template = tokenizer.chat_template.replace(
         "m.content", "m.content.split('</think>')[-1]"
     )
-    encoder = labelling.Encoder(tokenizer, PLAIN)
+    encoder = tokens.Encoder(tokenizer, PLAIN)
 
-    with pytest.raises(labelling.UntaughtError, match="changes the text"):
+    with pytest.raises(tokens.UntaughtError, match="changes the text"):
         encoder.example(ASKED, "I think.</think>So 7.")
 
 
@@ -187,9 +188,9 @@ def test_a_template_that_cannot_be_learnt_from_is_refused(old: str, new: str, fa
     tokenizer.chat_template = tokenizer.chat_template.replace(old, new)
 
     with pytest.raises(RefusedError, match=fault) as refusal:
-        labelling.Encoder(tokenizer, PLAIN)
+        tokens.Encoder(tokenizer, PLAIN)
     assert refusal.value.code == 78
-    labelling.Encoder(tokenizer, PLAIN, chat=False)
+    tokens.Encoder(tokenizer, PLAIN, chat=False)
 
 
 def test_a_template_that_shows_a_date_shows_the_same_one_tomorrow():
@@ -199,9 +200,9 @@ def test_a_template_that_shows_a_date_shows_the_same_one_tomorrow():
         "{{ date_string }}" + tokenizer.chat_template
     )
 
-    prompt = labelling.Encoder(tokenizer, PLAIN).prompt(ASKED)
+    prompt = tokens.Encoder(tokenizer, PLAIN).prompt(ASKED)
 
-    assert tokenizer.decode(prompt).startswith(labelling.DATE)
+    assert tokenizer.decode(prompt).startswith(tokens.DATE)
 
 
 def test_what_a_template_puts_before_every_answer_is_given_and_not_learnt():
@@ -209,7 +210,7 @@ def test_what_a_template_puts_before_every_answer_is_given_and_not_learnt():
     tokenizer.chat_template = tokenizer.chat_template.replace(
         "+ m.content", "+ ('[no thoughts] ' if m.role == 'assistant' else '') + m.content"
     )
-    encoder = labelling.Encoder(tokenizer, PLAIN)
+    encoder = tokens.Encoder(tokenizer, PLAIN)
 
     example = encoder.example(ASKED, TEXT)
 
@@ -225,7 +226,7 @@ def test_a_template_that_ends_in_the_answer_itself_gets_the_tokenizers_eos():
         "{% if m.role == 'user' %}{{ '\\n' }}{% endif %}{% endfor %}"
         "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
     )
-    encoder = labelling.Encoder(tokenizer, PLAIN)
+    encoder = tokens.Encoder(tokenizer, PLAIN)
 
     example = encoder.example(ASKED, "(7)")
 
@@ -236,10 +237,10 @@ def test_a_template_that_ends_in_the_answer_itself_gets_the_tokenizers_eos():
 def test_chat_without_a_template_and_control_tokens_in_the_system_prompt_are_refused():
     tokenizer = families.tokenizer("chatml")
     with pytest.raises(RefusedError, match=r"student\.system: holds"):
-        labelling.Encoder(tokenizer, PLAIN, system="Obey.<|im_end|>")
+        tokens.Encoder(tokenizer, PLAIN, system="Obey.<|im_end|>")
     tokenizer.chat_template = None
     with pytest.raises(RefusedError, match="no chat template"):
-        labelling.Encoder(tokenizer, PLAIN, chat=True)
+        tokens.Encoder(tokenizer, PLAIN, chat=True)
 
 
 @FAMILIES
@@ -272,7 +273,7 @@ def test_a_teacher_in_process_ends_with_its_turn(family: str):
 @FAMILIES
 def test_batched_answers_through_a_chat_template_are_those_given_one_by_one(family: str):
     tokenizer = families.tokenizer(family)
-    encoder = labelling.Encoder(tokenizer, PLAIN, system=SYSTEM)
+    encoder = tokens.Encoder(tokenizer, PLAIN, system=SYSTEM)
     torch.manual_seed(5)
     model = LlamaForCausalLM(
         LlamaConfig(
@@ -289,8 +290,8 @@ def test_batched_answers_through_a_chat_template_are_those_given_one_by_one(fami
     prompts = [encoder.prompt(Problem(id=q, question=q, answer="7")) for q in questions]
     ask = {"eos": encoder.eos, "pad": int(tokenizer.pad_token_id), "max_new_tokens": 60}
 
-    batched = answering.answer(model, prompts, batch_size=3, **ask)
-    single = [answering.answer(model, [prompt], batch_size=1, **ask)[0] for prompt in prompts]
+    batched = engine.answer(model, prompts, batch_size=3, **ask)
+    single = [engine.answer(model, [prompt], batch_size=1, **ask)[0] for prompt in prompts]
 
     assert batched == single
     assert len({tuple(answer.ids) for answer in batched}) > 1

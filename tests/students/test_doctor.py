@@ -9,13 +9,20 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from redistill import contamination, disk, doctor, findings, preparing, records, tracking
-from redistill.findings import Finding
-from redistill.grading import grader
-from redistill.records import Problem, Rationale
-from redistill.refusals import RefusedError
-from redistill.students import embedded, gating, halving, loading
-from redistill.students.labelling import Encoder, Example
+from redistill.cli import doctor, dvc_locks
+from redistill.console import preflight
+from redistill.console.exceptions import RefusedError
+from redistill.console.preflight import Finding
+from redistill.grading.grader import load_grader
+from redistill.problems import overlap
+from redistill.problems.splits import split
+from redistill.problems.task import load_task
+from redistill.records import jsonl
+from redistill.records.types import Problem, Rationale
+from redistill.students.base import embedded
+from redistill.students.model import load, precision
+from redistill.students.model.tokens import Encoder, Example
+from redistill.students.train import checks
 from tests.imports import ROOT
 
 SHAPE = embedded.Shape(
@@ -23,7 +30,7 @@ SHAPE = embedded.Shape(
     hidden=32, layers=2, heads=2, feed_forward=64, vocabulary=400, context=256, texts=200,
     batch_size=8, steps=3, learning_rate=0.002,
 )  # fmt: skip
-LIMITS = gating.Limits(max_tokens=100, max_loss=0.1, max_new_tokens=60, context=256, vocabulary=400)
+LIMITS = checks.Limits(max_tokens=100, max_loss=0.1, max_new_tokens=60, context=256, vocabulary=400)
 EGGS = Problem(id="eggs", question="Ines has 4 eggs. Add 3.", answer="7")
 LESSONS = [(EGGS, "4+3=7\n#### 7")]
 
@@ -33,17 +40,17 @@ def tokenizer():
     return embedded.tokenizer(SHAPE, 1)
 
 
-def examined(encoder: Encoder, lessons=LESSONS, limits: gating.Limits = LIMITS) -> dict[str, str]:
+def examined(encoder: Encoder, lessons=LESSONS, limits: checks.Limits = LIMITS) -> dict[str, str]:
     """The checks that fail, with their reasons."""
-    found = gating.examine(encoder, lessons, gating.rows(encoder, lessons), limits)
-    return {f.check: f.told for f in findings.failing(found)}
+    found = checks.examine(encoder, lessons, checks.rows(encoder, lessons), limits)
+    return {f.check: f.told for f in preflight.failing(found)}
 
 
 def test_good_rows_pass_every_check_and_show_what_carries_loss(tokenizer):
     encoder = Encoder(tokenizer, "[[question]]\n")
 
     assert examined(encoder) == {}
-    assert gating.segments(encoder, encoder.example(*LESSONS[0])) == [
+    assert checks.segments(encoder, encoder.example(*LESSONS[0])) == [
         ("prompt", "Ines has 4 eggs. Add 3.\n"),
         ("completion", "4+3=7\n#### 7"),
         ("EOS", "<|end|>"),
@@ -61,7 +68,7 @@ def test_good_rows_pass_every_check_and_show_what_carries_loss(tokenizer):
     ],
 )
 def test_lengths_and_ids_that_do_not_fit_are_named(tokenizer, check, changes, fault):
-    limits = gating.Limits(**{**vars(LIMITS), **changes})
+    limits = checks.Limits(**{**vars(LIMITS), **changes})
 
     assert fault in examined(Encoder(tokenizer, "[[question]]\n"), limits=limits)[check]
 
@@ -74,7 +81,7 @@ def test_a_bos_that_stands_twice_is_found():
     once = Encoder(tokenizer, "[[question]]\n")
     twice = Encoder(tokenizer, "<|start|>[[question]]\n")
 
-    limits = gating.Limits(**{**vars(LIMITS), "vocabulary": 500})
+    limits = checks.Limits(**{**vars(LIMITS), "vocabulary": 500})
     assert "BOS" not in examined(once, limits=limits)
     assert "1 rows open with two of <|start|>" in examined(twice, limits=limits)["BOS"]
 
@@ -125,12 +132,12 @@ def test_the_gate_gives_every_reason_at_once():
     ]  # fmt: skip
 
     with pytest.raises(RefusedError, match=r"a: no; c: never \(redistill doctor"):
-        findings.gate(found)
-    findings.gate(found[1:2])
+        preflight.gate(found)
+    preflight.gate(found[1:2])
 
 
 def test_the_size_of_the_embedded_student_is_known_before_it_is_made(tokenizer):
-    loading.seeded(1)
+    load.seeded(1)
     model = embedded.untrained(SHAPE, len(tokenizer), 0, 1)
 
     assert embedded.parameters(SHAPE, len(tokenizer)) == model.num_parameters()
@@ -147,23 +154,23 @@ def run(tmp_path: Path) -> Path:
 
 
 def faults(root: Path) -> dict[str, str]:
-    return {f.check: f.told for f in findings.failing(doctor.diagnose(root).findings)}
+    return {f.check: f.told for f in preflight.failing(doctor.diagnose(root).findings)}
 
 
 def lay_out(root: Path) -> dict[str, list[Problem]]:
     """Write the problems that the run will have."""
-    task = preparing.task("wordproblems")
-    settings = doctor.params.load(root / "params.yaml", "wordproblems", task.Settings)
-    splits, _ = preparing.split(task.problems(settings, 1))
+    task = load_task("wordproblems")
+    settings = doctor.sections.load(root / "params.yaml", "wordproblems", task.Settings)
+    splits, _ = split(task.problems(settings, 1))
     for name, rows in splits.items():
-        records.write(root / f"data/problems/{name}.jsonl", rows)
+        jsonl.write(root / f"data/problems/{name}.jsonl", rows)
     return splits
 
 
 def test_a_run_that_has_not_begun_is_checked_on_what_it_will_be(run: Path):
     found = doctor.diagnose(run)
 
-    assert findings.failing(found.findings) == []
+    assert preflight.failing(found.findings) == []
     assert len(found.examples) == 3
     assert [kind for kind, _ in found.examples[0]] == ["prompt", "completion", "EOS"]
     assert not (run / "data").exists()
@@ -172,7 +179,7 @@ def test_a_run_that_has_not_begun_is_checked_on_what_it_will_be(run: Path):
 def test_a_question_in_two_splits_is_named_with_both_ids(run: Path):
     splits = lay_out(run)
     leaked = splits["test"][0].model_copy(update={"id": "leak"})
-    records.write(run / "data/problems/train.jsonl", [*splits["train"], leaked])
+    jsonl.write(run / "data/problems/train.jsonl", [*splits["train"], leaked])
 
     assert "'leak'" in faults(run)["split overlap"]
     assert repr(splits["test"][0].id) in faults(run)["split overlap"]
@@ -181,8 +188,8 @@ def test_a_question_in_two_splits_is_named_with_both_ids(run: Path):
 def test_a_grader_that_does_not_fit_the_task_is_found(run: Path):
     splits = lay_out(run)
 
-    assert doctor.gold(splits, grader("yes_no")).state == "fails"
-    assert doctor.gold(splits, grader("numeric")).state == "holds"
+    assert doctor.gold(splits, load_grader("yes_no")).state == "fails"
+    assert doctor.gold(splits, load_grader("numeric")).state == "holds"
 
 
 def test_the_latest_rationales_are_what_is_looked_at(run: Path):
@@ -193,13 +200,13 @@ def test_the_latest_rationales_are_what_is_looked_at(run: Path):
                       teacher="t", status="first")
             for p in splits["train"]
         ]  # fmt: skip
-        records.write(run / f"data/rationales/{name}.jsonl", rows)
+        jsonl.write(run / f"data/rationales/{name}.jsonl", rows)
 
     assert doctor.diagnose(run).examples[0][1][1].startswith("late\n#### ")
 
 
 def test_bf16_that_the_device_emulates_is_told_for_both_stages(run: Path, monkeypatch):
-    monkeypatch.setattr(halving, "ratio", lambda: 8.2)
+    monkeypatch.setattr(precision, "ratio", lambda: 8.2)
     file = run / "params.yaml"
     file.write_text(file.read_text().replace("precision: fp32", "precision: bf16"))
 
@@ -224,18 +231,18 @@ def test_a_lock_file_that_a_kill_left_empty_comes_with_the_way_out(run: Path):
     (run / ".dvc/tmp").mkdir(parents=True)
     (run / ".dvc/tmp/rwlock").write_text('{"data": {"wri')
 
-    found = {f.check: f for f in tracking.locks(run)}
+    found = {f.check: f for f in dvc_locks.locks(run)}
 
     assert found["dvc.lock"].state == found["DVC's locks"].state == "fails"
     assert "git checkout dvc.lock" in found["dvc.lock"].told
     assert "rm .dvc/tmp/rwlock" in found["DVC's locks"].told
     shutil.copy(ROOT / "dvc.lock", run)
-    assert tracking.locks(run)[0].state == "holds"
+    assert dvc_locks.locks(run)[0].state == "holds"
 
 
 def test_too_little_disk_fails(tmp_path: Path):
-    assert disk.room(tmp_path, 10**18, "students").state == "fails"
-    assert disk.room(tmp_path, 1, "students").state == "holds"
+    assert preflight.room(tmp_path, 10**18, "students").state == "fails"
+    assert preflight.room(tmp_path, 1, "students").state == "holds"
 
 
 def doctored(run: Path, **env: str) -> subprocess.CompletedProcess[str]:
@@ -269,5 +276,5 @@ def test_long_runs_of_words_in_both_splits_are_found_and_short_ones_are_not():
     short = Problem(id="s", question="How many are there?", answer="1")
     texts = [f"Well, {shared.upper()} it is.", "How many are there?"]
 
-    assert contamination.overlapping(texts, [long, short]) == [("l", shared)]
-    assert contamination.overlapping([shared.replace("seven", "7")], [long]) == []
+    assert overlap.overlapping(texts, [long, short]) == [("l", shared)]
+    assert overlap.overlapping([shared.replace("seven", "7")], [long]) == []

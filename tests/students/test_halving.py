@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from redistill.students import examining, halving, loading
+from redistill.students.answer import exam
+from redistill.students.model import load
+from redistill.students.model import precision as precisions
 from tests.loop import training as small
 
 BOTH: dict[str, Any] = {"train.precision": "bf16", "evaluate.precision": "bf16"}
@@ -15,7 +17,7 @@ BOTH: dict[str, Any] = {"train.precision": "bf16", "evaluate.precision": "bf16"}
 def measuring(monkeypatch: pytest.MonkeyPatch, times: float) -> list[str]:
     """Have every product in bf16 take *times* as long; one entry for each time that one asked."""
     asked: list[str] = []
-    monkeypatch.setattr(halving, "ratio", lambda: asked.append("asked") or times)
+    monkeypatch.setattr(precisions, "ratio", lambda: asked.append("asked") or times)
     monkeypatch.setenv("REDISTILL_DEVICE", "cpu")
     return asked
 
@@ -23,7 +25,7 @@ def measuring(monkeypatch: pytest.MonkeyPatch, times: float) -> list[str]:
 def test_emulated_bf16_is_a_note_with_the_settings_to_change(monkeypatch: pytest.MonkeyPatch):
     measuring(monkeypatch, 8.2)
 
-    found = halving.finding(BOTH)
+    found = precisions.finding(BOTH)
 
     assert found.state == "note"
     assert "8.2 times as long as fp32" in found.told
@@ -33,19 +35,21 @@ def test_emulated_bf16_is_a_note_with_the_settings_to_change(monkeypatch: pytest
 def test_only_the_setting_that_asks_for_bf16_is_named(monkeypatch: pytest.MonkeyPatch):
     measuring(monkeypatch, 8.2)
 
-    assert "set evaluate.precision to" in halving.finding(BOTH | {"train.precision": "auto"}).told
+    assert (
+        "set evaluate.precision to" in precisions.finding(BOTH | {"train.precision": "auto"}).told
+    )
 
 
 def test_bf16_that_pays_holds(monkeypatch: pytest.MonkeyPatch):
     measuring(monkeypatch, 0.5)
 
-    assert halving.finding(BOTH).state == "holds"
+    assert precisions.finding(BOTH).state == "holds"
 
 
 def test_nothing_is_measured_where_nothing_asks_for_bf16(monkeypatch: pytest.MonkeyPatch):
     asked = measuring(monkeypatch, 8.2)
 
-    assert halving.finding({"train.precision": "fp32"}).state == "holds"
+    assert precisions.finding({"train.precision": "fp32"}).state == "holds"
     assert asked == []
 
 
@@ -55,7 +59,7 @@ def test_a_gpu_is_asked_and_not_timed(monkeypatch: pytest.MonkeyPatch, has: bool
     monkeypatch.setenv("REDISTILL_DEVICE", "cuda")
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has)
 
-    assert halving.finding(BOTH).state == state
+    assert precisions.finding(BOTH).state == state
     assert asked == []
 
 
@@ -77,17 +81,17 @@ def test_an_evaluation_says_so_unless_a_server_computes(
     engine: str, said: bool,
 ):  # fmt: skip
     measuring(monkeypatch, 8.2)
-    monkeypatch.setattr(examining.serving, "served", lambda student, **_: None)
-    monkeypatch.setattr(examining.completing, "local", lambda student, *_, **__: None)
-    settings = examining.Settings(
+    monkeypatch.setattr(exam.server, "served", lambda student, **_: None)
+    monkeypatch.setattr(exam.local, "local", lambda student, *_, **__: None)
+    settings = exam.EvaluateSettings(
         engine=engine, max_new_tokens=8, batch_size=4, precision="bf16", samples=0,
         temperature=1.0, top_p=1.0,
     )  # fmt: skip
     base = small.base(tmp_path / "r0")
-    words = loading.tokenizer(base)
-    encoder = examining.labelling.Encoder(words, small.ASKED.prompt)
+    words = load.tokenizer(base)
+    encoder = exam.Encoder(words, small.ASKED.prompt)
 
-    examining._engine(base, words, encoder, small.ASKED, settings)
+    exam._engine(base, words, encoder, small.ASKED, settings)
 
     assert ("r0: bf16 takes 8.2 times" in capsys.readouterr().err) is said
 
@@ -98,20 +102,20 @@ def test_the_products_are_timed_on_one_thread_which_then_are_as_many_as_before(
     before = torch.get_num_threads()
     seen: list[tuple[torch.dtype, int]] = []
     monkeypatch.setattr(
-        halving,
+        precisions,
         "_seconds",
         lambda dtype: (
             seen.append((dtype, torch.get_num_threads()))
             or {torch.float32: 0.25, torch.bfloat16: 2.0}[dtype]
         ),
     )
-    halving.ratio.cache_clear()
+    precisions.ratio.cache_clear()
     torch.set_num_threads(2)
     try:
-        times, after = halving.ratio(), torch.get_num_threads()
+        times, after = precisions.ratio(), torch.get_num_threads()
     finally:
         torch.set_num_threads(before)
-        halving.ratio.cache_clear()
+        precisions.ratio.cache_clear()
 
     assert times == 8.0
     assert after == 2
@@ -119,4 +123,4 @@ def test_the_products_are_timed_on_one_thread_which_then_are_as_many_as_before(
 
 
 def test_a_product_takes_time():
-    assert 0 < halving._seconds(torch.float32) < 5
+    assert 0 < precisions._seconds(torch.float32) < 5

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from redistill import manifests
-from redistill.refusals import RefusedError
-from redistill.students import beginning, loading
+from redistill.console.exceptions import RefusedError
+from redistill.records import manifest
+from redistill.students.base import make
+from redistill.students.model import load, precision
 from tests.imports import ROOT
 from tests.loop import training as small
 
@@ -41,18 +42,18 @@ def student(made: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def foreign(student: Path) -> Path:
     """A directory as it comes from elsewhere: without our note and manifest."""
-    (student / loading.NOTE).unlink()
-    (student / manifests.NAME).unlink()
+    (student / load.NOTE).unlink()
+    (student / manifest.NAME).unlink()
     return student
 
 
 def test_the_manifest_of_a_student_is_the_last_thing_written(student: Path):
-    assert manifests.verify(student) == []
+    assert manifest.verify(student) == []
     newest = max(student.iterdir(), key=lambda file: file.stat().st_mtime_ns)
-    assert newest.name == manifests.NAME
+    assert newest.name == manifest.NAME
 
 
-@pytest.mark.parametrize("opens", [loading.model, loading.tokenizer])
+@pytest.mark.parametrize("opens", [load.model, load.tokenizer])
 def test_a_flipped_bit_is_refused_before_the_student_is_opened(student: Path, opens):
     opens(student)
     file = student / "model.safetensors"
@@ -70,29 +71,29 @@ def test_a_zeroed_tail_is_refused(student: Path):
     file.write_bytes(content[:-64] + bytes(64))
 
     with pytest.raises(RefusedError, match=r"model\.safetensors"):
-        loading.model(student)
+        load.model(student)
 
 
 def test_a_student_whose_saving_was_interrupted_is_refused(student: Path):
-    (student / manifests.NAME).unlink()
+    (student / manifest.NAME).unlink()
 
     with pytest.raises(RefusedError, match="incomplete"):
-        loading.model(student)
+        load.model(student)
 
 
 def test_a_file_slipped_into_a_student_is_refused(student: Path):
     (student / "adapter_config.json").write_text("{}")
 
     with pytest.raises(RefusedError, match=r"adapter_config\.json: not in the manifest"):
-        loading.model(student)
+        load.model(student)
 
 
 def test_an_unchanged_student_is_hashed_once(student: Path, monkeypatch: pytest.MonkeyPatch):
-    loading.model(student)
-    monkeypatch.setattr(manifests, "verify", lambda folder: ["hashed again"])
+    load.model(student)
+    monkeypatch.setattr(manifest, "verify", lambda folder: ["hashed again"])
 
-    loading.model(student)
-    loading.tokenizer(student)
+    load.model(student)
+    load.tokenizer(student)
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -109,7 +110,7 @@ def test_an_adapter_is_refused_and_its_pickle_not_opened(
     (foreign / "adapter_model.bin").write_bytes(pickle.dumps(Evil(marker)))
 
     with pytest.raises(RefusedError, match="is an adapter") as refusal:
-        loading.pretrained(str(foreign))
+        load.pretrained(str(foreign))
     assert refusal.value.code == 78
     assert not marker.exists()
 
@@ -120,7 +121,7 @@ def test_a_pickle_of_weights_is_not_opened(foreign: Path, tmp_path: Path):
     (foreign / "pytorch_model.bin").write_bytes(pickle.dumps(Evil(marker)))
 
     with pytest.raises(RefusedError, match="not a causal LM directory"):
-        loading.pretrained(str(foreign))
+        load.pretrained(str(foreign))
     assert not marker.exists()
 
 
@@ -137,20 +138,20 @@ def test_code_that_comes_with_a_student_is_not_run(foreign: Path, tmp_path: Path
     name = str(foreign / "x.gguf") if gguf else str(foreign)
 
     with pytest.raises(RefusedError):
-        loading.pretrained(name)
+        load.pretrained(name)
     if not gguf:
         with pytest.raises(RefusedError):
-            loading.tokenizer(name)
+            load.tokenizer(name)
     assert not marker.exists()
 
 
 def test_weights_that_are_not_finite_are_not_saved(made: Path, tmp_path: Path):
-    model, words = loading.model(made), loading.tokenizer(made)
+    model, words = load.model(made), load.tokenizer(made)
     with torch.no_grad():
         model.model.layers[1].mlp.up_proj.weight[3, 2] = float("nan")
 
     with pytest.raises(RefusedError, match=r"layers\.1\.mlp\.up_proj\.weight holds") as refusal:
-        loading.save(model, words, tmp_path / "out", {})
+        load.save(model, words, tmp_path / "out", {})
     assert refusal.value.code == 70
     assert not (tmp_path / "out").exists()
 
@@ -162,7 +163,7 @@ def test_only_a_hub_id_has_a_revision(name: str, tmp_path: Path):
     asked = small.ASKED.model_copy(update={"model": name, "revision": "v1"})
 
     with pytest.raises(RefusedError, match=r"student\.revision: .*only a hub id") as refusal:
-        beginning.origin(asked)
+        make.origin(asked)
     assert refusal.value.code == 78
 
 
@@ -178,12 +179,12 @@ def test_the_commit_that_a_hub_id_stands_for_is_what_is_fetched_and_noted(
         config = json.loads((copy / "config.json").read_text())
         (copy / "config.json").write_text(json.dumps({**config, "rms_norm_eps": len(name) / 100}))
     code = (
-        "from redistill.students import beginning, loading\n"
+        "from redistill.students.base import make\n"
         "from tests.loop.training import ASKED, SHAPE\n"
         "for revision in (None, 'v1', 'b' * 40):\n"
         "    asked = ASKED.model_copy(update={'model': 'some/student', 'revision': revision})\n"
-        "    note = beginning.origin(asked)\n"
-        "    model, _, _ = beginning.begin(note['model'], SHAPE, 1, revision=note['commit'])\n"
+        "    note = make.origin(asked)\n"
+        "    model, _, _ = make.begin(note['model'], SHAPE, 1, revision=note['commit'])\n"
         "    print(note['commit'][0], model.config.rms_norm_eps)\n"
     )
     offline = {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
@@ -199,25 +200,25 @@ def test_the_commit_that_a_hub_id_stands_for_is_what_is_fetched_and_noted(
 
 
 def test_a_student_says_in_its_files_where_its_answers_end(made: Path):
-    model = loading.model(made)
+    model = load.model(made)
     before = model.generation_config.eos_token_id
 
-    loading.stop_at(model, before)
+    load.stop_at(model, before)
     assert model.generation_config.eos_token_id == before
-    loading.stop_at(model, 7)
-    loading.stop_at(model, 7)
+    load.stop_at(model, 7)
+    load.stop_at(model, 7)
     assert model.generation_config.eos_token_id == [7, before]
 
 
 def test_precision_auto_is_fp32_without_a_gpu(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("REDISTILL_DEVICE", "cpu")
 
-    assert [loading.precision(p) for p in ("auto", "fp32", "bf16")] == ["fp32", "fp32", "bf16"]
+    assert [precision.precision(p) for p in ("auto", "fp32", "bf16")] == ["fp32", "fp32", "bf16"]
 
 
 def test_flash_attention_without_a_gpu_is_refused(made: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("REDISTILL_DEVICE", "cpu")
 
     with pytest.raises(RefusedError, match="flash_attention_2 needs a GPU"):
-        loading.model(made, attention="flash_attention_2")
-    assert loading.model(made, attention="eager").config._attn_implementation == "eager"
+        load.model(made, attention="flash_attention_2")
+    assert load.model(made, attention="eager").config._attn_implementation == "eager"

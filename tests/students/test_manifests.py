@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from redistill import manifests
+from redistill.records import manifest
 
 
 @pytest.fixture
@@ -13,12 +13,12 @@ def folder(tmp_path: Path) -> Path:
     (found / "inner").mkdir(parents=True)
     (found / "model.safetensors").write_bytes(bytes(range(256)) * 4)
     (found / "inner" / "config.json").write_text("{}")
-    manifests.write(found)
+    manifest.write(found)
     return found
 
 
 def test_an_untouched_folder_has_no_faults(folder: Path):
-    assert manifests.verify(folder) == []
+    assert manifest.verify(folder) == []
 
 
 @pytest.mark.parametrize("place", [0, 500, 1023])
@@ -28,7 +28,7 @@ def test_one_flipped_bit_is_named_with_both_hashes(folder: Path, place: int):
     content[place] ^= 1
     file.write_bytes(content)
 
-    (fault,) = manifests.verify(folder)
+    (fault,) = manifest.verify(folder)
 
     assert fault.startswith(f"{file}: 1024 bytes with sha256 ")
     assert "expected 1024 bytes with sha256 " in fault
@@ -41,7 +41,7 @@ def test_a_truncated_file_is_named_with_its_sizes(folder: Path, size: int):
     file = folder / "model.safetensors"
     file.write_bytes(file.read_bytes()[:size])
 
-    (fault,) = manifests.verify(folder)
+    (fault,) = manifest.verify(folder)
 
     assert fault.startswith(f"{file}: {size} bytes")
     assert "expected 1024 bytes" in fault
@@ -51,7 +51,7 @@ def test_a_missing_and_an_added_file_are_named(folder: Path):
     (folder / "inner" / "config.json").unlink()
     (folder / "adapter_config.json").write_text("{}")
 
-    assert manifests.verify(folder) == [
+    assert manifest.verify(folder) == [
         f"{folder / 'inner/config.json'}: missing",
         f"{folder / 'adapter_config.json'}: not in the manifest",
     ]
@@ -60,7 +60,7 @@ def test_a_missing_and_an_added_file_are_named(folder: Path):
 def test_a_folder_without_a_manifest_is_incomplete(folder: Path):
     (folder / "manifest.json").unlink()
 
-    (fault,) = manifests.verify(folder)
+    (fault,) = manifest.verify(folder)
 
     assert "missing" in fault
     assert "incomplete" in fault
@@ -75,11 +75,11 @@ def test_a_folder_without_a_manifest_is_incomplete(folder: Path):
 def test_a_damaged_manifest_is_a_fault_and_no_crash(folder: Path, content: str):
     (folder / "manifest.json").write_text(content)
 
-    assert manifests.verify(folder) == [f"{folder / 'manifest.json'}: damaged, it is no manifest"]
+    assert manifest.verify(folder) == [f"{folder / 'manifest.json'}: damaged, it is no manifest"]
 
 
 def test_writing_it_again_gives_the_same_bytes(folder: Path):
     before = (folder / "manifest.json").read_bytes()
-    manifests.write(folder)
+    manifest.write(folder)
 
     assert (folder / "manifest.json").read_bytes() == before

@@ -14,9 +14,13 @@ from typing import Any
 
 import pytest
 
-from redistill.records import Problem
-from redistill.refusals import RefusedError
-from redistill.students import answering, examining, fitting, labelling, loading, serving
+from redistill.console.exceptions import RefusedError
+from redistill.records.types import Problem
+from redistill.students.answer.engine import answer
+from redistill.students.answer.exam import examine
+from redistill.students.answer.server import COMMAND, DIALECT, KEY, URL, _filled, name
+from redistill.students.model import load, tokens
+from redistill.students.train import fit
 from tests.imports import ROOT
 from tests.students.student_server import StudentServer, completion, from_table
 from tests.students.test_students import ASKED, FIRST, NUMERIC, PROBLEMS, RULES, exam, lesson
@@ -38,7 +42,7 @@ def students(base: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]
     for number, steps in enumerate((2, 6)):
         rules = RULES.model_copy(update={"steps": steps})
         lessons = [lesson(p) for p in PROBLEMS]
-        fitting.fit(
+        fit.fit(
             known, lessons, base, root / f"r{number}", FIRST, ASKED, rules, 1, max_new_tokens=200
         )
     return [root / "r0", root / "r1"]
@@ -46,7 +50,7 @@ def students(base: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]
 
 @pytest.fixture(autouse=True)
 def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in (serving.COMMAND, serving.URL, serving.KEY, serving.DIALECT):
+    for variable in (COMMAND, URL, KEY, DIALECT):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("REDISTILL_BACKOFF", "0.01")
     monkeypatch.setenv("REDISTILL_STORE", str(tmp_path / "store.sqlite"))
@@ -59,8 +63,8 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
 
     def start(student: Path, answers: Any = None) -> StudentServer:
         answers = answers or from_table(table(student))
-        started.append(StudentServer([serving.name(student)], answers))
-        monkeypatch.setenv(serving.URL, started[-1].url)
+        started.append(StudentServer([name(student)], answers))
+        monkeypatch.setenv(URL, started[-1].url)
         return started[-1]
 
     yield start
@@ -71,10 +75,10 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
 @cache
 def table(student: Path) -> dict[str, list[Any]]:
     """What the model of *student* writes greedily after each prompt."""
-    model, words = loading.model(student), loading.tokenizer(student)
-    encoder = labelling.Encoder(words, ASKED.prompt)
+    model, words = load.model(student), load.tokenizer(student)
+    encoder = tokens.Encoder(words, ASKED.prompt)
     prompts = [encoder.prompt(p) for p in PROBLEMS]
-    answers = answering.answer(
+    answers = answer(
         model, prompts, eos=encoder.eos, pad=words.pad_token_id, max_new_tokens=40, batch_size=12
     )
     return {
@@ -86,9 +90,7 @@ def table(student: Path) -> dict[str, list[Any]]:
 
 
 def examined(student: Path, engine: str, **changes: object) -> Any:
-    return examining.examine(
-        student, SPLITS, ASKED, NUMERIC, exam(engine=engine, **changes), seed=1
-    )
+    return examine(student, SPLITS, ASKED, NUMERIC, exam(engine=engine, **changes), seed=1)
 
 
 def stub(student: Path, folder: Path, more: str = "") -> str:
@@ -117,7 +119,7 @@ def living(folder: Path) -> list[int]:
 def test_a_server_that_the_stage_starts_predicts_what_the_model_does_and_ends(
     named: str, students: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setenv(serving.COMMAND, stub(students[1], tmp_path, named))
+    monkeypatch.setenv(COMMAND, stub(students[1], tmp_path, named))
 
     predictions, metrics = examined(students[1], "server")
 
@@ -144,8 +146,8 @@ def test_no_answer_is_ever_that_of_another_round(
     assert examined(second, "server")[0] == local[1]
 
     assert refusal.value.code == 78
-    assert f"does not serve {serving.name(second)}" in str(refusal.value)
-    assert serving.name(first) in str(refusal.value)
+    assert f"does not serve {name(second)}" in str(refusal.value)
+    assert name(first) in str(refusal.value)
     assert (len(old.calls), len(new.calls)) == (2 * len(PROBLEMS), len(PROBLEMS))
     assert not (tmp_path / "store.sqlite").exists()
 
@@ -157,19 +159,19 @@ def test_the_name_of_a_student_changes_with_any_of_its_weights(
     copy.mkdir()
     for file in students[0].iterdir():
         (copy / file.name).write_bytes(file.read_bytes())
-    assert serving.name(copy) == serving.name(students[0])
+    assert name(copy) == name(students[0])
 
     weights = bytearray((copy / "model.safetensors").read_bytes())
     weights[-1] ^= 1
     (copy / "model.safetensors").write_bytes(weights)
 
-    assert serving.name(copy) != serving.name(students[0])
+    assert name(copy) != name(students[0])
 
 
 def test_a_crash_of_the_server_ends_with_one_line_and_leaves_no_process(
     students: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setenv(serving.COMMAND, stub(students[0], tmp_path, "--crash-after 3"))
+    monkeypatch.setenv(COMMAND, stub(students[0], tmp_path, "--crash-after 3"))
 
     with pytest.raises(RefusedError) as refusal:
         examined(students[0], "server")
@@ -182,8 +184,8 @@ def test_a_crash_of_the_server_ends_with_one_line_and_leaves_no_process(
 SERVED = """
 import sys, time
 from pathlib import Path
-from redistill.students import serving
-with serving.served(Path(sys.argv[1]), eos=0, max_new_tokens=5, text_of=str):
+from redistill.students.answer import server
+with server.served(Path(sys.argv[1]), eos=0, max_new_tokens=5, text_of=str):
     print("up", flush=True)
     time.sleep(60)
 """
@@ -196,7 +198,7 @@ def test_a_stage_that_is_killed_takes_its_server_with_it(
     command = stub(students[0], tmp_path)
     stage = subprocess.Popen(
         [sys.executable, "-c", SERVED, str(students[0])],
-        env={**os.environ, serving.COMMAND: command, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, COMMAND: command, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
     )
     assert stage.stdout is not None
@@ -231,7 +233,7 @@ def test_a_stage_that_is_killed_takes_its_server_with_it(
 def test_a_command_that_cannot_serve_is_refused(
     command: str, fault: str, students: list[Path], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setenv(serving.COMMAND, command)
+    monkeypatch.setenv(COMMAND, command)
 
     with pytest.raises(RefusedError) as refusal:
         examined(students[0], "server")
@@ -244,7 +246,7 @@ def test_a_command_is_a_list_of_words_and_never_a_shell(tmp_path: Path):
     student = "data/students/r1; touch x"
     fields = {"{model}": student, "{port}": "8001", "{name}": "r1-1"}
 
-    words = serving._filled("env serve '{model}' --listen=127.0.0.1:{port} $(date)", fields)
+    words = _filled("env serve '{model}' --listen=127.0.0.1:{port} $(date)", fields)
 
     assert words == ["env", "serve", student, "--listen=127.0.0.1:8001", "$(date)"]
 
@@ -265,7 +267,7 @@ def test_a_server_must_be_named_once_and_be_reached_safely(
     students: list[Path],
     monkeypatch: pytest.MonkeyPatch,
 ):
-    for variable, value in ((serving.URL, url), (serving.COMMAND, command)):
+    for variable, value in ((URL, url), (COMMAND, command)):
         if value:
             monkeypatch.setenv(variable, value)
 
@@ -331,8 +333,8 @@ def test_a_busy_server_is_asked_again(students: list[Path], serve: Start):
 def test_what_is_sent_are_the_ids_of_training_and_plain_sampling(
     students: list[Path], serve: Start
 ):
-    words = loading.tokenizer(students[0])
-    encoder = labelling.Encoder(words, ASKED.prompt)
+    words = load.tokenizer(students[0])
+    encoder = tokens.Encoder(words, ASKED.prompt)
     server = serve(students[0])
 
     predictions, _ = examined(students[0], "server", samples=2)
@@ -350,8 +352,8 @@ def test_what_is_sent_are_the_ids_of_training_and_plain_sampling(
 def test_a_server_without_ids_gets_text_and_only_fields_of_the_standard(
     students: list[Path], serve: Start, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setenv(serving.DIALECT, "text")
-    encoder = labelling.Encoder(loading.tokenizer(students[0]), ASKED.prompt)
+    monkeypatch.setenv(DIALECT, "text")
+    encoder = tokens.Encoder(load.tokenizer(students[0]), ASKED.prompt)
     ids = {f"{p.question}\n": encoder.prompt(p) for p in PROBLEMS}
     known = from_table(table(students[0]))
     server = serve(students[0], lambda n, r: known(n, {**r, "prompt": ids[r["prompt"]]}))

@@ -9,23 +9,19 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from redistill import grading, venturing
-from redistill.outside import Outside
-from redistill.records import Problem, Rationale
-from redistill.refusals import RefusedError
-from redistill.rounds import Branch
-from redistill.students import (
-    answering,
-    beginning,
-    embedded,
-    examining,
-    fitting,
-    gating,
-    labelling,
-    loading,
-    measuring,
-    training,
-)
+from redistill.console.exceptions import RefusedError
+from redistill.grading import grader
+from redistill.problems.outside import Outside
+from redistill.records.types import Problem, Rationale
+from redistill.settings.branches import Branch
+from redistill.students.answer import engine, outside
+from redistill.students.answer.exam import EvaluateSettings, examine
+from redistill.students.base import embedded, make
+from redistill.students.model import likelihood, load
+from redistill.students.model import tokens as model_tokens
+from redistill.students.model.batch import collate
+from redistill.students.train import checks, loop
+from redistill.students.train import fit as fitting
 from tests.imports import ROOT
 
 SHAPE = embedded.Shape(
@@ -41,7 +37,7 @@ SHAPE = embedded.Shape(
     steps=3,
     learning_rate=0.002,
 )
-ASKED = loading.Settings(
+ASKED = load.StudentSettings(
     model="embedded",
     revision=None,
     prompt="[[question]]\n",
@@ -49,7 +45,7 @@ ASKED = loading.Settings(
     system=None,
     attention=None,
 )
-RULES = fitting.Settings(
+RULES = fitting.TrainSettings(
     method="full",
     steps=2,
     batch_size=4,
@@ -66,20 +62,20 @@ RULES = fitting.Settings(
     max_loss=0.5,
 )
 FIRST = Branch(from_="r0", rationales="r0", start="base", times=1)
-NUMERIC = grading.grader("numeric")
+NUMERIC = grader.load_grader("numeric")
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("base")
-    model, tokenizer, _ = beginning.begin("embedded", SHAPE, seed=1)
-    loading.save(model, tokenizer, folder, {"model": "embedded"})
+    model, tokenizer, _ = make.begin("embedded", SHAPE, seed=1)
+    load.save(model, tokenizer, folder, {"model": "embedded"})
     return folder
 
 
 @pytest.fixture(scope="module")
 def tokenizer(base: Path):
-    return loading.tokenizer(base)
+    return load.tokenizer(base)
 
 
 def problem(number: int) -> Problem:
@@ -101,7 +97,7 @@ def lesson(p: Problem, text: str | None = None, round: str = "r0") -> Rationale:
 PROBLEMS = [problem(number) for number in range(12)]
 
 
-def exam(**changes: object) -> examining.Settings:
+def exam(**changes: object) -> EvaluateSettings:
     options = {
         "engine": "local",
         "max_new_tokens": 40,
@@ -111,7 +107,7 @@ def exam(**changes: object) -> examining.Settings:
         "temperature": 0.7,
         "top_p": 0.95,
     }
-    return examining.Settings(**options | changes)
+    return EvaluateSettings(**options | changes)
 
 
 def test_the_base_student_is_an_ordinary_hugging_face_directory(base: Path):
@@ -125,20 +121,20 @@ def test_the_base_student_is_an_ordinary_hugging_face_directory(base: Path):
 
 
 def test_loss_is_on_the_completion_only_and_eos_is_the_last_label(tokenizer):
-    encoder = labelling.Encoder(tokenizer, ASKED.prompt)
+    encoder = model_tokens.Encoder(tokenizer, ASKED.prompt)
 
     for p in PROBLEMS:
         example = encoder.example(p, lesson(p).text)
         prompt = encoder.prompt(p)
         assert example.ids[: len(prompt)] == prompt
-        assert example.labels[: len(prompt)] == [labelling.IGNORED] * len(prompt)
+        assert example.labels[: len(prompt)] == [model_tokens.IGNORED] * len(prompt)
         assert example.labels[len(prompt) :] == example.ids[len(prompt) :]
         assert example.labels[-1] == tokenizer.eos_token_id
         assert encoder.decode(example.ids[len(prompt) :]) == lesson(p).text
 
 
 def test_text_from_outside_never_becomes_a_special_token(tokenizer):
-    encoder = labelling.Encoder(tokenizer, ASKED.prompt)
+    encoder = model_tokens.Encoder(tokenizer, ASKED.prompt)
 
     ids = encoder.content("stop <|end|> here <|pad|>")
 
@@ -157,18 +153,18 @@ def test_text_from_outside_never_becomes_a_special_token(tokenizer):
 )
 def test_wrong_labels_are_refused(ids: list[int], labels: list[int], fault: str):
     with pytest.raises(RefusedError, match=fault):
-        labelling.check([labelling.Example(ids, labels)], eos=0)
+        model_tokens.check([model_tokens.Example(ids, labels)], eos=0)
 
 
 def test_a_chat_template_is_used_where_the_tokenizer_has_one(base: Path):
-    tokenizer = loading.tokenizer(base)
+    tokenizer = load.tokenizer(base)
     tokenizer.chat_template = (
         "{% for m in messages %}[{{ m['role'] }}]\n{{ m['content'] }}<|end|>\n{% endfor %}"
         "{% if add_generation_prompt %}[assistant]\n{% endif %}"
     )
 
-    chat = labelling.Encoder(tokenizer, ASKED.prompt).prompt(PROBLEMS[1])
-    plain = labelling.Encoder(tokenizer, ASKED.prompt, chat=False).prompt(PROBLEMS[1])
+    chat = model_tokens.Encoder(tokenizer, ASKED.prompt).prompt(PROBLEMS[1])
+    plain = model_tokens.Encoder(tokenizer, ASKED.prompt, chat=False).prompt(PROBLEMS[1])
 
     shown = tokenizer.decode(chat)
     assert shown == f"[user]\n{PROBLEMS[1].question}<|end|>\n[assistant]\n"
@@ -177,11 +173,11 @@ def test_a_chat_template_is_used_where_the_tokenizer_has_one(base: Path):
 
 
 def test_a_tokenizer_without_eos_is_refused(base: Path):
-    tokenizer = loading.tokenizer(base)
+    tokenizer = load.tokenizer(base)
     tokenizer.eos_token = None
 
     with pytest.raises(RefusedError, match="no EOS token"):
-        labelling.Encoder(tokenizer, ASKED.prompt)
+        model_tokens.Encoder(tokenizer, ASKED.prompt)
 
 
 def test_padding_is_masked_by_length_even_where_it_is_the_eos_id():
@@ -190,26 +186,26 @@ def test_padding_is_masked_by_length_even_where_it_is_the_eos_id():
         {"input_ids": [5, 0], "labels": [-100, 0]},
     ]
 
-    batch = measuring.collate(rows, pad=0)
+    batch = collate(rows, pad=0)
 
     assert batch["labels"].tolist() == [[-100, 6, 0], [-100, 0, -100]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 1, 0]]
 
 
 def test_nothing_is_cut_off_and_what_is_too_long_is_counted(tokenizer):
-    encoder = labelling.Encoder(tokenizer, ASKED.prompt)
+    encoder = model_tokens.Encoder(tokenizer, ASKED.prompt)
     long = lesson(PROBLEMS[0], "4+" * 300 + "\n#### 4")
     known = {p.id: p for p in PROBLEMS}
 
     lessons = fitting.lessons(known, [long, lesson(PROBLEMS[1])])
-    examples, balance = fitting.kept(gating.rows(encoder, lessons), 200)
+    examples, balance = fitting.kept(checks.rows(encoder, lessons), 200)
 
     assert balance.rejected == {"over 200 tokens": 1}
     assert balance.holds
     assert examples == [encoder.example(PROBLEMS[1], lesson(PROBLEMS[1]).text)]
 
 
-def plan(**changes: object) -> training.Plan:
+def plan(**changes: object) -> loop.Plan:
     options = {
         "steps": 4,
         "batch_size": 8,
@@ -220,14 +216,14 @@ def plan(**changes: object) -> training.Plan:
         "precision": "fp32",
         "seed": 3,
     }
-    return training.Plan(**options | changes)
+    return loop.Plan(**options | changes)
 
 
 def trained(base: Path, **changes: object) -> dict[str, torch.Tensor]:
-    model, tokenizer = loading.model(base), loading.tokenizer(base)
-    encoder = labelling.Encoder(tokenizer, ASKED.prompt)
+    model, tokenizer = load.model(base), load.tokenizer(base)
+    encoder = model_tokens.Encoder(tokenizer, ASKED.prompt)
     rows = [encoder.example(p, lesson(p).text) for p in PROBLEMS[:8]]
-    training.train(model, rows, plan(**changes), pad=tokenizer.pad_token_id, say="test")
+    loop.train(model, rows, plan(**changes), pad=tokenizer.pad_token_id, say="test")
     return {name: weight.detach().clone() for name, weight in model.named_parameters()}
 
 
@@ -251,30 +247,30 @@ def test_training_stops_at_the_first_loss_that_is_not_finite(base: Path):
 
 
 def test_training_on_a_text_lowers_its_nll(base: Path):
-    model, tokenizer = loading.model(base), loading.tokenizer(base)
-    encoder = labelling.Encoder(tokenizer, ASKED.prompt)
+    model, tokenizer = load.model(base), load.tokenizer(base)
+    encoder = model_tokens.Encoder(tokenizer, ASKED.prompt)
     rows = [encoder.example(p, lesson(p).text) for p in PROBLEMS]
     pad = tokenizer.pad_token_id
 
-    before = measuring.mean_nll(model, rows, pad=pad, batch_size=4)
-    training.train(model, rows, plan(steps=30), pad=pad, say="test")
+    before = likelihood.mean_nll(model, rows, pad=pad, batch_size=4)
+    loop.train(model, rows, plan(steps=30), pad=pad, say="test")
 
     assert math.isclose(
-        before, measuring.mean_nll(loading.model(base), rows, pad=pad, batch_size=12), rel_tol=1e-4
+        before, likelihood.mean_nll(load.model(base), rows, pad=pad, batch_size=12), rel_tol=1e-4
     )
-    assert measuring.mean_nll(model, rows, pad=pad, batch_size=4) < before - 1
+    assert likelihood.mean_nll(model, rows, pad=pad, batch_size=4) < before - 1
 
 
 def test_batched_answers_are_those_given_one_by_one(base: Path):
-    model, tokenizer = loading.model(base), loading.tokenizer(base)
-    encoder = labelling.Encoder(tokenizer, ASKED.prompt)
+    model, tokenizer = load.model(base), load.tokenizer(base)
+    encoder = model_tokens.Encoder(tokenizer, ASKED.prompt)
     rows = [encoder.example(p, lesson(p).text) for p in PROBLEMS]
-    training.train(model, rows, plan(steps=60), pad=tokenizer.pad_token_id, say="test")
+    loop.train(model, rows, plan(steps=60), pad=tokenizer.pad_token_id, say="test")
     prompts = [encoder.prompt(p) for p in PROBLEMS]
     ask = {"eos": encoder.eos, "pad": int(tokenizer.pad_token_id), "max_new_tokens": 40}
 
-    batched = answering.answer(model, prompts, batch_size=5, **ask)
-    single = [answering.answer(model, [prompt], batch_size=1, **ask)[0] for prompt in prompts]
+    batched = engine.answer(model, prompts, batch_size=5, **ask)
+    single = [engine.answer(model, [prompt], batch_size=1, **ask)[0] for prompt in prompts]
     theirs = [
         model.generate(
             torch.tensor([prompt]),
@@ -308,7 +304,7 @@ def test_a_round_is_trained_and_answers_every_problem(base: Path, tmp_path: Path
     figures = fit(base, tmp_path / "r0", [lesson(p) for p in PROBLEMS])
     rules = exam(max_new_tokens=40)
 
-    predictions, metrics = examining.examine(
+    predictions, metrics = examine(
         tmp_path / "r0", {"dev": PROBLEMS[:5], "test": []}, ASKED, NUMERIC, rules, seed=1
     )
 
@@ -331,7 +327,7 @@ def test_a_round_with_nothing_new_is_passed_through_all_the_way(base: Path, tmp_
     rules = exam(max_new_tokens=40)
 
     figures = fit(base, tmp_path / "r1", [lesson(p) for p in PROBLEMS], second)
-    predictions, metrics = examining.examine(
+    predictions, metrics = examine(
         tmp_path / "r1", {"dev": PROBLEMS}, ASKED, NUMERIC, rules, seed=1
     )
 
@@ -351,7 +347,7 @@ def test_out_of_domain_tests_are_answered_in_one_go_each_with_its_own_grader(
         "svamp": Outside(PROBLEMS[:5], None),
     }
 
-    predictions, figures = venturing.venture(tmp_path / "r0", tests, tmp_path / "params.yaml")
+    predictions, figures = outside.venture(tmp_path / "r0", tests, tmp_path / "params.yaml")
 
     assert {name: len(found) for name, found in predictions.items()} == {"balance": 3, "svamp": 5}
     assert all(p.split == "test" for found in predictions.values() for p in found)
@@ -364,7 +360,7 @@ def test_a_passed_through_round_answers_no_out_of_domain_test(base: Path, tmp_pa
     fit(base, tmp_path / "r1", [lesson(p) for p in PROBLEMS], second)
     tests = {"svamp": Outside(PROBLEMS, "numeric")}
 
-    predictions, figures = venturing.venture(tmp_path / "r1", tests, ROOT / "params.yaml")
+    predictions, figures = outside.venture(tmp_path / "r1", tests, ROOT / "params.yaml")
 
     assert (predictions, figures) == ({"svamp": []}, {"passed_through": True, "tests": {}})
 
@@ -389,7 +385,7 @@ def test_answers_may_not_be_shorter_than_what_was_taught(base: Path, tmp_path: P
     rules = exam(max_new_tokens=5)
 
     with pytest.raises(RefusedError, match="less than the longest completion"):
-        examining.examine(tmp_path / "r0", {"dev": PROBLEMS}, ASKED, NUMERIC, rules, seed=1)
+        examine(tmp_path / "r0", {"dev": PROBLEMS}, ASKED, NUMERIC, rules, seed=1)
 
 
 @pytest.mark.parametrize(
@@ -398,7 +394,7 @@ def test_answers_may_not_be_shorter_than_what_was_taught(base: Path, tmp_path: P
 def test_a_student_that_emits_nothing_or_never_stops_ends_in_a_verdict(
     token: str, verdict: str, tokens: int, base: Path, tmp_path: Path
 ):
-    model, words = loading.model(base), loading.tokenizer(base)
+    model, words = load.model(base), load.tokenizer(base)
     only = words.convert_tokens_to_ids(token)
     with torch.no_grad():
         model.lm_head = torch.nn.Linear(SHAPE.hidden, len(words))
@@ -408,7 +404,7 @@ def test_a_student_that_emits_nothing_or_never_stops_ends_in_a_verdict(
         model.lm_head.bias[only] = 1.0
     ids = words("Ines has 4 eggs.")["input_ids"]
 
-    answer = answering.answer(
+    answer = engine.answer(
         model,
         [ids],
         eos=words.eos_token_id,
@@ -416,10 +412,10 @@ def test_a_student_that_emits_nothing_or_never_stops_ends_in_a_verdict(
         max_new_tokens=12,
         batch_size=1,
     )[0]
-    prediction = grading.predict(
+    prediction = grader.predict(
         PROBLEMS[0],
         "dev",
-        labelling.Encoder(words, ASKED.prompt).decode(answer.ids),
+        model_tokens.Encoder(words, ASKED.prompt).decode(answer.ids),
         eos=answer.eos,
         tokens=len(answer.ids),
         grader=NUMERIC,
@@ -437,5 +433,5 @@ def test_weights_that_are_not_safetensors_and_code_from_elsewhere_are_refused(tm
     torch.save({"x": torch.zeros(1)}, tmp_path / "pytorch_model.bin")
 
     with pytest.raises(RefusedError, match="not a causal LM directory"):
-        loading.model(tmp_path)
+        load.model(tmp_path)
     assert not marker.exists()

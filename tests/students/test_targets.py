@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from redistill.refusals import RefusedError
-from redistill.students import answering, beginning, embedded, loading
+from redistill.console.exceptions import RefusedError
+from redistill.students.answer import engine
+from redistill.students.base import embedded, make
+from redistill.students.model import load
 
 SHAPE = embedded.Shape(
     architecture="llama", hidden=32, layers=2, heads=2, feed_forward=64, vocabulary=400,
@@ -33,16 +35,16 @@ def test_a_students_size_is_known_before_it_is_made(kind: str):
 def test_a_student_of_any_architecture_is_saved_opened_and_answers_the_same_in_a_batch(
     kind: str, tmp_path: Path
 ):
-    model, words, figures = beginning.begin("embedded", shaped(kind), seed=3)
-    loading.save(model, words, tmp_path / "made", {"model": "embedded"})
-    opened, config = loading.model(tmp_path / "made"), tmp_path / "made/config.json"
+    model, words, figures = make.begin("embedded", shaped(kind), seed=3)
+    load.save(model, words, tmp_path / "made", {"model": "embedded"})
+    opened, config = load.model(tmp_path / "made"), tmp_path / "made/config.json"
     prompts = [
         words(text)["input_ids"] for text in ("Ines has 4 eggs.", "Add 3 and 4 and 50.", "9")
     ]
 
-    def answers(chosen: list[list[int]]) -> list[answering.Answer]:
+    def answers(chosen: list[list[int]]) -> list[engine.Answer]:
         ends = {"eos": words.eos_token_id, "pad": words.pad_token_id}
-        return answering.answer(opened, chosen, **ends, max_new_tokens=20, batch_size=3)
+        return engine.answer(opened, chosen, **ends, max_new_tokens=20, batch_size=3)
 
     assert figures["parameters"] == opened.num_parameters()
     assert json.loads(config.read_text(encoding="utf-8"))["model_type"] == kind
@@ -60,12 +62,12 @@ SIZES = ", ".join(f"{name}: {value}" for name, value in SHAPE.model_dump().items
 def test_a_target_has_a_seed_and_a_shape_of_its_own(tmp_path: Path):
     other = settings(tmp_path, "{model: some/where, revision: null, seed: 1, shape: null}")
 
-    assert beginning.target(other, "wide").shape is None
-    assert beginning.size(beginning.target(other, "wide"), 99) == 99
+    assert make.target(other, "wide").shape is None
+    assert make.size(make.target(other, "wide"), 99) == 99
     made = settings(tmp_path, f"{{model: embedded, revision: null, seed: 7, shape: {{{SIZES}}}}}")
-    found = beginning.target(made, "wide")
+    found = make.target(made, "wide")
     assert (found.seed, found.shape) == (7, SHAPE)
-    assert beginning.size(found, 99) == 4 * embedded.parameters(SHAPE, 400)
+    assert make.size(found, 99) == 4 * embedded.parameters(SHAPE, 400)
 
 
 @pytest.mark.parametrize(
@@ -83,6 +85,6 @@ def test_a_target_has_a_seed_and_a_shape_of_its_own(tmp_path: Path):
 )
 def test_a_target_that_cannot_be_made_is_refused_by_name(text: str, fault: str, tmp_path: Path):
     with pytest.raises(RefusedError, match=fault):
-        beginning.target(settings(tmp_path, text), "wide")
+        make.target(settings(tmp_path, text), "wide")
     with pytest.raises(RefusedError, match="there is none 'deep'"):
-        beginning.target(settings(tmp_path, text), "deep")
+        make.target(settings(tmp_path, text), "deep")

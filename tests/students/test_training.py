@@ -5,24 +5,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from redistill.refusals import RefusedError
-from redistill.students import (
-    adapting,
-    answering,
-    fitting,
-    gating,
-    labelling,
-    loading,
-    measuring,
-    memory,
-    packing,
-    resuming,
-    training,
-)
+from redistill.console.exceptions import RefusedError
+from redistill.students.answer import engine
+from redistill.students.model import batch as batches
+from redistill.students.model import load, memory, tokens
+from redistill.students.train import checkpoints, checks, fit, loop, packing
+from redistill.students.train import lora as loras
 from tests.loop import training as small
 
-LORA = adapting.Settings(rank=4, alpha=8.0, dropout=0.0, targets="all-linear")
-PLAN = training.Plan(
+LORA = loras.LoraSettings(rank=4, alpha=8.0, dropout=0.0, targets="all-linear")
+PLAN = loop.Plan(
     steps=4,
     batch_size=6,
     accumulate=2,
@@ -40,16 +32,16 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def examples(base: Path) -> list[labelling.Example]:
-    encoder = labelling.Encoder(loading.tokenizer(base), small.ASKED.prompt)
-    lessons = fitting.lessons(small.PROBLEMS, small.LESSONS)
-    return fitting.kept(gating.rows(encoder, lessons), 200)[0]
+def examples(base: Path) -> list[tokens.Example]:
+    encoder = tokens.Encoder(load.tokenizer(base), small.ASKED.prompt)
+    lessons = fit.lessons(small.PROBLEMS, small.LESSONS)
+    return fit.kept(checks.rows(encoder, lessons), 200)[0]
 
 
-def trained(base: Path, examples: list[labelling.Example], attention=None, **changes):
-    plan = training.Plan(**{**PLAN.__dict__, **changes})
-    model = loading.model(base, attention=attention)
-    figures = training.train(model, examples, plan, pad=1, say="test")
+def trained(base: Path, examples: list[tokens.Example], attention=None, **changes):
+    plan = loop.Plan(**{**PLAN.__dict__, **changes})
+    model = load.model(base, attention=attention)
+    figures = loop.train(model, examples, plan, pad=1, say="test")
     return model, figures
 
 
@@ -59,11 +51,11 @@ def logits(model, rows: list[list[int]]) -> torch.Tensor:
 
 
 def test_what_lora_learnt_is_in_the_merged_weights_and_the_base_is_untouched(
-    base: Path, examples: list[labelling.Example]
+    base: Path, examples: list[tokens.Example]
 ):
-    plain, before = loading.model(base), small.digest(base)
-    adapted = adapting.adapted(loading.model(base), LORA, seed=1)
-    training.train(adapted, examples, PLAN, pad=1, say="test")
+    plain, before = load.model(base), small.digest(base)
+    adapted = loras.adapted(load.model(base), LORA, seed=1)
+    loop.train(adapted, examples, PLAN, pad=1, say="test")
     rows = [example.ids for example in examples[:3]]
     unmerged = logits(adapted, rows)
     frozen = {
@@ -72,7 +64,7 @@ def test_what_lora_learnt_is_in_the_merged_weights_and_the_base_is_untouched(
         if "lora" not in name
     }
 
-    merged = adapting.merged(adapted)
+    merged = loras.merged(adapted)
 
     torch.testing.assert_close(logits(merged, rows), unmerged, atol=1e-4, rtol=1e-4)
     assert (unmerged - logits(plain, rows)).abs().max() > 0.1
@@ -97,7 +89,7 @@ def test_a_lora_round_is_an_ordinary_student_that_the_next_one_starts_from(
     assert names == {file.name for file in base.iterdir()}
     assert first["method"] == second["method"] == "lora"
     assert second["nll_before"] < first["nll_before"]
-    assert loading.model(tmp_path / "r1").config.model_type == "llama"
+    assert load.model(tmp_path / "r1").config.model_type == "llama"
 
 
 @pytest.mark.parametrize(
@@ -110,16 +102,16 @@ def test_a_lora_round_is_an_ordinary_student_that_the_next_one_starts_from(
 )
 def test_lora_settings_that_cannot_be_are_refused(base: Path, changes: dict, fault: str):
     with pytest.raises(RefusedError, match=fault) as refusal:
-        adapting.adapted(loading.model(base), LORA.model_copy(update=changes), seed=1)
+        loras.adapted(load.model(base), LORA.model_copy(update=changes), seed=1)
     assert refusal.value.code == 78
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_packed_rows_have_the_logits_of_single_ones(
-    base: Path, examples: list[labelling.Example], attention
+    base: Path, examples: list[tokens.Example], attention
 ):
-    model = loading.model(base, attention=attention).eval()
-    rows = [measuring.row(example) for example in examples[:5]]
+    model = load.model(base, attention=attention).eval()
+    rows = [batches.row(example) for example in examples[:5]]
     batch = packing.collate(rows)
     del batch["labels"]
 
@@ -133,10 +125,10 @@ def test_packed_rows_have_the_logits_of_single_ones(
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_no_token_of_a_packed_row_depends_on_another_row(
-    base: Path, examples: list[labelling.Example], attention
+    base: Path, examples: list[tokens.Example], attention
 ):
-    model = loading.model(base, attention=attention).eval()
-    rows = [measuring.row(example) for example in examples[:4]]
+    model = load.model(base, attention=attention).eval()
+    rows = [batches.row(example) for example in examples[:4]]
     batch = packing.collate(rows)
     del batch["labels"]
     inputs = model.get_input_embeddings()(batch.pop("input_ids")).detach().requires_grad_()
@@ -152,7 +144,7 @@ def test_no_token_of_a_packed_row_depends_on_another_row(
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_packing_changes_neither_the_losses_nor_what_a_step_sees(
-    base: Path, examples: list[labelling.Example], accumulate: int
+    base: Path, examples: list[tokens.Example], accumulate: int
 ):
     _, padded = trained(base, examples, accumulate=accumulate, learning_rate=1e-3)
     _, packed = trained(base, examples, accumulate=accumulate, learning_rate=1e-3, packed=True)
@@ -165,7 +157,7 @@ def test_packing_changes_neither_the_losses_nor_what_a_step_sees(
 @pytest.mark.parametrize("lora", [True, False])
 def test_leaving_out_the_logits_of_prompts_changes_no_loss(
     base: Path,
-    examples: list[labelling.Example],
+    examples: list[tokens.Example],
     monkeypatch: pytest.MonkeyPatch,
     packed: bool,
     lora: bool,
@@ -173,23 +165,23 @@ def test_leaving_out_the_logits_of_prompts_changes_no_loss(
     losses = []
     seen = []
     for large in (10**6, 1):
-        monkeypatch.setattr(training, "LARGE", large)
-        model = loading.model(base)
+        monkeypatch.setattr(loop, "LARGE", large)
+        model = load.model(base)
         model.lm_head.register_forward_hook(
             lambda head, given, logits: seen.append(logits.shape[1])
         )
-        model = adapting.adapted(model, LORA, seed=1) if lora else model
-        plan = training.Plan(**{**PLAN.__dict__, "packed": packed, "learning_rate": 1e-3})
-        losses.append(training.train(model, examples, plan, pad=1, say="test")["losses"])
+        model = loras.adapted(model, LORA, seed=1) if lora else model
+        plan = loop.Plan(**{**PLAN.__dict__, "packed": packed, "learning_rate": 1e-3})
+        losses.append(loop.train(model, examples, plan, pad=1, say="test")["losses"])
 
     assert losses[1] == pytest.approx(losses[0], abs=2e-4)
     assert sum(seen[len(seen) // 2 :]) < sum(seen[: len(seen) // 2])
 
 
 def test_packing_is_refused_where_a_model_lets_rows_see_each_other(
-    base: Path, examples: list[labelling.Example], monkeypatch: pytest.MonkeyPatch
+    base: Path, examples: list[tokens.Example], monkeypatch: pytest.MonkeyPatch
 ):
-    model = loading.model(base)
+    model = load.model(base)
     forward = model.forward
 
     def without_positions(position_ids=None, **inputs):
@@ -198,13 +190,13 @@ def test_packing_is_refused_where_a_model_lets_rows_see_each_other(
     monkeypatch.setattr(model, "forward", without_positions)
 
     with pytest.raises(RefusedError, match=r"train\.packing: rows packed together change") as it:
-        training.train(model, examples, training.Plan(**{**PLAN.__dict__, "packed": True}), pad=1,
+        loop.train(model, examples, loop.Plan(**{**PLAN.__dict__, "packed": True}), pad=1,
                        say="test")  # fmt: skip
     assert it.value.code == 78
 
 
 def test_recomputing_activations_changes_nothing_but_memory(
-    base: Path, examples: list[labelling.Example]
+    base: Path, examples: list[tokens.Example]
 ):
     kept, _ = trained(base, examples)
     again, _ = trained(base, examples, recomputed=True)
@@ -214,7 +206,7 @@ def test_recomputing_activations_changes_nothing_but_memory(
     assert again.config.use_cache == kept.config.use_cache is True
 
 
-def test_bf16_trains_weights_that_stay_fp32(base: Path, examples: list[labelling.Example]):
+def test_bf16_trains_weights_that_stay_fp32(base: Path, examples: list[tokens.Example]):
     model, figures = trained(base, examples, precision="bf16")
 
     assert {weight.dtype for weight in model.parameters()} == {torch.float32}
@@ -232,10 +224,10 @@ def test_the_recorded_loss_curve_is_short(base: Path, tmp_path: Path):
 def test_two_runs_of_one_training_at_a_time_are_refused(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setenv(resuming.VARIABLE, str(tmp_path / "checkpoints"))
+    monkeypatch.setenv(checkpoints.VARIABLE, str(tmp_path / "checkpoints"))
 
     with (
-        resuming.kept("r0", "k"),
+        checkpoints.kept("r0", "k"),
         pytest.raises(RefusedError, match="another process trains r0") as refusal,
     ):
         small.fit(base, tmp_path / "r0")
@@ -243,18 +235,18 @@ def test_two_runs_of_one_training_at_a_time_are_refused(
 
 
 def test_another_row_plan_or_start_is_another_training(
-    base: Path, examples: list[labelling.Example], tmp_path: Path
+    base: Path, examples: list[tokens.Example], tmp_path: Path
 ):
-    other = loading.model(base)
+    other = load.model(base)
     with torch.no_grad():
         other.lm_head.weight[0, 0] += 1
-    loading.save(other, loading.tokenizer(base), tmp_path / "other", {})
-    key = resuming.key(examples, base, {"steps": 3})
+    load.save(other, load.tokenizer(base), tmp_path / "other", {})
+    key = checkpoints.key(examples, base, {"steps": 3})
 
-    assert key == resuming.key(list(examples), base, {"steps": 3})
-    assert key != resuming.key(examples[1:], base, {"steps": 3})
-    assert key != resuming.key(examples, base, {"steps": 4})
-    assert key != resuming.key(examples, tmp_path / "other", {"steps": 3})
+    assert key == checkpoints.key(list(examples), base, {"steps": 3})
+    assert key != checkpoints.key(examples[1:], base, {"steps": 3})
+    assert key != checkpoints.key(examples, base, {"steps": 4})
+    assert key != checkpoints.key(examples, tmp_path / "other", {"steps": 3})
 
 
 @pytest.mark.parametrize(
@@ -277,7 +269,7 @@ def test_running_out_of_memory_while_answering_names_batch_and_longest_prompt(pr
     with pytest.raises(RefusedError, match="batches of 8 prompts, the longest of 3 tokens") as it:
         answer(Full(), [[1], [1, 2, 3]], batch_size=8, max_new_tokens=5)
     assert it.value.code == 70
-    assert answering.answer.__wrapped__
+    assert engine.answer.__wrapped__
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory():

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redistill.arithmetic import small_steps
-from redistill.equations import annotated, number, work
-from redistill.prose import bare, steps
+from redistill.solutions.arithmetic import small_steps
+from redistill.solutions.equations import annotated, number, work
+from redistill.solutions.wordings import bare, steps
 
 WHOLE = st.integers(0, 99_999)
 

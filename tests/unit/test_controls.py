@@ -4,14 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from redistill import controlling, gaps, rounds, teaching
-from redistill.gaps import Diagnosis
+from redistill.console.exceptions import RefusedError
 from redistill.graders import numeric
-from redistill.records import Error, Problem, Rationale
-from redistill.refusals import RefusedError
-from redistill.rounds import Arm
+from redistill.rationales import controls, teacher
+from redistill.rationales.teacher import Request
+from redistill.records.types import Error, Problem, Rationale
+from redistill.settings import branches
+from redistill.settings.branches import Arm
+from redistill.solutions import gaps
+from redistill.solutions.gaps import Diagnosis
 from redistill.teachers import tutor
-from redistill.teaching import Request
 from tests.unit.test_params import changed
 
 TERSE = tutor.Settings(style="equations")
@@ -36,7 +38,7 @@ def problem(n: int) -> Problem:
 
 
 def lesson(p: Problem, reason: str | None = None, status: str = "first") -> Rationale:
-    text = tutor.explain([p], TERSE, teaching.Sitting("generate", "r0", "math", range(1)))
+    text = tutor.explain([p], TERSE, teacher.Sitting("generate", "r0", "math", range(1)))
     return Rationale(
         id=p.id, problem=p.id, text=text[0][0].text, round="r0", teacher="tutor", status=status,
         reason=reason,
@@ -64,7 +66,7 @@ LIKE = [
 
 
 def asked(feedback: str, scope: str = "like") -> list[tuple[int, Request]]:
-    return controlling.asked(KNOWN, BEFORE, LIKE, ERRORS, COMMON, arm(feedback, scope))
+    return controls.asked(KNOWN, BEFORE, LIKE, ERRORS, COMMON, arm(feedback, scope))
 
 
 @pytest.mark.parametrize("feedback", ["none", "verdict", "shuffled", "error"])
@@ -96,13 +98,13 @@ def test_shuffled_feedback_is_an_error_on_another_problem_for_each():
 def test_a_round_that_was_passed_through_gives_its_arms_nothing_to_do():
     stopped = [lesson(p, "stopped", "kept") for p in PROBLEMS]
 
-    found = controlling.asked(KNOWN, BEFORE, stopped, ERRORS, COMMON, arm("none", "all"))
+    found = controls.asked(KNOWN, BEFORE, stopped, ERRORS, COMMON, arm("none", "all"))
 
     assert found == []
 
 
-def sitting(round: str, first: int = 0) -> teaching.Sitting:
-    return teaching.Sitting("control", round, "math", range(first, first + 1))
+def sitting(round: str, first: int = 0) -> teacher.Sitting:
+    return teacher.Sitting("control", round, "math", range(first, first + 1))
 
 
 def test_without_feedback_the_tutor_changes_words_and_sides_and_works_no_step():
@@ -131,11 +133,11 @@ def test_told_only_the_verdict_the_tutor_guesses_the_operation_and_works_it():
 
 def test_an_arm_in_the_settings_is_read_and_a_wrong_one_refused(tmp_path: Path):
     file = changed(tmp_path, "arms: &arms {}\n", LADDER)
-    known = rounds.branches(file)
+    known = branches.branches(file)
 
-    assert list(rounds.arms(file)) == ["blind-r1", "blind-r2"]
-    assert rounds.rounds(file) == ["r0", "r1", "r2", "r3"]
-    assert controlling.afresh("blind-r2", rounds.arm(file, "blind-r2"), known) == 2000
+    assert list(branches.arms(file)) == ["blind-r1", "blind-r2"]
+    assert branches.rounds(file) == ["r0", "r1", "r2", "r3"]
+    assert controls.afresh("blind-r2", branches.arm(file, "blind-r2"), known) == 2000
     for old, new, fault in (
         ("feedback: none", "feedback: some", "feedback"),
         ("like: r1", "like: r9", "there is no round 'r9'"),
@@ -144,4 +146,4 @@ def test_an_arm_in_the_settings_is_read_and_a_wrong_one_refused(tmp_path: Path):
     ):
         wrong = changed(tmp_path, "arms: &arms {}\n", LADDER.replace(old, new, 1))
         with pytest.raises(RefusedError, match=fault):
-            rounds.branches(wrong)
+            branches.branches(wrong)

@@ -17,10 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from redistill import cli, differ, marking, records
-from redistill.differ import compare, edits
-from redistill.records import Prediction, Rationale
-from redistill.refusals import RefusedError
+from redistill.cli import main
+from redistill.console.exceptions import RefusedError
+from redistill.diff import render
+from redistill.diff.compare import KINDS, compare, edits, similarity, summed
+from redistill.records import jsonl
+from redistill.records.types import Prediction, Rationale
 from tests.imports import ROOT
 from tests.unit.test_showing import PAYLOADS, harmless
 
@@ -63,15 +65,15 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ],
     }
     for name, rows in rounds.items():
-        records.write(Path(f"data/rationales/{name}.jsonl"), rows)
+        jsonl.write(Path(f"data/rationales/{name}.jsonl"), rows)
     for name, verdict in (("r0", "wrong"), ("r1", "correct")):
         rows = [answer(p, verdict) for p in first]
-        records.write(Path(f"data/predictions/{name}/train.jsonl"), rows)
+        jsonl.write(Path(f"data/predictions/{name}/train.jsonl"), rows)
     return tmp_path
 
 
 def diff(*words: str) -> Result:
-    return CliRunner().invoke(cli.main, ["diff", *words])
+    return CliRunner().invoke(main.main, ["diff", *words])
 
 
 def shown(*words: str) -> list[dict]:
@@ -118,7 +120,7 @@ def test_texts_made_to_be_slow_are_compared_within_seconds(words: list[str], cou
 
     started = time.monotonic()
     found = edits(before, after)
-    alike = differ.similarity(before, after)
+    alike = similarity(before, after)
 
     assert time.monotonic() - started < 5
     assert "".join(text for operation, text in found if operation != "-") == after
@@ -132,7 +134,7 @@ def test_every_row_of_both_versions_is_counted_once(old: dict, new: dict):
     after = [lesson(p, new[p]) for p in sorted(new)]
 
     changes = list(compare(before, after))
-    counts = differ.summed(changes).counts
+    counts = summed(changes).counts
 
     assert counts["added"] + counts["changed"] + counts["kept"] == len(after)
     assert counts["removed"] + counts["changed"] + counts["kept"] == len(before)
@@ -207,7 +209,7 @@ def test_the_terminal_shows_the_summary_and_then_each_problem(project: Path):
 
 
 def test_what_is_listed_can_be_chosen_by_kind_gap_and_problem(project: Path):
-    records.write(Path("more.jsonl"), [lesson("p1", "2 + 2 = 5"), lesson("p4", "four")])
+    jsonl.write(Path("more.jsonl"), [lesson("p1", "2 + 2 = 5"), lesson("p4", "four")])
 
     def listed(*words: str) -> list[tuple[str, str]]:
         return [(row["problem"], row["kind"]) for row in shown(*words)]
@@ -248,18 +250,18 @@ def test_a_chain_of_rounds_is_one_line_a_step(project: Path):
 
 def test_a_step_without_a_change_says_why_all_was_kept():
     kept = lesson("a", "x", status="kept", reason="stopped")
-    step = marking.Step("r2", "r3", differ.summed(compare([lesson("a", "x")], [kept])))
+    step = render.Step("r2", "r3", summed(compare([lesson("a", "x")], [kept])))
 
-    assert list(marking.stat("text", [step], None))[1].split() == [
+    assert list(render.stat("text", [step], None))[1].split() == [
         "r2", "->", "r3", "0", "0", "0", "1", "-", "-", "-", "kept:", "stopped", "1",
     ]  # fmt: skip
 
 
 def test_reasons_that_find_no_room_are_counted():
     rows = [lesson(f"{n:03}", "new", reason=f"r{n % 9}") for n in range(99)]
-    step = marking.Step("a", "b", differ.summed(compare([], rows)))
+    step = render.Step("a", "b", summed(compare([], rows)))
 
-    assert list(marking.stat("text", [step], 80))[1].endswith("r0 11, r1 11, 7 more")
+    assert list(render.stat("text", [step], 80))[1].endswith("r0 11, r1 11, 7 more")
 
 
 def test_predictions_of_plain_files_are_given_by_option(project: Path):
@@ -283,15 +285,15 @@ def test_lines_fit_the_terminal_and_close_their_marks(width: int, colour: bool):
         + "\nthree baskets 苹果苹果苹果苹果苹果苹果 of pears."
     )
     changes = list(compare([lesson("p", old)], [lesson("p", new, reason="because " * 12)]))
-    step = marking.Step("r0", "r1", differ.summed(changes))
+    step = render.Step("r0", "r1", summed(changes))
 
-    lines = list(marking.text(step, changes, width=width, colour=colour))
+    lines = list(render.text(step, changes, width=width, colour=colour))
 
     for line in lines:
         plain = line
         for code in ("\x1b[31m", "\x1b[32m", "\x1b[1m", "\x1b[0m"):
             plain = plain.replace(code, "")
-        assert marking.cell_len(plain) <= width
+        assert render.cell_len(plain) <= width
         assert (plain.count("[-"), plain.count("{+")) == (plain.count("-]"), plain.count("+}"))
         assert line.count("\x1b[0m") * 2 == line.count("\x1b[")
     assert ("\x1b" in "".join(lines)) == colour
@@ -299,13 +301,13 @@ def test_lines_fit_the_terminal_and_close_their_marks(width: int, colour: bool):
 
 def test_a_very_long_text_is_cut_for_people_and_whole_for_programs():
     changes = list(compare([], [lesson("p", "word " * 10_000 + "end")]))
-    step = marking.Step("a", "b", differ.summed(changes))
+    step = render.Step("a", "b", summed(changes))
 
     for form in ("text", "markdown", "html"):
-        drawn = "\n".join(marking.view(form, step, changes, width=80, colour=False))
+        drawn = "\n".join(render.view(form, step, changes, width=80, colour=False))
         assert len(drawn) < 40_000
         assert "[30003 more characters]" in drawn
-    assert "end" in next(marking.rows(changes))
+    assert "end" in next(render.rows(changes))
 
 
 class Nodes(html.parser.HTMLParser):
@@ -339,12 +341,12 @@ def drawn(payload: str, form: str) -> str:
     new = [lesson("p", f"two {payload}", **fields), lesson(f"p{payload}", payload, **fields)]
     new.sort(key=lambda row: row.problem)
     changes = list(compare(old, new))
-    step = marking.Step(f"main:{payload}", payload, differ.summed(changes))
+    step = render.Step(f"main:{payload}", payload, summed(changes))
     if form == "json":
-        views = [*marking.rows(changes), *marking.stat(form, [step], 80)]
+        views = [*render.rows(changes), *render.stat(form, [step], 80)]
     else:
-        views = [*marking.view(form, step, changes, width=80, colour=False), ""]
-        views += marking.stat(form, [step, step], 80)
+        views = [*render.view(form, step, changes, width=80, colour=False), ""]
+        views += render.stat(form, [step, step], 80)
     return "\n".join(views)
 
 
@@ -437,8 +439,8 @@ def test_what_cannot_be_compared_is_told(words: list[str], code: int, told: str,
 
 def test_rounds_of_the_working_tree_are_compared_without_dvc_and_torch(project: Path):
     code = (
-        "import sys; from redistill import cli\n"
-        "cli.main(['diff', 'r0', 'r2'], standalone_mode=False)\n"
+        "import sys; from redistill.cli.main import main\n"
+        "main(['diff', 'r0', 'r2'], standalone_mode=False)\n"
         "print([m for m in ('dvc', 'torch', 'jinja2', 'matplotlib') if m in sys.modules])"
     )
 
@@ -479,10 +481,10 @@ def test_memory_does_not_grow_with_the_files(tmp_path: Path):
         files = [tmp_path / f"{count}-{side}.jsonl" for side in "ab"]
         for side, file in enumerate(files):
             rows = (lesson(f"{n:06}", f"text {n} {n % 3 * side}") for n in range(count))
-            records.write_rows(file, (row.model_dump() for row in rows))
+            jsonl.write_rows(file, (row.model_dump() for row in rows))
         tracemalloc.start()
-        streams = [records.stream(file, Rationale, by="problem") for file in files]
-        differ.summed(compare(*streams))
+        streams = [jsonl.stream(file, Rationale, by="problem") for file in files]
+        summed(compare(*streams))
         most = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return most
@@ -492,13 +494,13 @@ def test_memory_does_not_grow_with_the_files(tmp_path: Path):
 
 
 def test_sorting_names_the_line_that_is_malformed(tmp_path: Path):
-    from redistill import sorting
+    from redistill.diff import sort
 
     file = tmp_path / "bad.jsonl"
     file.write_text(lesson("b", "x").model_dump_json() + "\n{}\n")
 
     with pytest.raises(RefusedError, match=r'given name:2: field "id": missing'):
-        sorting.by_problem(file, tmp_path / "sorted.jsonl", Rationale, name="given name")
+        sort.by_problem(file, tmp_path / "sorted.jsonl", Rationale, name="given name")
 
 
 def test_the_page_of_documentation_names_every_key_of_the_json(project: Path):
@@ -507,17 +509,15 @@ def test_the_page_of_documentation_names_every_key_of_the_json(project: Path):
 
     assert [key for key in shown("r0", "r1")[0] if f"`{key}`" not in table] == []
     assert [
-        key
-        for key in shown("--stat", "r0", "r1")[0]
-        if f"`{key}`" not in stat and key not in differ.KINDS
+        key for key in shown("--stat", "r0", "r1")[0] if f"`{key}`" not in stat and key not in KINDS
     ] == []
 
 
 def test_a_small_change_in_a_long_text_is_not_called_the_same():
     changes = list(compare([lesson("p", "word " * 500)], [lesson("p", "word " * 500 + ".")]))
-    step = marking.Step("a", "b", differ.summed(changes))
+    step = render.Step("a", "b", summed(changes))
 
-    lines = list(marking.text(step, changes, width=80, colour=False))
+    lines = list(render.text(step, changes, width=80, colour=False))
 
     assert "== p: changed, 99 % alike, +1 character, +1 word" in lines
 

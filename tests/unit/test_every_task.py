@@ -9,8 +9,12 @@ from tempfile import mkdtemp
 
 import pytest
 
-from redistill import grading, preparing, records
-from redistill.records import Problem, Split, normalised
+from redistill.grading.grader import Grader, load_grader
+from redistill.problems import splits as splitting
+from redistill.problems.task import load_task
+from redistill.records import jsonl
+from redistill.records.fingerprint import normalised
+from redistill.records.types import Problem, Split
 from redistill.tasks import published, wordproblems
 from tests import publications
 from tests.imports import ROOT
@@ -39,14 +43,14 @@ def a_data_set() -> dict[str, str]:
     problems = [publications.problem(f"p{n}", answer=str(n)) for n in range(40)]
     lessons = [publications.first(found.id) for found in problems]
     publications.publish(place / "lessons", publications.views(problems, lessons))
-    records.write(place / "test.jsonl", [publications.problem("t1")])
+    jsonl.write(place / "test.jsonl", [publications.problem("t1")])
     published.IMPORTED = place
     return {"folder": "lessons", "test": str(place / "test.jsonl")}
 
 
 def rows(name: str) -> dict[Split, list[Problem]]:
     """What the task finds in its data, in splits that may be empty; skips where there is none."""
-    task = preparing.task(name)
+    task = load_task(name)
     folder = DATA / FOLDERS.get(name, name)
     if name == "jsonl" and not (DATA / "gsm8k").is_dir():
         pytest.skip("shared/data/gsm8k is not beside this checkout")
@@ -57,12 +61,12 @@ def rows(name: str) -> dict[Split, list[Problem]]:
     options = OWN.get(name, {**OPTIONS, "folder": str(folder)})
     known = {key: value for key, value in options.items() if key in task.Settings.model_fields}
     found = task.problems(task.Settings(**known), 1)
-    splits: dict[Split, list[Problem]] = {split: [] for split in preparing.SPLITS}
+    splits: dict[Split, list[Problem]] = {split: [] for split in splitting.SPLITS}
     for split, row in found:
         assert isinstance(row, Problem)
         splits[split].append(row)
     if all(splits.values()):
-        return preparing.split(found, published=task.PUBLISHED)[0]
+        return splitting.split(found, published=task.PUBLISHED)[0]
     return splits
 
 
@@ -79,13 +83,13 @@ def neighbour(gold: str, grader: str) -> str:
             return rf"{gold}+\sqrt{{9973}}"
 
 
-def grader_of(name: str) -> tuple[str, grading.Grader]:
-    stated = preparing.task(name).GRADER or "numeric"
+def grader_of(name: str) -> tuple[str, Grader]:
+    stated = load_task(name).GRADER or "numeric"
     if not (ROOT / f"redistill/graders/{stated}.py").is_file():
         pytest.skip(f"there is no redistill/graders/{stated}.py yet")
     if stated == "math" and importlib.util.find_spec("math_verify") is None:
         pytest.skip("the extra math is not installed")
-    return stated, grading.grader(stated)
+    return stated, load_grader(stated)
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -128,7 +132,7 @@ def test_no_question_of_a_task_is_in_two_splits(name: str):
 def test_the_gold_answer_of_a_choice_is_one_of_its_letters(name: str):
     for split in rows(name).values():
         for problem in split:
-            if preparing.task(name).GRADER == "choice":
+            if load_task(name).GRADER == "choice":
                 assert problem.choices is not None
             if problem.choices is not None:
                 assert problem.answer in problem.choices, problem
@@ -136,7 +140,7 @@ def test_the_gold_answer_of_a_choice_is_one_of_its_letters(name: str):
 
 @pytest.mark.parametrize("name", TASKS)
 def test_a_task_states_source_licence_and_a_grader_and_its_row_in_the_docs_says_the_same(name: str):
-    task = preparing.task(name)
+    task = load_task(name)
 
     assert task.SOURCE
     assert task.LICENCE
@@ -152,7 +156,7 @@ def test_a_task_states_source_licence_and_a_grader_and_its_row_in_the_docs_says_
 
 @pytest.mark.parametrize("name", TASKS)
 def test_every_revision_of_the_hub_is_a_commit_that_cannot_move(name: str):
-    for part in getattr(preparing.task(name), "PARTS", ()):
+    for part in getattr(load_task(name), "PARTS", ()):
         for home in part.hub:
             assert re.fullmatch(r"[0-9a-f]{40}", home.revision), home
             assert home.dataset.count("/") == 1

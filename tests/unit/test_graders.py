@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redistill import grading, numerals
+from redistill.grading import numbers
+from redistill.grading.grader import load_grader
 from tests.imports import ROOT
 
 NAMES = sorted(f.stem for f in (ROOT / "redistill/graders").glob("[a-z]*.py"))
@@ -21,7 +22,7 @@ GOLD = {"numeric": ["18", "-5", "1005", "0.5", "3/4"], "choice": list("ABCDE"),
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_gold_answer_is_itself_and_no_neighbour(name: str):
-    grader = grading.grader(name)
+    grader = load_grader(name)
 
     for gold in GOLD[name]:
         assert grader.equal(grader.strict(f"Because.\n#### {gold}"), gold)
@@ -38,7 +39,7 @@ def test_every_gold_answer_is_itself_and_no_neighbour(name: str):
 @pytest.mark.parametrize("name", NAMES)
 @given(text=st.text(max_size=200))
 def test_no_text_is_an_error(name: str, text: str):
-    grader = grading.grader(name)
+    grader = load_grader(name)
 
     for read in (grader.strict, grader.lenient):
         found = read(text)
@@ -53,7 +54,7 @@ def test_no_text_is_an_error(name: str, text: str):
     "piece", ["#### ", "9" * 10, "<<1+1=", "((((", "A ", "no ", "-$", ",", " "]
 )
 def test_a_long_text_takes_no_longer_than_its_end(name: str, piece: str):
-    grader = grading.grader(name)
+    grader = load_grader(name)
 
     started = time.perf_counter()
     for _ in range(3):
@@ -87,7 +88,7 @@ def test_the_examples_of_the_docstrings_hold(name: str):
     ],
 )  # fmt: skip
 def test_reads_numbers_as_people_write_them(text: str, answer: str):
-    assert grading.grader("numeric").strict(f"Thinking.\n#### {text}") == answer
+    assert load_grader("numeric").strict(f"Thinking.\n#### {text}") == answer
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_reads_numbers_as_people_write_them(text: str, answer: str):
     ],
 )  # fmt: skip
 def test_reads_no_number_where_there_is_not_exactly_one(text: str):
-    assert grading.grader("numeric").strict(f"Thinking.\n#### {text}") is None
+    assert load_grader("numeric").strict(f"Thinking.\n#### {text}") is None
 
 
 @pytest.mark.parametrize(
@@ -121,7 +122,7 @@ def test_reads_no_number_where_there_is_not_exactly_one(text: str):
     ],
 )
 def test_reads_the_number_that_a_text_states_last(text: str, answer: str | None):
-    assert grading.grader("numeric").lenient(text) == answer
+    assert load_grader("numeric").lenient(text) == answer
 
 
 @pytest.mark.parametrize(
@@ -134,14 +135,14 @@ def test_reads_the_number_that_a_text_states_last(text: str, answer: str | None)
     ],
 )  # fmt: skip
 def test_numbers_are_equal_exactly_or_not_at_all(answer: str, gold: str, same: bool):
-    assert grading.grader("numeric").equal(answer, gold) == same
+    assert load_grader("numeric").equal(answer, gold) == same
 
 
 def test_of_several_markers_the_last_one_counts():
-    assert grading.grader("numeric").strict("#### 4\nNo, wait.\n#### 5") == "5"
-    assert grading.grader("choice").strict("#### A\n#### B") == "B"
-    assert grading.grader("yes_no").strict("#### yes\n#### no") == "no"
-    assert grading.grader("math").strict("#### 4\n#### $x$") == "x"
+    assert load_grader("numeric").strict("#### 4\nNo, wait.\n#### 5") == "5"
+    assert load_grader("choice").strict("#### A\n#### B") == "B"
+    assert load_grader("yes_no").strict("#### yes\n#### no") == "no"
+    assert load_grader("math").strict("#### 4\n#### $x$") == "x"
 
 
 @pytest.mark.parametrize(
@@ -170,7 +171,7 @@ def test_of_several_markers_the_last_one_counts():
     ],
 )
 def test_reads_letters_of_choices(text: str, strict: str | None, lenient: str | None):
-    grader = grading.grader("choice")
+    grader = load_grader("choice")
 
     assert (grader.strict(text), grader.lenient(text)) == (strict, lenient)
 
@@ -197,7 +198,7 @@ def test_reads_letters_of_choices(text: str, strict: str | None, lenient: str | 
 def test_reads_yes_and_no_where_they_are_answers(
     text: str, strict: str | None, lenient: str | None
 ):
-    grader = grading.grader("yes_no")
+    grader = load_grader("yes_no")
 
     assert (grader.strict(text), grader.lenient(text)) == (strict, lenient)
 
@@ -210,8 +211,8 @@ PIECES = st.sampled_from(
 
 @given(text=st.lists(PIECES, max_size=40).map("".join))
 def test_the_ends_of_a_line_are_read_as_the_whole_line_is(text: str):
-    found = numerals.scan(text)
-    ends = numerals.leading(text), numerals.trailing(text)
+    found = numbers.scan(text)
+    ends = numbers.leading(text), numbers.trailing(text)
 
     assert [end and (end.value, end.text) for end in ends] == (
         [(found[place].value, found[place].text) for place in (0, -1)] if found else [None, None]
@@ -228,15 +229,15 @@ def test_the_ends_of_a_line_are_read_as_the_whole_line_is(text: str):
     ],
 )
 def test_numbers_far_from_the_ends_are_found(line: str, first: str | None, last: str | None):
-    ends = numerals.leading(line), numerals.trailing(line)
+    ends = numbers.leading(line), numbers.trailing(line)
 
     assert [end and end.text for end in ends] == [first, last]
     for end in ends:
-        assert end is None or end in numerals.scan(line)
+        assert end is None or end in numbers.scan(line)
 
 
 def test_space_after_an_answer_hides_nothing():
-    assert grading.grader("numeric").lenient("So it is 5." + " \n" * 2000) == "5"
+    assert load_grader("numeric").lenient("So it is 5." + " \n" * 2000) == "5"
 
 
 @pytest.mark.parametrize(
@@ -249,7 +250,7 @@ def test_the_gold_answers_of_real_tasks_are_read(task: str, name: str):
     file = DATA / f"{task}.jsonl"
     if not file.is_file():
         pytest.skip("needs shared/data, which lies beside the project where it is developed")
-    grader = grading.grader(name)
+    grader = load_grader(name)
 
     answers = [json.loads(line)["answer"] for line in file.read_text().split("\n") if line]
 

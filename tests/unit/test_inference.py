@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from redistill import inference
-from redistill.scoring import mcnemar, wilson
+from redistill.analysis import statistics
+from redistill.analysis.scores import mcnemar, wilson
 
 ITEMS = 400
 COUNTS = st.tuples(st.integers(0, 40), st.integers(0, 40), st.integers(0, 200))
@@ -23,7 +23,7 @@ def test_the_wilson_interval_is_that_of_scipy(k: int, n: int):
 @pytest.mark.parametrize(("fixed", "broken"), [(5, 0), (6, 0), (10, 2), (150, 21), (30, 31)])
 def test_exact_mcnemar_is_the_binomial_test_of_scipy_and_so_is_its_limit(fixed: int, broken: int):
     theirs = stats.binomtest(fixed, fixed + broken).pvalue
-    limit = int(inference.critical([fixed + broken])[0])
+    limit = int(statistics.critical([fixed + broken])[0])
 
     assert mcnemar(fixed, broken) == pytest.approx(theirs, rel=1e-9)
     assert (min(fixed, broken) <= limit) == (theirs < 0.05)
@@ -36,33 +36,33 @@ def test_the_paired_bootstrap_is_that_of_scipy(fixed: int, broken: int):
         (items,), np.mean, method="percentile", n_resamples=5000, rng=np.random.default_rng(1)
     ).confidence_interval
 
-    low, high = inference.bootstrap(fixed, broken, 300)
+    low, high = statistics.bootstrap(fixed, broken, 300)
 
     assert (low, high) == pytest.approx((theirs.low, theirs.high), abs=0.004)
-    assert (low, high) == inference.bootstrap(fixed, broken, 300)
-    assert inference.item_variance(fixed, broken, 300) == pytest.approx(items.var())
+    assert (low, high) == statistics.bootstrap(fixed, broken, 300)
+    assert statistics.item_variance(fixed, broken, 300) == pytest.approx(items.var())
 
 
 def test_the_bootstrap_of_two_equal_branches_is_a_point():
-    assert inference.bootstrap(0, 0, 300) == (0.0, 0.0)
-    assert inference.bootstrap(0, 0, 0) == (0.0, 0.0)
+    assert statistics.bootstrap(0, 0, 300) == (0.0, 0.0)
+    assert statistics.bootstrap(0, 0, 0) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("degrees", [1, 2, 3, 4, 9, 30, 201])
 def test_quantiles_of_t_are_those_of_scipy(degrees: int):
     for p in (0.6, 0.9, 0.975, 0.999):
-        assert inference.t_quantile(p, degrees) == pytest.approx(stats.t.ppf(p, degrees), rel=1e-8)
+        assert statistics.t_quantile(p, degrees) == pytest.approx(stats.t.ppf(p, degrees), rel=1e-8)
 
 
 def test_the_mean_over_seeds_has_the_interval_of_scipys_t_test():
     gains = [21.5, 26.8, 24.7]
     theirs = stats.ttest_1samp(gains, 0).confidence_interval(0.95)
 
-    found = inference.mean(gains)
+    found = statistics.mean(gains)
 
     assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high))
     assert found.mean == pytest.approx(np.mean(gains))
-    assert inference.mean([21.5]).as_dict() == {
+    assert statistics.mean([21.5]).as_dict() == {
         "n": 1, "mean": 21.5, "low": None, "high": None, "deviation": None,
     }  # fmt: skip
 
@@ -76,14 +76,14 @@ def test_holm_rejects_what_its_definition_rejects(p_values: list[float]):
                 break
             expected.add(place)
 
-        corrected = inference.holm(p_values)
+        corrected = statistics.holm(p_values)
 
         assert {i for i, p in enumerate(corrected) if p <= alpha} == expected
 
 
 def test_relative_gain_is_in_percent_of_what_was_there():
-    assert inference.relative(383, 254) == pytest.approx(50.787, abs=1e-3)
-    assert inference.relative(3, 0) is None
+    assert statistics.relative(383, 254) == pytest.approx(50.787, abs=1e-3)
+    assert statistics.relative(3, 0) is None
 
 
 @pytest.mark.parametrize(("n", "share", "effect"), [(60, 0.3, 0.2), (90, 0.1, 0.0), (40, 0.2, 0.2)])
@@ -94,23 +94,23 @@ def test_power_is_the_sum_over_all_outcomes(n: int, share: float, effect: float)
             if mcnemar(fixed, m - fixed) < 0.05:
                 total += stats.binom.pmf(m, n, share) * stats.binom.pmf(fixed, m, towards)
 
-    assert inference.power(n, share, effect) == pytest.approx(total, abs=1e-6)
+    assert statistics.power(n, share, effect) == pytest.approx(total, abs=1e-6)
 
 
 def test_the_smallest_effect_has_the_power_it_was_asked_for():
     for n, share in ((600, 0.25), (200, 0.05), (1319, 0.3)):
-        effect = inference.smallest_effect(n, share)
+        effect = statistics.smallest_effect(n, share)
 
         assert effect is not None
-        assert inference.power(n, max(share, effect), effect) == pytest.approx(0.8, abs=0.002)
-        assert effect == pytest.approx(inference.normal_effect(n, share), rel=0.15)
-    assert inference.smallest_effect(5, 0.5) is None
-    assert inference.smallest_effect(0, 0.0) is None
-    assert inference.smallest_effect(600, 0.0) == pytest.approx(0.013, abs=0.002)
+        assert statistics.power(n, max(share, effect), effect) == pytest.approx(0.8, abs=0.002)
+        assert effect == pytest.approx(statistics.normal_effect(n, share), rel=0.15)
+    assert statistics.smallest_effect(5, 0.5) is None
+    assert statistics.smallest_effect(0, 0.0) is None
+    assert statistics.smallest_effect(600, 0.0) == pytest.approx(0.013, abs=0.002)
 
 
 def test_where_the_formula_takes_over_it_agrees_with_the_sum():
-    assert inference.power(6600, 0.3, inference.normal_effect(6600, 0.3)) == pytest.approx(
+    assert statistics.power(6600, 0.3, statistics.normal_effect(6600, 0.3)) == pytest.approx(
         0.8, abs=0.01
     )
 
@@ -123,7 +123,7 @@ def answers(rng: np.random.Generator, runs: int, chances: np.ndarray) -> np.ndar
 def rejected(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """In which runs exact McNemar has p < 0.05, and in which of these for the better."""
     fixed, broken = (after & ~before).sum(axis=1), (before & ~after).sum(axis=1)
-    found = np.minimum(fixed, broken) <= inference.critical(fixed + broken)
+    found = np.minimum(fixed, broken) <= statistics.critical(fixed + broken)
     return found, found & (fixed > broken)
 
 
@@ -135,7 +135,7 @@ def test_a_teacher_that_ignores_the_error_is_found_better_as_often_as_alpha_allo
 
     rate = rejected(control, refine)[0].mean()
 
-    size = inference.power(ITEMS, share, 0.0)
+    size = statistics.power(ITEMS, share, 0.0)
     error = (0.05 * 0.95 / runs) ** 0.5
     assert 0.03 < size <= 0.05
     assert rate == pytest.approx(size, abs=3.5 * error)
@@ -154,7 +154,7 @@ def test_holm_keeps_a_whole_ladder_of_equal_arms_below_alpha():
 
     raw = np.array(p_values).T
     some = (raw < 0.05).any(axis=1).mean()
-    corrected = np.mean([min(inference.holm(list(row))) < 0.05 for row in raw])
+    corrected = np.mean([min(statistics.holm(list(row))) < 0.05 for row in raw])
 
     assert some > 0.07
     assert corrected <= 0.05 + 3 * (0.05 * 0.95 / runs) ** 0.5
@@ -162,10 +162,10 @@ def test_holm_keeps_a_whole_ladder_of_equal_arms_below_alpha():
 
 def test_a_planted_effect_of_the_smallest_size_is_found_as_often_as_was_computed():
     rng, runs, share = np.random.default_rng(3), 2000, 0.25
-    effect = inference.smallest_effect(ITEMS, share)
+    effect = statistics.smallest_effect(ITEMS, share)
     assert effect is not None
     kinds = rng.multinomial(ITEMS, [(share + effect) / 2, (share - effect) / 2, 1 - share], runs)
-    limit = inference.critical(kinds[:, 0] + kinds[:, 1])
+    limit = statistics.critical(kinds[:, 0] + kinds[:, 1])
 
     found = (np.minimum(kinds[:, 0], kinds[:, 1]) <= limit).mean()
 
@@ -181,4 +181,4 @@ def test_a_refining_teacher_whose_items_differ_is_found_at_least_as_often():
 
     found = rejected(answers(rng, runs, chances), answers(rng, runs, better))[1].mean()
 
-    assert found == pytest.approx(inference.power(ITEMS, share, effect), abs=0.05)
+    assert found == pytest.approx(statistics.power(ITEMS, share, effect), abs=0.05)

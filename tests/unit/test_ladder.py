@@ -6,9 +6,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from redistill import cli, laddering, picturing, records, reporting, rounds
-from redistill.records import Prediction
-from redistill.refusals import RefusedError
+from redistill.analysis import ladder as ladders
+from redistill.analysis import plots, summary
+from redistill.cli import main
+from redistill.console.exceptions import RefusedError
+from redistill.records import json_file
+from redistill.records.types import Prediction
+from redistill.settings import branches
 from tests.imports import ROOT
 
 N = 200
@@ -20,7 +24,7 @@ SOLVED = {
     "continued-r2": range(100),
 }  # fmt: skip
 PASSED = ("r3", "shuffled-r2")
-SHIPPED = rounds.branches(ROOT / "params" / "embedded-ladder.yaml")
+SHIPPED = branches.branches(ROOT / "params" / "embedded-ladder.yaml")
 ALL = {"rationales": "all-r1", "feedback": "error", "scope": "all"}
 BRANCHES = SHIPPED | {"all-r1": SHIPPED["verdict-r1"].model_copy(update=ALL)}
 ROUNDS = ["r0", "r1", "r2", "r3"]
@@ -45,7 +49,7 @@ CALLS = {
 
 
 def climbed(chosen: str = "r1") -> dict:
-    return laddering.ladder(chosen, ROUNDS, BRANCHES, "one-shot-matched", TEST, STEPS, CALLS)
+    return ladders.ladder(chosen, ROUNDS, BRANCHES, "one-shot-matched", TEST, STEPS, CALLS)
 
 
 def row(against: str, round: str = "r1") -> dict:
@@ -55,7 +59,7 @@ def row(against: str, round: str = "r1") -> dict:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    records.write_json(tmp_path / "metrics/ladder.json", climbed())
+    json_file.write_json(tmp_path / "metrics/ladder.json", climbed())
     return tmp_path
 
 
@@ -81,9 +85,9 @@ def test_the_same_rung_has_the_same_name_at_every_round():
 
 
 def test_without_arms_a_ladder_has_the_two_one_shot_rows():
-    plain = rounds.branches(ROOT / "params.yaml")
+    plain = branches.branches(ROOT / "params.yaml")
 
-    found = laddering.ladder("r1", ROUNDS, plain, "one-shot-matched", TEST, STEPS, CALLS)
+    found = ladders.ladder("r1", ROUNDS, plain, "one-shot-matched", TEST, STEPS, CALLS)
 
     assert [r["against"] for r in found["rounds"]["r1"]] == ["r0", "one-shot-matched"]
     assert [r["against"] for r in found["rounds"]["r0"]] == ["one-shot-matched"]
@@ -123,16 +127,16 @@ def test_calls_and_steps_are_stated_for_both_sides():
 def test_calls_are_read_for_rounds_and_arms_alone(tmp_path: Path):
     for name in CALLS.keys() - {"r0"}:
         content = {"asked": 7, "attempts": {"replies": 9}}
-        records.write_json(tmp_path / f"{name}.json", content)
+        json_file.write_json(tmp_path / f"{name}.json", content)
 
-    found = laddering.calls(tmp_path, BRANCHES)
+    found = ladders.calls(tmp_path, BRANCHES)
 
     assert set(found) == CALLS.keys() - {"r0"}
     assert found["resample-r1"] == {"asked": 7, "replies": 9}
 
 
 def test_the_sentence_says_what_is_beaten_and_what_is_not():
-    told = laddering.sentence(climbed())
+    told = ladders.sentence(climbed())
 
     assert told.startswith("r1 (the best on dev) is, with Holm's correction at 0.05, better than")
     assert "worse than continued-r1 (refine, continued) by -35.0 points" in told
@@ -153,7 +157,7 @@ def test_the_sentence_says_what_is_beaten_and_what_is_not():
 def test_a_check_ends_with_one_where_the_round_is_not_better(
     words: list[str], code: int, told: str, folder: Path
 ):
-    ran = CliRunner().invoke(cli.main, ["check", *words])
+    ran = CliRunner().invoke(main.main, ["check", *words])
 
     assert ran.exit_code == code
     assert told in ran.output
@@ -165,21 +169,21 @@ def test_several_arms_of_a_check_are_corrected_for_each_other():
     for found in ladder["rounds"]["r1"]:
         found["p"] = 0.03
 
-    assert laddering.check(ladder, ["r0"], 0.05).better
-    assert not laddering.check(ladder, ["r0", "resample-r1"], 0.05).better
+    assert ladders.check(ladder, ["r0"], 0.05).better
+    assert not ladders.check(ladder, ["r0", "resample-r1"], 0.05).better
 
 
 def test_a_check_says_where_the_control_took_fewer_steps():
     steps = {**STEPS, "one-shot-matched": 1500}
-    found = laddering.ladder("r1", ROUNDS, BRANCHES, "one-shot-matched", TEST, steps, CALLS)
+    found = ladders.ladder("r1", ROUNDS, BRANCHES, "one-shot-matched", TEST, steps, CALLS)
 
-    assert "it took only 1500 of 3000 optimiser steps" in laddering.check(found, [], 0.05).told
+    assert "it took only 1500 of 3000 optimiser steps" in ladders.check(found, [], 0.05).told
 
 
 def test_the_ladder_is_printed_as_a_table_and_a_sentence(folder: Path):
-    ran = CliRunner().invoke(cli.main, ["ladder", "--round", "r2"])
-    data = CliRunner().invoke(cli.main, ["ladder", "--json"])
-    absent = CliRunner().invoke(cli.main, ["ladder", "--round", "r9"])
+    ran = CliRunner().invoke(main.main, ["ladder", "--round", "r2"])
+    data = CliRunner().invoke(main.main, ["ladder", "--json"])
+    absent = CliRunner().invoke(main.main, ["ladder", "--round", "r9"])
 
     assert ran.exit_code == 0, ran.output
     assert "resample-r2" in ran.output
@@ -200,28 +204,28 @@ def test_the_lines_in_docs_are_those_of_the_settings_and_are_read(tmp_path: Path
     assert [line for line in arms if "scope: all" not in line] == [
         line for line in shipped if "feedback:" in line
     ]
-    assert len(rounds.arms(file)) == len(arms) == 10
+    assert len(branches.arms(file)) == len(arms) == 10
 
 
 def test_a_ladder_that_is_not_there_is_refused_with_what_to_do(tmp_path: Path):
     with pytest.raises(RefusedError, match="run dvc repro"):
-        reporting.read_json(tmp_path / "ladder.json")
+        json_file.read_json(tmp_path / "ladder.json")
 
 
 def test_the_csv_for_plots_has_a_row_for_each_comparison():
-    text = reporting.as_csv(laddering.table(climbed()), laddering.COLUMNS)
+    text = summary.as_csv(ladders.table(climbed()), ladders.COLUMNS)
 
     head, first, *rest = text.strip().split("\n")
-    assert head.split(",") == list(laddering.COLUMNS)
+    assert head.split(",") == list(ladders.COLUMNS)
     assert first.startswith('"r0 - one-shot, step-matched",r0,one-shot-matched,')
     assert len(rest) + 1 == sum(len(rows) for rows in climbed()["rounds"].values())
 
 
 def test_gaps_by_round_are_read_with_their_share_of_dev(tmp_path: Path):
     profile = {"profile": {"n": 50, "gaps": {"add": 5, "set_up": 0}, "common": []}}
-    records.write_json(tmp_path / "r0.json", profile)
+    json_file.write_json(tmp_path / "r0.json", profile)
 
-    rows = reporting.gap_table(["r0"], tmp_path)
+    rows = summary.gap_table(["r0"], tmp_path)
 
     assert [(r["label"], r["count"], r["share"]) for r in rows] == [
         ("r0: add", 5, 0.1),
@@ -236,12 +240,12 @@ def test_the_pictures_are_the_same_byte_for_byte_and_name_what_they_show():
         for gap, count in (("add", 5), ("copying", 2), ("format", 0))
     ]
 
-    forest, bars = picturing.forest(climbed(), "A $title"), picturing.stacked(gaps, "Gaps")
+    forest, bars = plots.forest(climbed(), "A $title"), plots.stacked(gaps, "Gaps")
 
-    assert forest == picturing.forest(climbed(), "A $title")
-    assert bars == picturing.stacked(gaps, "Gaps")
+    assert forest == plots.forest(climbed(), "A $title")
+    assert bars == plots.stacked(gaps, "Gaps")
     assert forest.startswith("<?xml")
     assert "r1 - shuffled errors" in forest
     assert "copying" in bars
     assert "format -->" not in bars
-    assert picturing.stacked([], "Nothing wrong").startswith("<?xml")
+    assert plots.stacked([], "Nothing wrong").startswith("<?xml")

@@ -5,11 +5,11 @@ from collections import Counter
 
 import pytest
 
-from redistill import mining
-from redistill.grading import grader, predict
-from redistill.locating import locate
-from redistill.prose import bare, nth, spoken, steps
-from redistill.records import Problem
+from redistill.diagnosis import mine
+from redistill.diagnosis.locate import locate
+from redistill.grading.grader import load_grader, predict
+from redistill.records.types import Problem
+from redistill.solutions.wordings import bare, nth, spoken, steps
 from tests.imports import ROOT
 from tests.timing import growth
 
@@ -92,10 +92,10 @@ def test_yes_for_no_and_no_for_yes_are_gaps_of_their_own():
 
 
 def test_the_metrics_say_which_answer_was_taken_for_which():
-    rules = mining.Settings(
+    rules = mine.MineSettings(
         max_completion=100, exemplars=1, common=0.1, alpha=0.1, below=1.0, most=None
     )
-    choice = grader("choice")
+    choice = load_grader("choice")
     others = [WHERE.model_copy(update={"id": f"w{i}"}) for i in range(4)]
     texts = ["#### B", "#### B", "#### C", "#### A"]
     known = {p.id: p for p in others}
@@ -104,10 +104,10 @@ def test_the_metrics_say_which_answer_was_taken_for_which():
         for p, text in zip(others, texts, strict=True)
     ]
 
-    errors = mining.mine(known, predictions, {}, rules)
+    errors = mine.mine(known, predictions, {}, rules)
 
-    assert mining.confused(known, errors) == {"A": {"B": 2, "C": 1}}
-    profile = mining.profile(errors, 4, 0.5)
+    assert mine.confused(known, errors) == {"A": {"B": 2, "C": 1}}
+    profile = mine.profile(errors, 4, 0.5)
     assert (profile["gaps"]["distractor"], profile["common"]) == (3, ["distractor"])
 
 
@@ -166,7 +166,7 @@ def test_a_long_text_takes_time_in_proportion(piece: str):
 @pytest.mark.skipif(not COMPLETIONS.is_file(), reason="shared/data is not beside this checkout")
 def test_most_wrong_outputs_of_real_models_are_located_without_their_marks():
     """The outputs carry marks; without them, and against no solution, a step is still found."""
-    numeric = grader("numeric")
+    numeric = load_grader("numeric")
     rows = [json.loads(line) for line in COMPLETIONS.read_text().split("\n")[:1500] if line]
     found: Counter[str] = Counter()
     for row in rows:

@@ -9,20 +9,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from redistill import choosing, escaping, guarding, mining, refining, reporting, scoring, teaching
-from redistill.gaps import Diagnosis
-from redistill.grading import grader, predict
-from redistill.records import Error, Exemplar, Prediction, Problem, Rationale, Slip
-from redistill.refusals import RefusedError
+from redistill.analysis import scores, summary
+from redistill.console import safe_text
+from redistill.console.exceptions import RefusedError
+from redistill.diagnosis import mine as mining
+from redistill.grading.grader import load_grader, predict
+from redistill.rationales import guards, select
+from redistill.rationales import refine as refining
+from redistill.rationales.teacher import Engaged, Reply, Request, Sitting, TeachSettings
+from redistill.records.types import Error, Exemplar, Prediction, Problem, Rationale, Slip
+from redistill.solutions.gaps import Diagnosis
 from redistill.teachers import tutor
-from redistill.teaching import Reply, Request
 
-NUMERIC = grader("numeric")
-GUARD = guarding.Settings(max_growth=10.0, min_copied=10)
-RULES = refining.Settings(scope="wrong", extend=True, max_loss=0.0)
+NUMERIC = load_grader("numeric")
+GUARD = guards.GuardSettings(max_growth=10.0, min_copied=10)
+RULES = refining.RefineSettings(scope="wrong", extend=True, max_loss=0.0)
 TERSE = tutor.Settings(style="equations")
-FIRST = teaching.Sitting("generate", "r0", "math", range(1))
-MINE = mining.Settings(
+FIRST = Sitting("generate", "r0", "math", range(1))
+MINE = mining.MineSettings(
     max_completion=100, exemplars=2, common=0.1, alpha=0.05, below=1.0, most=None
 )
 
@@ -62,7 +66,7 @@ def go(
     draws: int = 1,
     choose: str = "first",
 ) -> refining.Refined:
-    rules = teaching.Settings(
+    rules = TeachSettings(
         teacher="tutor",
         refiner="tutor",
         prompts="math",
@@ -70,11 +74,11 @@ def go(
         draws=draws,
         choose=choose,
     )
-    teacher = teaching.Engaged("tutor", module, TERSE, rules, None)
+    teacher = Engaged("tutor", module, TERSE, rules, None)
     lessons = [lesson(p) for p in problems]
     known = {p.id: p for p in problems}
     requests = refining.asked(known, lessons, errors, Diagnosis(list(common), stop), RULES)
-    pick = choosing.chooser(rules, problems, Path("none"), Path("none"))
+    pick = select.chooser(rules, problems, Path("none"), Path("none"))
     return refining.refine(requests, lessons, teacher, NUMERIC, pick, GUARD, stop=stop, round="r1")
 
 
@@ -152,13 +156,13 @@ def test_without_drawn_completions_the_errors_are_what_is_not_correct():
 
     assert chosen.predictions == predictions[:1]
     assert chosen.rejected == {"correct": 1}
-    assert scoring.passes(predictions) == {}
+    assert scores.passes(predictions) == {}
 
 
 def test_the_pass_rate_is_counted_over_problems_and_has_its_histogram():
     predictions = [drawn("a", "#### 75", 4), drawn("b", "#### 75", 1), drawn("c", "#### 1", 1)]
 
-    assert scoring.passes(predictions) == {
+    assert scores.passes(predictions) == {
         "pass_rate": 0.5,
         "samples": 4,
         "problems_by_passes": [0, 2, 0, 0, 1],
@@ -282,7 +286,7 @@ def test_a_good_rewrite_passes_every_guard():
     text = "8+7=15 4+2+1=7 <<48+27=75>>\n#### 75"
     p = problem("p1")
 
-    assert guarding.refined(p, text, lesson(p).text, [error(p)], NUMERIC, GUARD) is None
+    assert guards.refined(p, text, lesson(p).text, [error(p)], NUMERIC, GUARD) is None
 
 
 @given(k=st.integers(0, 50), extra=st.integers(0, 50))
@@ -290,7 +294,7 @@ def test_wilson_is_that_of_scipy(k: int, extra: int):
     n = k + extra
     if n:
         theirs = stats.binomtest(k, n).proportion_ci(method="wilson")
-        ours = scoring.wilson(k, n)
+        ours = scores.wilson(k, n)
         assert math.isclose(ours[0], theirs.low, abs_tol=1e-9)
         assert math.isclose(ours[1], theirs.high, abs_tol=1e-9)
 
@@ -299,7 +303,7 @@ def test_wilson_is_that_of_scipy(k: int, extra: int):
 def test_mcnemar_is_the_binomial_test_of_scipy(fixed: int, broken: int):
     n = fixed + broken
     theirs = stats.binomtest(fixed, n).pvalue if n else 1.0
-    assert math.isclose(scoring.mcnemar(fixed, broken), theirs, rel_tol=1e-9)
+    assert math.isclose(scores.mcnemar(fixed, broken), theirs, rel_tol=1e-9)
 
 
 def test_the_best_round_is_the_earliest_of_equals_and_never_a_passed_one():
@@ -310,31 +314,31 @@ def test_the_best_round_is_the_earliest_of_equals_and_never_a_passed_one():
         "r3": {"passed_through": True},
     }
 
-    assert reporting.choose(["r0", "r1", "r2", "r3"], metrics) == "r1"
+    assert summary.choose(["r0", "r1", "r2", "r3"], metrics) == "r1"
     with pytest.raises(RefusedError, match="no round has been evaluated"):
-        reporting.choose(["r3"], metrics)
+        summary.choose(["r3"], metrics)
 
 
 def test_a_round_that_has_not_learnt_what_it_was_taught_is_named_and_the_first_is_not():
     metrics = {
         "r0": {"train": {"accuracy": 0.2}},
         "r1": {"train": {"accuracy": 0.468}},
-        "r2": {"train": {"accuracy": reporting.LEARNT}},
+        "r2": {"train": {"accuracy": summary.LEARNT}},
         "r3": {"passed_through": True},
     }
 
-    told = reporting.advice(metrics, ["r1", "r2", "r3"])
+    told = summary.advice(metrics, ["r1", "r2", "r3"])
 
     assert told is not None
     assert "(r1 46.8 %): more steps (train.steps)" in told
-    assert reporting.advice(metrics, ["r2", "r3"]) is None
+    assert summary.advice(metrics, ["r2", "r3"]) is None
 
 
 @pytest.mark.parametrize(
     "text", ["\x1b[31mred", "\x1b]0;title\x07", "a\u202eb", "\u2028", "\x00", "\ud800"]
 )
 def test_no_control_character_reaches_the_terminal(text: str):
-    shown = escaping.safe_text(text)
+    shown = safe_text.safe_text(text)
 
     assert shown.isprintable()
 

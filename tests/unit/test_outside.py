@@ -9,11 +9,15 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from redistill import outside, preparing, records, reporting, settings, venturing
-from redistill.outside import Outside
-from redistill.records import Problem
-from redistill.refusals import RefusedError
-from redistill.sourcing import Rejected
+from redistill.analysis.summary import outside_lines
+from redistill.cli import check_params
+from redistill.console.exceptions import RefusedError
+from redistill.problems import outside, splits, task
+from redistill.problems.outside import Outside
+from redistill.problems.source import Rejected
+from redistill.records import jsonl
+from redistill.records.types import Problem
+from redistill.students.answer.outside import told
 from tests.imports import ROOT
 
 SECTION = {
@@ -32,18 +36,18 @@ SPLITS = {
 }
 
 
-def run(tmp_path: Path, questions: list[str], **changes: object) -> preparing.Settings:
+def run(tmp_path: Path, questions: list[str], **changes: object) -> task.PrepareSettings:
     rows = [problem(f"s{i}", question) for i, question in enumerate(questions)]
-    records.write(tmp_path / "svamp" / "test.jsonl", rows)
+    jsonl.write(tmp_path / "svamp" / "test.jsonl", rows)
     section = {**SECTION, "folder": str(tmp_path / "svamp"), **changes}
-    return preparing.Settings(task="gsm8k", max_loss=0.0, outside={"svamp": section})
+    return task.PrepareSettings(task="gsm8k", max_loss=0.0, outside={"svamp": section})
 
 
 def test_a_question_that_is_taught_or_repeats_is_no_test_and_is_counted(tmp_path: Path):
     asked = ["How many pears?", "how many FIGS", "How many dates?", "How many plums?"]
     asked += ["How many pears ?"]
 
-    tests, balances = preparing.outside(Path("p"), run(tmp_path, asked), SPLITS, 1)
+    tests, balances = splits.outside(Path("p"), run(tmp_path, asked), SPLITS, 1)
 
     assert sorted(p.question for p in tests["svamp"].problems) == [
         "How many pears?",
@@ -60,7 +64,7 @@ def test_a_question_that_is_taught_or_repeats_is_no_test_and_is_counted(tmp_path
 
 def test_a_test_with_nothing_left_is_refused_by_name(tmp_path: Path):
     with pytest.raises(RefusedError, match=r"prepare.outside.svamp: 1 rows in = 0 out .*needs"):
-        preparing.outside(Path("p"), run(tmp_path, ["How many figs?"]), SPLITS, 1)
+        splits.outside(Path("p"), run(tmp_path, ["How many figs?"]), SPLITS, 1)
 
 
 @pytest.mark.parametrize(
@@ -79,18 +83,18 @@ def test_a_test_with_nothing_left_is_refused_by_name(tmp_path: Path):
 )
 def test_a_wrong_out_of_domain_test_is_refused_by_name(changes: dict, fault: str, tmp_path: Path):
     with pytest.raises(RefusedError, match=re.escape(fault)):
-        settings.check(written(tmp_path, {"prepare": changes}))
+        check_params.check(written(tmp_path, {"prepare": changes}))
 
 
 def test_an_out_of_domain_test_is_checked_with_the_other_settings(tmp_path: Path):
     tests = {"svamp": {**SECTION, "folder": None}, "multiarith": {**SECTION, "folder": "x"}}
 
-    assert settings.check(written(tmp_path, {"prepare": {"outside": tests}})) > 10
+    assert check_params.check(written(tmp_path, {"prepare": {"outside": tests}})) > 10
 
 
 def test_a_grader_that_is_not_that_of_the_task_is_refused(tmp_path: Path):
     with pytest.raises(RefusedError, match=r"task wordproblems are for the grader 'numeric', not"):
-        settings.check(written(tmp_path, {"grade": {"grader": "choice"}}))
+        check_params.check(written(tmp_path, {"grade": {"grader": "choice"}}))
 
 
 def test_a_task_that_states_no_grader_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -99,7 +103,7 @@ def test_a_task_that_states_no_grader_is_refused(tmp_path: Path, monkeypatch: py
     monkeypatch.delattr(svamp, "GRADER")
 
     with pytest.raises(RefusedError, match=r"tasks/svamp.py does not state GRADER; see docs"):
-        preparing.task("svamp")
+        task.load_task("svamp")
 
 
 def written(tmp_path: Path, changes: dict, without: str = "") -> Path:
@@ -136,7 +140,8 @@ def test_a_test_that_is_no_longer_in_the_index_is_not_read(tmp_path: Path):
 def test_no_tests_ask_nothing_of_a_student_and_import_no_torch(tmp_path: Path):
     outside.write(tmp_path / "problems", {})
     code = (
-        "import sys; from pathlib import Path; from redistill import outside, venturing\n"
+        "import sys; from pathlib import Path; from redistill.problems import outside\n"
+        "from redistill.students.answer import outside as venturing\n"
         "found = venturing.venture(Path('no-student'), outside.read(Path('problems')), Path('p'))\n"
         "venturing.write(Path('out'), found[0])\n"
         "print(found, venturing.told(found[1]), 'torch' in sys.modules)"
@@ -169,7 +174,7 @@ def test_the_table_has_a_row_for_every_branch_and_a_column_for_every_test():
         },
     }
 
-    assert reporting.outside_lines(summary) == [
+    assert outside_lines(summary) == [
         ("round", "asdiv", "svamp"),
         ("r0", "100.0 % (4/4), 30.1 to 95.4", "75.0 % (3/4), 30.1 to 95.4"),
         ("r1", "passed through", "passed through"),
@@ -178,11 +183,11 @@ def test_the_table_has_a_row_for_every_branch_and_a_column_for_every_test():
 
 def test_without_tests_there_is_no_table_nor_of_a_summary_from_before_there_were_any():
     for found in (branch(), {"passed_through": False}):
-        assert reporting.outside_lines({"order": ["r0"], "branches": {"r0": found}}) == []
+        assert outside_lines({"order": ["r0"], "branches": {"r0": found}}) == []
 
 
 def test_a_passed_through_round_says_so():
-    assert venturing.told({"passed_through": True, "tests": {}}).startswith("passed through")
+    assert told({"passed_through": True, "tests": {}}).startswith("passed through")
 
 
 DOCS = (ROOT / "docs/tasks.md").read_text(encoding="utf-8")
@@ -215,6 +220,6 @@ def test_every_section_of_the_docs_is_well_formed(tmp_path: Path):
     whole |= {key: merged[key] for key in ("prepare", "gsm8k", "grade")}
     YAML().dump(whole, tmp_path / "params.yaml")
 
-    assert settings.check(tmp_path / "params.yaml") > 10
+    assert check_params.check(tmp_path / "params.yaml") > 10
     assert set(merged) == {"prepare", "gsm8k", "grade", "svamp", "riverquiz"}
-    preparing.task("svamp").Settings(**merged["svamp"])
+    task.load_task("svamp").Settings(**merged["svamp"])

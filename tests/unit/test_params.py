@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 from dvc.utils.serialize import load_yaml
 
-from redistill import params, rounds, settings
-from redistill.mining import Settings
-from redistill.refusals import RefusedError
+from redistill.cli import check_params
+from redistill.console.exceptions import RefusedError
+from redistill.diagnosis.mine import MineSettings
+from redistill.settings import branches as branching
+from redistill.settings import sections
 from tests.imports import ROOT
 
 
@@ -20,17 +22,17 @@ def changed(tmp_path: Path, old: str, new: str) -> Path:
 
 
 def test_the_shipped_settings_are_well_formed():
-    assert settings.check(ROOT / "params.yaml") > 10
+    assert check_params.check(ROOT / "params.yaml") > 10
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "params").glob("*.yaml")), ids=lambda f: f.name)
 def test_the_settings_of_larger_runs_are_well_formed(file: Path):
-    assert settings.check(file) > 10
+    assert check_params.check(file) > 10
 
 
 def test_the_settings_of_the_ladder_are_the_shipped_ones_and_arms():
     shipped, ladder = (
-        params.read(ROOT / name) for name in ("params.yaml", "params/embedded-ladder.yaml")
+        sections.read(ROOT / name) for name in ("params.yaml", "params/embedded-ladder.yaml")
     )
     arms = ladder.pop("arms")
     branches = ladder.pop("branches")
@@ -43,14 +45,14 @@ def test_the_settings_of_the_ladder_are_the_shipped_ones_and_arms():
 
 
 def test_our_reading_is_that_of_dvc():
-    assert params.read(ROOT / "params.yaml") == load_yaml(str(ROOT / "params.yaml"))
+    assert sections.read(ROOT / "params.yaml") == load_yaml(str(ROOT / "params.yaml"))
 
 
 def test_a_misspelt_key_is_refused_with_the_nearest_name(tmp_path: Path):
     file = changed(tmp_path, "alpha: 0.1", "alhpa: 0.1")
 
     with pytest.raises(RefusedError, match=r"mine.alhpa: unknown key; did you mean 'alpha'") as it:
-        params.load(file, "mine", Settings)
+        sections.load(file, "mine", MineSettings)
     assert it.value.code == 78
 
 
@@ -58,9 +60,9 @@ def test_a_misspelt_section_is_refused_with_the_nearest_name(tmp_path: Path):
     file = changed(tmp_path, "\nmine:", "\nmien:")
 
     with pytest.raises(RefusedError, match="no section 'mine'; did you mean 'mien'"):
-        params.load(file, "mine", Settings)
+        sections.load(file, "mine", MineSettings)
     with pytest.raises(RefusedError, match="mien: nothing reads this section; did you mean 'mine'"):
-        settings.check(file)
+        check_params.check(file)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +83,7 @@ def test_a_misspelt_section_is_refused_with_the_nearest_name(tmp_path: Path):
 )
 def test_a_wrong_value_is_refused_by_name(old: str, new: str, fault: str, tmp_path: Path):
     with pytest.raises(RefusedError, match=fault):
-        settings.check(changed(tmp_path, old, new))
+        check_params.check(changed(tmp_path, old, new))
 
 
 def test_the_rounds_come_in_order_and_controls_after_them(tmp_path: Path):
@@ -91,5 +93,5 @@ def test_the_rounds_come_in_order_and_controls_after_them(tmp_path: Path):
         "  r10: {from: r3, rationales: r10, start: base, times: 1}\n  r1: {from: r0",
     )
 
-    assert rounds.rounds(file) == ["r0", "r1", "r2", "r3", "r10"]
-    assert list(rounds.branches(file))[-1] == "one-shot-matched"
+    assert branching.rounds(file) == ["r0", "r1", "r2", "r3", "r10"]
+    assert list(branching.branches(file))[-1] == "one-shot-matched"

@@ -82,7 +82,7 @@ def test_compiled_modules_do_not_make_a_folder_of_modules_another():
 
 def test_mining_is_no_business_of_generate_and_earlier_stages():
     for stage in ("prepare", "base", "generate", "train", "evaluate"):
-        assert "redistill/mining.py" not in body(stage)["deps"]
+        assert "redistill/diagnosis/mine.py" not in body(stage)["deps"]
 
 
 @pytest.mark.parametrize("stage", PIPELINE)

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from redistill import gaps, pooling, records
-from redistill.records import Error
-from redistill.refusals import RefusedError
+from redistill.console.exceptions import RefusedError
+from redistill.diagnosis import pool
+from redistill.records import json_file, jsonl
+from redistill.records.types import Error
+from redistill.solutions import gaps
 
 
 def error(problem: str, completion: str = "3+4=8", split: str = "train") -> Error:
@@ -21,12 +23,12 @@ def diagnosed(folder: Path, name: str, n: int = 10, *, stop: bool = False, **cou
     file = folder / f"{name}.json"
     told = {"stop": stop, "because": "made up"}
     profile = {"n": n, "gaps": {gap: counts.get(gap, 0) for gap in gaps.ALL}, "common": []}
-    records.write_json(file, {"profile": profile, "decision": told})
+    json_file.write_json(file, {"profile": profile, "decision": told})
     return file
 
 
 def test_both_students_errors_on_a_problem_are_kept_and_told_apart():
-    found, balance = pooling.pool(
+    found, balance = pool.pool(
         {"r0": [error("p1"), error("p2")], "wide-r0": [error("p1", "3-4=1")]}
     )
 
@@ -36,7 +38,7 @@ def test_both_students_errors_on_a_problem_are_kept_and_told_apart():
 
 
 def test_what_two_students_wrote_alike_is_shown_once_and_counted():
-    found, balance = pooling.pool({"r0": [error("p1")], "wide-r0": [error("p1"), error("p2")]})
+    found, balance = pool.pool({"r0": [error("p1")], "wide-r0": [error("p1"), error("p2")]})
 
     assert [row.id for row in found] == ["p1@r0", "p2@wide-r0"]
     assert balance.rejected == {"the same completion": 1}
@@ -44,11 +46,11 @@ def test_what_two_students_wrote_alike_is_shown_once_and_counted():
 
 
 def test_a_pool_of_a_pool_holds_the_errors_of_three_students(tmp_path: Path):
-    two, _ = pooling.pool({"r0": [error("p1", "a")], "wide-r0": [error("p1", "b")]})
-    three, _ = pooling.pool({"two": two, "deep-r0": [error("p1", "c")]})
-    records.write(tmp_path / "errors.jsonl", three)
+    two, _ = pool.pool({"r0": [error("p1", "a")], "wide-r0": [error("p1", "b")]})
+    three, _ = pool.pool({"two": two, "deep-r0": [error("p1", "c")]})
+    jsonl.write(tmp_path / "errors.jsonl", three)
 
-    assert [row.id for row in records.read(tmp_path / "errors.jsonl", Error)] == [
+    assert [row.id for row in jsonl.read(tmp_path / "errors.jsonl", Error)] == [
         "p1@deep-r0",
         "p1@r0@two",
         "p1@wide-r0@two",
@@ -61,8 +63,8 @@ def test_a_gap_is_common_by_its_share_of_all_answers(tmp_path: Path):
         diagnosed(tmp_path, "wide-r0", n=30, add=0, copying=7),
     ]
 
-    found = pooling.diagnosis(files, 0.15)
-    read = records.write_json(tmp_path / "all.json", found) or gaps.read(tmp_path / "all.json")
+    found = pool.diagnosis(files, 0.15)
+    read = json_file.write_json(tmp_path / "all.json", found) or gaps.read(tmp_path / "all.json")
 
     assert found["profile"]["n"] == 40
     assert found["profile"]["gaps"]["add"] == 4
@@ -76,7 +78,7 @@ def test_the_loop_stops_only_where_it_stops_for_every_student(
 ):
     files = [diagnosed(tmp_path, "a", stop=one), diagnosed(tmp_path, "b", stop=other)]
 
-    assert pooling.diagnosis(files, 0.1)["decision"]["stop"] is all_stop
+    assert pool.diagnosis(files, 0.1)["decision"]["stop"] is all_stop
 
 
 @pytest.mark.parametrize("content", [{}, {"profile": {"n": 1, "gaps": {}}}, {"profile": []}])
@@ -85,22 +87,22 @@ def test_a_file_that_is_no_diagnosis_is_refused(content: dict, tmp_path: Path):
     file.write_text(json.dumps(content), encoding="utf-8")
 
     with pytest.raises(RefusedError, match=r"r0.json: not the diagnosis of a round"):
-        pooling.diagnosis([file], 0.1)
+        pool.diagnosis([file], 0.1)
 
 
 def test_a_teacher_is_asked_about_the_errors_of_all():
-    from redistill import refining
-    from redistill.gaps import Diagnosis
-    from redistill.records import Problem, Rationale
+    from redistill.rationales import refine
+    from redistill.records.types import Problem, Rationale
+    from redistill.solutions.gaps import Diagnosis
 
-    found, _ = pooling.pool({"r0": [error("p1", "a")], "wide-r0": [error("p1", "b"), error("p2")]})
+    found, _ = pool.pool({"r0": [error("p1", "a")], "wide-r0": [error("p1", "b"), error("p2")]})
     problems = {n: Problem(id=n, question=n, answer="7") for n in ("p1", "p2", "p3")}
     before = [
         Rationale(id=n, problem=n, text="t", round="r0", teacher="t", status="first")
         for n in problems
     ]
-    rules = refining.Settings(scope="wrong", extend=False, max_loss=0.0)
+    rules = refine.RefineSettings(scope="wrong", extend=False, max_loss=0.0)
 
-    asked = refining.asked(problems, before, found, Diagnosis([], stop=False), rules)
+    asked = refine.asked(problems, before, found, Diagnosis([], stop=False), rules)
 
     assert [(place, len(request.errors)) for place, request in asked] == [(0, 2), (1, 1)]

@@ -15,9 +15,12 @@ from markdown_it import MarkdownIt
 from pyarrow.json import read_json
 from pydantic import ValidationError
 
-from redistill import carding, exporting, manifests, publishing
-from redistill.records import Problem, Version
-from redistill.refusals import RefusedError
+from redistill.console.exceptions import RefusedError
+from redistill.datasets import card as cards
+from redistill.datasets import files
+from redistill.datasets import rows as dataset_rows
+from redistill.records import manifest
+from redistill.records.types import Problem, Version
 from tests.imports import ROOT
 from tests.publications import (
     BRANCHES,
@@ -78,7 +81,7 @@ def test_a_record_has_its_whole_lineage_and_no_null():
         "teacher": "tutor", "status": "refined", "reason": "add", "gaps": ["add"],
         "fingerprint": "", "history": [{"round": "r0", "text": "#### 7"}],
     }  # fmt: skip
-    assert list(row) == exporting.SCHEMAS["records"].names
+    assert list(row) == files.SCHEMAS["records"].names
 
 
 @pytest.mark.parametrize(
@@ -106,17 +109,17 @@ def test_the_rejected_text_is_that_of_the_student_before_the_text_was_written():
         "r1": [answered("p1", "late"), answered("p2", "late")],
     }
 
-    made = publishing.views([problem("p1"), problem("p2")], [kept, later], students, BRANCHES)
+    made = dataset_rows.views([problem("p1"), problem("p2")], [kept, later], students, BRANCHES)
 
     rejected = {row["id"]: row["rejected"] for row in made.rows["preference"]}
     assert rejected == {"p1": "early", "p2": "late"}
 
 
 def test_the_rounds_lead_back_to_the_first_one():
-    assert publishing.chain("r2", BRANCHES) == ["r0", "r1", "r2"]
-    assert publishing.chain("r0", BRANCHES) == ["r0"]
+    assert dataset_rows.chain("r2", BRANCHES) == ["r0", "r1", "r2"]
+    assert dataset_rows.chain("r0", BRANCHES) == ["r0"]
     with pytest.raises(RefusedError, match="do not lead back"):
-        publishing.chain("r1", {"r1": BRANCHES["r1"].model_copy(update={"from_": "r1"})})
+        dataset_rows.chain("r1", {"r1": BRANCHES["r1"].model_copy(update={"from_": "r1"})})
 
 
 def test_a_problem_without_a_rationale_is_counted_and_a_rationale_without_one_refused():
@@ -141,13 +144,13 @@ def test_no_question_of_dev_or_test_is_published(split: str, place: str):
     asked = problem("p1", question=shouted if place == "question" else "")
     made = views([asked], [lesson], answered("p1", shouted if place == "rejected" else "#### 8"))
     held = {"dev": [problem("d")], "test": [problem("t")], "train": [asked]}
-    published = publishing.gate(made, held)
+    published = dataset_rows.gate(made, held)
     assert [found["exact"] for found in published.values()] == [0, 0]
 
     held[split].append(problem("leaked", question=LONG))
 
     with pytest.raises(RefusedError, match=f"1 questions of {split}.*'leaked'"):
-        publishing.gate(made, held)
+        dataset_rows.gate(made, held)
 
 
 def test_a_short_question_is_refused_where_it_is_the_same_and_a_long_overlap_is_counted():
@@ -155,9 +158,9 @@ def test_a_short_question_is_refused_where_it_is_the_same_and_a_long_overlap_is_
     made = views([asked], [first("p1", text=LONG.replace("she?", "Ada now"))])
     held = {"train": [asked], "dev": [problem("d", question=LONG)], "test": [problem("t")]}
 
-    assert publishing.gate(made, held)["dev"] == {"questions": 1, "exact": 0, "overlapping": 1}
+    assert dataset_rows.gate(made, held)["dev"] == {"questions": 1, "exact": 0, "overlapping": 1}
     with pytest.raises(RefusedError, match="'same'"):
-        publishing.gate(made, {**held, "test": [problem("same", question="what is 3+4")]})
+        dataset_rows.gate(made, {**held, "test": [problem("same", question="what is 3+4")]})
 
 
 @pytest.mark.parametrize("place", ["question", "rationale", "rejected"])
@@ -170,14 +173,14 @@ def test_what_looks_like_a_key_is_not_published_and_not_repeated(place: str):
     made = views([asked], [refined("p1", text=texts["rationale"])], wrong)
 
     with pytest.raises(RefusedError, match=f'row "p1" field "{place}".*looks like a key') as told:
-        publishing.gate(made, {"train": [asked], "dev": [], "test": []})
+        dataset_rows.gate(made, {"train": [asked], "dev": [], "test": []})
     assert key not in str(told.value)
 
 
 @pytest.mark.parametrize("name", ["..", "a/b", "Upper", "", "a b", ".hidden", "x" * 65])
 def test_a_name_that_is_no_folder_of_its_own_is_refused(name: str):
     with pytest.raises(ValidationError):
-        publishing.Settings(name=name, license=None)
+        dataset_rows.PublishSettings(name=name, license=None)
 
 
 def test_writing_it_again_gives_the_same_bytes(tmp_path: Path):
@@ -187,15 +190,15 @@ def test_writing_it_again_gives_the_same_bytes(tmp_path: Path):
     before = {file.name: file.read_bytes() for file in other.iterdir()}
     assert {file.name: file.read_bytes() for file in again.iterdir()} == before
     assert one == again
-    assert set(before) == exporting.FILES
+    assert set(before) == files.FILES
 
 
 def test_the_manifest_has_size_hash_and_rows_of_every_file(tmp_path: Path):
     folder = small(tmp_path / "set")
     listed = json.loads((folder / "manifest.json").read_text())["files"]
 
-    assert manifests.verify(folder) == []
-    assert set(listed) == exporting.FILES - {"manifest.json"}
+    assert manifest.verify(folder) == []
+    assert set(listed) == files.FILES - {"manifest.json"}
     rows = {name: entry["rows"] for name, entry in listed.items() if "rows" in entry}
     for name, count in rows.items():
         if name.endswith(".jsonl"):
@@ -212,7 +215,7 @@ def test_a_view_without_rows_has_no_file_and_no_config(tmp_path: Path):
     assert not list(folder.glob("preference.*"))
     configs = DatasetCard.load(folder / "README.md").data.to_dict()["configs"]
     assert [config["config_name"] for config in configs] == ["records", "sft", "messages"]
-    assert manifests.verify(folder) == []
+    assert manifest.verify(folder) == []
 
 
 def test_a_file_that_is_not_of_a_data_set_is_neither_published_nor_removed(tmp_path: Path):
@@ -286,7 +289,7 @@ def told_by(payload: str) -> str:
     }
     reasons = {payload: 1}
     row = {"round": "r1", "errors_of": "r0", "accepted": 1, "rejected": reasons, "kept": reasons}
-    return carding.card(provenance(made, "cc-by-4.0", origin, [row]))
+    return cards.card(provenance(made, "cc-by-4.0", origin, [row]))
 
 
 @pytest.mark.parametrize("payload", [*PAYLOADS, *MARKUP])
@@ -297,7 +300,7 @@ def test_text_from_outside_is_inert_in_the_card(payload: str):
     assert kinds(DatasetCard(card).text) == kinds(DatasetCard(plain).text)
     assert DatasetCard(card).data.to_dict() == DatasetCard(plain).data.to_dict()
     assert card.isascii() or not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u202e\u2066]", card)
-    assert card.count(carding.START) == card.count(carding.END) == 1
+    assert card.count(cards.START) == card.count(cards.END) == 1
 
 
 def test_the_card_says_that_no_licence_is_stated_or_which(tmp_path: Path):
@@ -313,7 +316,7 @@ def test_the_card_says_that_no_licence_is_stated_or_which(tmp_path: Path):
 def test_the_docs_name_every_field_of_every_view():
     text = (ROOT / "docs" / "publish.md").read_text(encoding="utf-8")
 
-    for view, schema in exporting.SCHEMAS.items():
+    for view, schema in files.SCHEMAS.items():
         assert f"`{view}`" in text
         for name in schema.names:
             assert f'"{name}"' in text, f"{view}: {name}"

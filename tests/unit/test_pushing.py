@@ -11,8 +11,11 @@ from click.testing import CliRunner
 from huggingface_hub import DatasetCard, HfApi
 from ruamel.yaml import YAML
 
-from redistill import carding, cli, manifests, pushing
-from redistill.refusals import RefusedError
+from redistill.cli import main
+from redistill.console.exceptions import RefusedError
+from redistill.datasets import hub as hubs
+from redistill.datasets.card import END, START, merged
+from redistill.records import manifest
 from tests.imports import ROOT
 from tests.publications import answered, first, problem, publish, refined, small, views
 
@@ -48,7 +51,7 @@ class Hub:
 
 
 def push(folder: Path, hub: Hub, repo: str = "me/small", public: bool = False) -> str:
-    return pushing.push(folder, repo, hub, public=public)
+    return hubs.push(folder, repo, hub, public=public)
 
 
 def test_a_push_is_private_and_one_commit_on_what_was_read(tmp_path: Path):
@@ -60,7 +63,7 @@ def test_a_push_is_private_and_one_commit_on_what_was_read(tmp_path: Path):
     assert hub.sent["private"]
     assert (hub.sent["repo_id"], hub.sent["repo_type"]) == ("me/small", "dataset")
     assert hub.sent["parent_commit"] == "a" * 40
-    assert manifests.verify(tmp_path / "sent") == []
+    assert manifest.verify(tmp_path / "sent") == []
     assert (tmp_path / "sent/README.md").read_bytes() == (folder / "README.md").read_bytes()
     assert said == "me/small: private, 11 files"
 
@@ -96,7 +99,7 @@ After it, by hand too.
 """
 
 
-@pytest.mark.parametrize("section", ["", f"{carding.START}\nan older text\n{carding.END}"])
+@pytest.mark.parametrize("section", ["", f"{START}\nan older text\n{END}"])
 def test_what_others_wrote_in_the_card_stays(section: str, tmp_path: Path):
     folder, hub = small(tmp_path / "small", LICENCE), Hub(tmp_path, THEIRS.format(section=section))
     push(folder, hub)
@@ -113,17 +116,17 @@ def test_what_others_wrote_in_the_card_stays(section: str, tmp_path: Path):
     assert "After it, by hand too." in card.text
     assert "an older text" not in card.text
     assert card.text.count("# small\n") == 1
-    assert manifests.verify(tmp_path / "sent") == []
+    assert manifest.verify(tmp_path / "sent") == []
     rows = json.loads((tmp_path / "sent/manifest.json").read_text())["files"]["sft.jsonl"]["rows"]
     assert rows == 2
 
 
 def test_a_second_push_changes_nothing_in_the_card(tmp_path: Path):
-    ours = carding.merged(
+    ours = merged(
         THEIRS.format(section=""), (small(tmp_path / "s", LICENCE) / "README.md").read_text()
     )
 
-    assert carding.merged(ours, (tmp_path / "s/README.md").read_text()) == ours
+    assert merged(ours, (tmp_path / "s/README.md").read_text()) == ours
 
 
 @pytest.mark.parametrize(
@@ -132,9 +135,9 @@ def test_a_second_push_changes_nothing_in_the_card(tmp_path: Path):
         ("---\nlicense: mit\n---\n", "states the licence 'mit'"),
         ("---\n- a\n---\n", "cannot be read"),
         ("---\na: [\n---\n", "cannot be read"),
-        (f"{carding.END}\n{carding.START}", "not one pair"),
-        (carding.START, "not one pair"),
-        (carding.START * 2 + carding.END, "not one pair"),
+        (f"{END}\n{START}", "not one pair"),
+        (START, "not one pair"),
+        (START * 2 + END, "not one pair"),
     ],
 )
 def test_a_card_that_cannot_be_kept_stops_the_push(card: str, told: str, tmp_path: Path):
@@ -201,7 +204,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_command_sends_nothing_unless_told_and_says_what_it_would(run: Path):
-    shown = CliRunner().invoke(cli.main, ["publish"])
+    shown = CliRunner().invoke(main.main, ["publish"])
 
     assert shown.exit_code == 0, shown.output
     for file in run.iterdir():
@@ -212,8 +215,8 @@ def test_the_command_sends_nothing_unless_told_and_says_what_it_would(run: Path)
 
 
 def test_the_command_refuses_a_push_without_a_licence(run: Path):
-    told = CliRunner().invoke(cli.main, ["publish", "--push", "me/small"])
-    public = CliRunner().invoke(cli.main, ["publish", "--public"])
+    told = CliRunner().invoke(main.main, ["publish", "--push", "me/small"])
+    public = CliRunner().invoke(main.main, ["publish", "--public"])
 
     assert told.exit_code == 78
     assert "no licence" in told.stderr
@@ -221,10 +224,10 @@ def test_the_command_refuses_a_push_without_a_licence(run: Path):
 
 
 def test_the_command_names_a_damaged_folder_and_verify_takes_folders(run: Path):
-    good = CliRunner().invoke(cli.main, ["verify", "data/published/small"])
+    good = CliRunner().invoke(main.main, ["verify", "data/published/small"])
     (run / "provenance.json").write_text("{}")
-    shown = CliRunner().invoke(cli.main, ["publish"])
-    bad = CliRunner().invoke(cli.main, ["verify", "data/published/small"])
+    shown = CliRunner().invoke(main.main, ["publish"])
+    bad = CliRunner().invoke(main.main, ["verify", "data/published/small"])
 
     assert good.output == "folders that are what their manifests say: 1\n"
     assert (shown.exit_code, bad.exit_code) == (65, 65)

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from redistill import records
-from redistill.records import Balance, Problem
-from redistill.refusals import RefusedError
+from redistill.console.exceptions import RefusedError
+from redistill.records import jsonl
+from redistill.records.balance import Balance
+from redistill.records.types import Problem
 
 GOOD = b'{"id": "p1", "question": "What is 1+1?", "answer": "2"}'
 
@@ -75,7 +76,7 @@ def test_refuses_a_malformed_line_naming_file_line_and_field(name: str, tmp_path
     file.write_bytes(GOOD + b"\n" + line + b"\n")
 
     with pytest.raises(RefusedError) as refusal:
-        records.read(file, Problem)
+        jsonl.read(file, Problem)
 
     assert str(refusal.value).startswith(f"{file}:2:")
     assert fault in str(refusal.value)
@@ -86,13 +87,13 @@ def test_refuses_a_malformed_line_naming_file_line_and_field(name: str, tmp_path
 def test_a_stream_refuses_what_reading_at_once_refuses(name: str, tmp_path: Path):
     file = tmp_path / "bad.jsonl"
     file.write_bytes(GOOD + b"\n" + BAD[name][0] + b"\n")
-    stream = records.stream(file, Problem)
+    stream = jsonl.stream(file, Problem)
 
     assert next(stream).id == "p1"
     with pytest.raises(RefusedError) as refusal:
         list(stream)
     with pytest.raises(RefusedError) as at_once:
-        records.read(file, Problem)
+        jsonl.read(file, Problem)
 
     assert str(refusal.value) == str(at_once.value)
 
@@ -106,7 +107,7 @@ def test_ids_that_are_the_same_after_normalising_are_twins(tmp_path: Path):
     file.write_bytes(row(id="caf\u00e9") + b"\n" + row(id="cafe\u0301") + b"\n")
 
     with pytest.raises(RefusedError, match="the same id as line 1"):
-        records.read(file, Problem)
+        jsonl.read(file, Problem)
 
 
 @pytest.mark.parametrize(
@@ -124,10 +125,10 @@ def test_a_stream_is_in_the_order_of_code_points(ids: list[str], fault: str, tmp
     file.write_bytes(b"\n".join(row(id=name) for name in ids))
 
     if fault is None:
-        assert [problem.id for problem in records.stream(file, Problem)] == ids
+        assert [problem.id for problem in jsonl.stream(file, Problem)] == ids
         return
     with pytest.raises(RefusedError, match=r"a copy:2:") as refusal:
-        list(records.stream(file, Problem, name="a copy"))
+        list(jsonl.stream(file, Problem, name="a copy"))
     assert fault in str(refusal.value)
 
 
@@ -136,33 +137,33 @@ def test_what_is_written_can_be_streamed(tmp_path: Path):
         Problem(id=name, question="q", answer="a") for name in ("\U0001f642", "\uffee", "a", "B")
     ]
 
-    records.write(tmp_path / "a.jsonl", rows)
+    jsonl.write(tmp_path / "a.jsonl", rows)
 
-    streamed = list(records.stream(tmp_path / "a.jsonl", Problem))
-    assert streamed == records.read(tmp_path / "a.jsonl", Problem)
+    streamed = list(jsonl.stream(tmp_path / "a.jsonl", Problem))
+    assert streamed == jsonl.read(tmp_path / "a.jsonl", Problem)
 
 
 def test_a_line_over_the_limit_is_refused_before_it_is_decoded(tmp_path: Path):
     file = tmp_path / "long.jsonl"
-    file.write_bytes(b"\xff" * (records.MAX_LINE + 10))
+    file.write_bytes(b"\xff" * (jsonl.MAX_LINE + 10))
 
     with pytest.raises(RefusedError, match=r"long.jsonl:1: longer than"):
-        records.read(file, Problem)
+        jsonl.read(file, Problem)
 
 
 def test_an_empty_file_has_no_records_and_a_missing_one_is_refused(tmp_path: Path):
     (tmp_path / "empty.jsonl").write_bytes(b"")
 
-    assert records.read(tmp_path / "empty.jsonl", Problem) == []
+    assert jsonl.read(tmp_path / "empty.jsonl", Problem) == []
     with pytest.raises(RefusedError, match="cannot be read"):
-        records.read(tmp_path / "missing.jsonl", Problem)
+        jsonl.read(tmp_path / "missing.jsonl", Problem)
 
 
 def test_a_byte_order_mark_and_carriage_returns_are_taken_off(tmp_path: Path):
     file = tmp_path / "windows.jsonl"
     file.write_bytes(b"\xef\xbb\xbf" + GOOD + b"\r\n")
 
-    assert [problem.id for problem in records.read(file, Problem)] == ["p1"]
+    assert [problem.id for problem in jsonl.read(file, Problem)] == ["p1"]
 
 
 WHOLE = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
@@ -176,9 +177,9 @@ def test_what_is_written_is_read_back_and_stands_on_one_line_each(
     file = tmp_path_factory.mktemp("round") / "trip.jsonl"
     rows = [Problem(id=f"p{i}", question=text, answer=text) for i, text in enumerate(texts)]
 
-    records.write(file, rows)
+    jsonl.write(file, rows)
 
-    assert records.read(file, Problem) == sorted(rows, key=lambda problem: problem.id)
+    assert jsonl.read(file, Problem) == sorted(rows, key=lambda problem: problem.id)
     assert len(file.read_text(encoding="utf-8").splitlines()) == len(rows) or any(
         c in "".join(texts) for c in "\x0b\x0c\x1c\x1d\x1e"
     )
@@ -189,16 +190,16 @@ def test_what_is_written_is_read_back_and_stands_on_one_line_each(
 def test_answers_keep_every_character(answer: str, tmp_path: Path):
     problem = Problem(id="p", question="q", answer=answer)
 
-    records.write(tmp_path / "a.jsonl", [problem])
+    jsonl.write(tmp_path / "a.jsonl", [problem])
 
-    assert records.read(tmp_path / "a.jsonl", Problem)[0].answer == answer
+    assert jsonl.read(tmp_path / "a.jsonl", Problem)[0].answer == answer
 
 
 def test_equal_records_give_equal_bytes_whatever_their_order(tmp_path: Path):
     rows = [Problem(id=str(i), question="q", answer="a") for i in range(5)]
 
-    records.write(tmp_path / "a.jsonl", rows)
-    records.write(tmp_path / "b.jsonl", rows[::-1])
+    jsonl.write(tmp_path / "a.jsonl", rows)
+    jsonl.write(tmp_path / "b.jsonl", rows[::-1])
 
     assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
     assert [file.name for file in tmp_path.iterdir() if file.name.endswith(".tmp")] == []

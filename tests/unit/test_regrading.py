@@ -6,14 +6,17 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from redistill import cli, grading, outside, records, regrading
-from redistill.outside import Outside
-from redistill.records import Prediction, Problem, Slip
-from redistill.refusals import RefusedError
-from redistill.scoring import score
+from redistill.analysis.scores import score
+from redistill.cli import main, regrade
+from redistill.console.exceptions import RefusedError
+from redistill.grading import grader
+from redistill.problems import outside
+from redistill.problems.outside import Outside
+from redistill.records import json_file, jsonl
+from redistill.records.types import Prediction, Problem, Slip
 from tests.imports import ROOT
 
-NUMERIC = grading.grader("numeric")
+NUMERIC = grader.load_grader("numeric")
 
 
 def problem(name: str, answer: str) -> Problem:
@@ -34,93 +37,91 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     source = (ROOT / "params.yaml").read_text(encoding="utf-8")
     (tmp_path / "params.yaml").write_text(source, encoding="utf-8")
-    for split in regrading.SPLITS:
+    for split in regrade.SPLITS:
         rows = [problem("a", "5"), problem("b", "1 1/2")] if split == "dev" else []
         before = [stale("a", "#### 5 apples"), stale("b", "\x1b[31m#### 1.5")] if rows else []
-        records.write(tmp_path / f"data/problems/{split}.jsonl", rows)
-        records.write(tmp_path / f"data/predictions/r0/{split}.jsonl", before)
+        jsonl.write(tmp_path / f"data/problems/{split}.jsonl", rows)
+        jsonl.write(tmp_path / f"data/predictions/r0/{split}.jsonl", before)
     figures = {"passed_through": False, "seconds": 9.0, "dev": score(before)}
-    records.write_json(tmp_path / "metrics/rounds/r0.json", figures)
+    json_file.write_json(tmp_path / "metrics/rounds/r0.json", figures)
     return tmp_path
 
 
 def test_grading_again_changes_verdicts_and_keeps_what_was_written():
     before = [stale("a", "#### 5"), stale("b", "#### 7")]
 
-    after = regrading.again(before, {"a": problem("a", "5"), "b": problem("b", "5")}, NUMERIC)
+    after = regrade.again(before, {"a": problem("a", "5"), "b": problem("b", "5")}, NUMERIC)
 
     assert [p.verdict for p in after] == ["correct", "wrong"]
     assert [p.answer for p in after] == ["5", "7"]
     assert [(p.id, p.completion, p.tokens, p.eos) for p in after] == [
         (p.id, p.completion, p.tokens, p.eos) for p in before
     ]
-    assert (
-        regrading.again(after, {"a": problem("a", "5"), "b": problem("b", "5")}, NUMERIC) == after
-    )
+    assert regrade.again(after, {"a": problem("a", "5"), "b": problem("b", "5")}, NUMERIC) == after
 
 
 def test_a_prediction_of_an_unknown_problem_is_refused():
     with pytest.raises(RefusedError, match="there is no problem 'a'"):
-        regrading.again([stale("a", "#### 5")], {}, NUMERIC)
+        regrade.again([stale("a", "#### 5")], {}, NUMERIC)
 
 
 def test_writing_replaces_what_changed_and_the_scores_alone(run: Path):
     untouched = (run / "data/predictions/r0/test.jsonl").stat().st_mtime_ns
 
-    found = regrading.run(run, ["r0", "r1"], "numeric")
-    written = regrading.write(run, found)
+    found = regrade.run(run, ["r0", "r1"], "numeric")
+    written = regrade.write(run, found)
 
-    after = records.read(run / "data/predictions/r0/dev.jsonl", Prediction)
+    after = jsonl.read(run / "data/predictions/r0/dev.jsonl", Prediction)
     figures = json.loads((run / "metrics/rounds/r0.json").read_text())
     assert [p.verdict for p in after] == ["correct", "correct"]
     assert (figures["dev"]["k"], figures["seconds"]) == (2, 9.0)
     assert written == ["data/predictions/r0/dev.jsonl", "metrics/rounds/r0.json"]
     assert (run / "data/predictions/r0/test.jsonl").stat().st_mtime_ns == untouched
-    assert regrading.write(run, regrading.run(run, ["r0"], "numeric")) == []
+    assert regrade.write(run, regrade.run(run, ["r0"], "numeric")) == []
 
 
 def test_pass_rates_stay_and_what_would_make_them_stale_is_not_written(run: Path):
     file, scores = run / "data/predictions/r0/dev.jsonl", run / "metrics/rounds/r0.json"
     drawn = {"samples": 4, "passes": 3, "slip": Slip(completion="#", answer=None, verdict="wrong")}
-    stale_rows = [row.model_copy(update=drawn) for row in records.read(file, Prediction)]
+    stale_rows = [row.model_copy(update=drawn) for row in jsonl.read(file, Prediction)]
     known = {name: problem(name, answer) for name, answer in (("a", "5"), ("b", "1 1/2"))}
-    fresh = regrading.again(stale_rows, known, NUMERIC)
+    fresh = regrade.again(stale_rows, known, NUMERIC)
     assert [(row.samples, row.passes, row.slip) for row in fresh] == [tuple(drawn.values())] * 2
 
     figures = json.loads(scores.read_text())
     figures["dev"] |= {"pass_rate": 0.75, "k": 0}
-    records.write_json(scores, figures)
-    records.write(file, fresh)
-    regrading.write(run, regrading.run(run, ["r0"], "numeric"))
+    json_file.write_json(scores, figures)
+    jsonl.write(file, fresh)
+    regrade.write(run, regrade.run(run, ["r0"], "numeric"))
     after = json.loads(scores.read_text())["dev"]
     assert (after["pass_rate"], after["k"]) == (0.75, 2)
 
-    records.write(file, stale_rows)
+    jsonl.write(file, stale_rows)
     with pytest.raises(RefusedError, match=r"dev\.jsonl: has pass rates.*dvc repro evaluate@r0"):
-        regrading.write(run, regrading.run(run, ["r0"], "numeric"))
-    assert records.read(file, Prediction) == stale_rows
+        regrade.write(run, regrade.run(run, ["r0"], "numeric"))
+    assert jsonl.read(file, Prediction) == stale_rows
 
 
 def test_an_out_of_domain_test_is_graded_by_the_grader_that_it_has(run: Path):
     tests = {"facts": Outside([problem("q", "yes")], "yes_no")}
     outside.write(run / "data/problems/outside", tests)
-    records.write(run / "data/predictions-outside/r0/facts.jsonl", [stale("q", "#### Yes", "test")])
+    jsonl.write(run / "data/predictions-outside/r0/facts.jsonl", [stale("q", "#### Yes", "test")])
     figures = {"passed_through": False, "tests": {"facts": score([stale("q", "", "test")])}}
-    records.write_json(run / "metrics/outside/r0.json", figures)
+    json_file.write_json(run / "metrics/outside/r0.json", figures)
 
-    found = regrading.run(run, ["r0"], "numeric")
-    regrading.write(run, found)
+    found = regrade.run(run, ["r0"], "numeric")
+    regrade.write(run, found)
 
-    after = records.read(run / "data/predictions-outside/r0/facts.jsonl", Prediction)
+    after = jsonl.read(run / "data/predictions-outside/r0/facts.jsonl", Prediction)
     assert [p.verdict for p in after] == ["correct"]
     assert json.loads((run / "metrics/outside/r0.json").read_text())["tests"]["facts"]["k"] == 1
-    assert regrading.stages(found) == ["evaluate@r0", "outside@r0"]
+    assert regrade.stages(found) == ["evaluate@r0", "outside@r0"]
 
 
 def test_the_command_shows_what_would_change_and_writes_nothing(run: Path):
     before = (run / "data/predictions/r0/dev.jsonl").read_bytes()
 
-    said = CliRunner().invoke(cli.main, ["grade"])
+    said = CliRunner().invoke(main.main, ["grade"])
 
     assert said.exit_code == 0, said.output
     assert "0 -> 2" in said.output
@@ -133,10 +134,10 @@ def test_one_file_is_graded_by_any_grader_into_another(run: Path):
     words = ["--predictions", "data/predictions/r0/dev.jsonl", "--problems"]
     words += ["data/problems/dev.jsonl", "--grader", "yes_no", "--out", "again.jsonl"]
 
-    said = CliRunner().invoke(cli.main, ["grade", *words])
+    said = CliRunner().invoke(main.main, ["grade", *words])
 
     assert said.exit_code == 0, said.output
-    assert [p.verdict for p in records.read(run / "again.jsonl", Prediction)] == ["no_answer"] * 2
+    assert [p.verdict for p in jsonl.read(run / "again.jsonl", Prediction)] == ["no_answer"] * 2
 
 
 @pytest.mark.parametrize(
@@ -153,7 +154,7 @@ def test_what_cannot_be_graded_is_refused_and_nothing_is_written(
 ):
     before = (run / "data/predictions/r0/dev.jsonl").read_bytes()
 
-    said = CliRunner().invoke(cli.main, ["grade", *words])
+    said = CliRunner().invoke(main.main, ["grade", *words])
 
     assert said.exit_code != 0
     assert told in said.output
@@ -167,8 +168,8 @@ def test_what_cannot_be_graded_is_refused_and_nothing_is_written(
         ([{"changed deps": {"params.yaml": {"grade.grader": "modified"}}}], []),
         ([{"changed outs": {"data/predictions/r0/dev.jsonl": "modified"}}], []),
         ([{"changed deps": {"data/students/r0": "modified"}}], ["data/students/r0"]),
-        ([{"changed deps": {"redistill/students/answering.py": "modified"}}],
-         ["redistill/students/answering.py"]),
+        ([{"changed deps": {"redistill/students/answer/engine.py": "modified"}}],
+         ["redistill/students/answer/engine.py"]),
         ([{"changed deps": {"params.yaml": {"evaluate.max_new_tokens": "modified"}}}],
          ["params.yaml: evaluate.max_new_tokens"]),
         (["changed command"], ["command"]),
@@ -177,4 +178,4 @@ def test_what_cannot_be_graded_is_refused_and_nothing_is_written(
 def test_only_a_change_of_the_grader_leaves_the_answers_what_they_were(
     changes: list, reasons: list[str]
 ):
-    assert regrading.against(changes) == reasons
+    assert regrade.against(changes) == reasons

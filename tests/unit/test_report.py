@@ -10,18 +10,16 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from redistill import (
-    accounting,
-    cli,
-    marking,
-    picturing,
-    presenting,
-    records,
-    reviewing,
-    telling,
-)
-from redistill.records import Error, Prediction, Slip
-from redistill.refusals import RefusedError
+from redistill.analysis import costs as cost_table
+from redistill.analysis import plots
+from redistill.cli import main
+from redistill.console.exceptions import RefusedError
+from redistill.diff import render
+from redistill.records import json_file
+from redistill.records.types import Error, Prediction, Slip
+from redistill.report import explorer
+from redistill.report import page as pages
+from redistill.report.text import Facts, Recorded, sentences, tables
 from tests import reports
 from tests.reports import BRANCHES, ROUNDS
 from tests.unit.test_showing import PAYLOADS
@@ -60,7 +58,7 @@ class Nodes(HTMLParser):
 
 
 def life(problem: str) -> dict:
-    return next(one for one in reviewing.lives(RUN) if one["id"] == problem)
+    return next(one for one in explorer.lives(RUN) if one["id"] == problem)
 
 
 def of_branch(problem: str, name: str) -> dict:
@@ -79,7 +77,7 @@ def test_a_rewritten_rationale_comes_with_its_differences_word_by_word():
 
     told = of_branch(problem, "r1")["lesson"]
 
-    assert told["edits"] == marking.words(old.text, new.text)
+    assert told["edits"] == render.words(old.text, new.text)
     assert {sign for sign, _ in told["edits"]} == {"=", "+"}
     assert (told["status"], told["teacher"], told["reason"]) == ("refined", "tutor", "multiply")
     assert told["gaps"] == ["multiply", "finer add"]
@@ -132,7 +130,7 @@ def test_the_first_wrong_step_is_marked_where_it_stands():
     ],
 )
 def test_a_step_is_found_as_mining_counts_it_or_not_marked(completion, step, marked):
-    found = reviewing.parts(completion, step)
+    found = explorer.parts(completion, step)
 
     assert "".join(text for _, text in found) == completion
     assert [text for sign, text in found if sign == "!"] == ([marked] if marked else [])
@@ -149,7 +147,7 @@ def test_where_a_drawn_completion_was_mined_it_is_shown_with_its_step():
         first_wrong_step="step 1: 2+2=5",
     )  # fmt: skip
 
-    told = reviewing._answer(given, error)
+    told = explorer._answer(given, error)
 
     assert told["parts"] == [("=", "<<2+2=4>>")]
     assert told["slip"] == {"verdict": "wrong", "parts": [("!", "<<2+2=5>>")]}
@@ -157,7 +155,7 @@ def test_where_a_drawn_completion_was_mined_it_is_shown_with_its_step():
 
 
 def test_the_index_has_what_the_filters_ask_for_in_the_order_of_the_problems():
-    index = reviewing.index(RUN)
+    index = explorer.index(RUN)
     columns = {branch["name"]: branch for branch in index["branches"]}
 
     assert list(columns) == list(BRANCHES)
@@ -183,7 +181,7 @@ def test_the_index_has_what_the_filters_ask_for_in_the_order_of_the_problems():
 def test_a_script_of_data_has_nothing_in_it_that_could_be_markup_or_end_a_line():
     content = {"text": "</script><!--&amp;\u2028\u2029\u0085😀é", "__proto__": 1}
 
-    made = presenting.script("lives-000", content)
+    made = pages.script("lives-000", content)
 
     assert made.isascii()
     assert not set("<>&") & set(made)
@@ -194,10 +192,10 @@ def test_a_script_of_data_has_nothing_in_it_that_could_be_markup_or_end_a_line()
 
 def test_the_same_records_give_the_same_bytes_and_old_files_go(tmp_path: Path):
     small = reports.run(12)
-    presenting.write(tmp_path / "report", FACTS, PICTURES, RUN)
+    pages.write(tmp_path / "report", FACTS, PICTURES, RUN)
     (tmp_path / "report/problems/lives-099.js").write_text("old")
 
-    sizes = [presenting.write(tmp_path / n, FACTS, PICTURES, small) for n in ("report", "other")]
+    sizes = [pages.write(tmp_path / n, FACTS, PICTURES, small) for n in ("report", "other")]
 
     found = [
         {file.relative_to(tmp_path / n): file.read_bytes() for file in (tmp_path / n).rglob("*.*")}
@@ -215,28 +213,28 @@ def test_a_folder_that_holds_something_else_is_left_as_it_is(tmp_path: Path):
     (tmp_path / "thesis.md").write_text("mine")
 
     with pytest.raises(RefusedError, match=r"thesis\.md: no file of a report"):
-        presenting.write(tmp_path, FACTS, PICTURES, RUN)
+        pages.write(tmp_path, FACTS, PICTURES, RUN)
 
     assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.md"]
 
 
 def test_every_problem_is_in_the_shard_that_its_place_says():
-    run = reports.run(presenting.LIVES * 2 + 10)
-    files = dict(presenting.files(FACTS, PICTURES, run))
+    run = reports.run(pages.LIVES * 2 + 10)
+    files = dict(pages.files(FACTS, PICTURES, run))
 
     shards = [
         json.loads(files[f"problems/lives-{n:03}.js"].partition(",")[2].removesuffix(");\n"))
         for n in range(3)
     ]
 
-    assert [len(shard) for shard in shards] == [presenting.LIVES, presenting.LIVES, 10]
+    assert [len(shard) for shard in shards] == [pages.LIVES, pages.LIVES, 10]
     assert [one["id"] for shard in shards for one in shard] == [p.id for _, p in run.problems]
 
 
 # ---- the page
 
 
-PAGE = presenting.page(FACTS, PICTURES, 60)
+PAGE = pages.page(FACTS, PICTURES, 60)
 
 
 def test_the_policy_of_the_page_names_its_own_script_and_style_and_nothing_else():
@@ -263,10 +261,10 @@ def told(text: str) -> Nodes:
     kept = {"kept": {text: 1}, "balance": reports.BALANCE}
     teaching = {"r0": {"attempts": attempts, "rewritten": 1, **kept}}
     balance = {**reports.BALANCE, "rejected": {text: 2}}
-    recorded = telling.Recorded({}, teaching, [("training/r0", balance)])
+    recorded = Recorded({}, teaching, [("training/r0", balance)])
     fields = {**vars(FACTS), "title": text, "recorded": recorded}
     paid = [row(model=text, outcome=text)]
-    return Nodes(presenting.page(telling.Facts(**fields | {"ledger": paid}), PICTURES, 60))
+    return Nodes(pages.page(Facts(**fields | {"ledger": paid}), PICTURES, 60))
 
 
 PLAIN = told("word")
@@ -283,9 +281,9 @@ def test_text_from_outside_is_inert_in_the_page(payload: str):
 
 
 def test_a_picture_in_the_page_takes_its_colours_from_it_and_shares_no_id():
-    drawn = picturing.costs(FACTS.costs, "Toys")
+    drawn = plots.costs(FACTS.costs, "Toys")
 
-    first, second = (presenting.inlined(drawn, prefix) for prefix in ("a-", "b-"))
+    first, second = (pages.inlined(drawn, prefix) for prefix in ("a-", "b-"))
 
     ids = [set(re.findall(r'\bid="([^"]+)"', text)) for text in (first, second)]
     assert ids[0]
@@ -298,7 +296,7 @@ def test_a_picture_in_the_page_takes_its_colours_from_it_and_shares_no_id():
 
 
 def test_the_summary_tells_the_verdict_the_stop_and_what_was_passed_through():
-    told = "\n".join(telling.sentences(FACTS))
+    told = "\n".join(sentences(FACTS))
 
     for part in (
         "Best on dev: r2.",
@@ -311,17 +309,17 @@ def test_the_summary_tells_the_verdict_the_stop_and_what_was_passed_through():
 
 
 def test_the_summary_says_what_is_advised_and_nothing_where_nothing_is():
-    advised = telling.Facts(**vars(FACTS) | {"summary": {**FACTS.summary, "advice": "More steps."}})
+    advised = Facts(**vars(FACTS) | {"summary": {**FACTS.summary, "advice": "More steps."}})
 
-    assert "More steps." in telling.sentences(advised)
-    silent = telling.Facts(**vars(FACTS) | {"summary": {**FACTS.summary, "advice": None}})
-    assert None not in telling.sentences(silent)
+    assert "More steps." in sentences(advised)
+    silent = Facts(**vars(FACTS) | {"summary": {**FACTS.summary, "advice": None}})
+    assert None not in sentences(silent)
 
 
 def test_the_tables_have_every_branch_every_rejection_and_what_was_paid():
     paid = reports.facts(RUN, [row(), row(outcome="refused", nano=None)])
 
-    found = telling.tables(paid)
+    found = tables(paid)
 
     (rounds,) = found["rounds"]
     assert [cells[0] for cells in rounds.rows] == ["r0", "r1", "r2 *", "r3", "long", "told"]
@@ -333,7 +331,7 @@ def test_the_tables_have_every_branch_every_rejection_and_what_was_paid():
     assert found["balance"][0].rows[0] == (
         "training/r0", "9", "7", "2", "holds", "too long 2",
     )  # fmt: skip
-    assert "an unknown amount" in telling.sentences(paid)[-1]
+    assert "an unknown amount" in sentences(paid)[-1]
 
 
 # ---- what each branch cost
@@ -342,7 +340,7 @@ def test_the_tables_have_every_branch_every_rejection_and_what_was_paid():
 def spent(ledger: list[dict]) -> dict[str, dict]:
     metrics = {name: reports.measured(RUN, name) for name in BRANCHES}
     asked = {"r0": 10, "r1": 5, "r2": 4, "r3": 0, "told": 5}
-    rows = accounting.table(BRANCHES, ROUNDS, metrics, asked, ledger)
+    rows = cost_table.table(BRANCHES, ROUNDS, metrics, asked, ledger)
     return {found["round"]: found for found in rows}
 
 
@@ -374,15 +372,17 @@ def test_the_command_rounds_ends_with_where_the_report_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
-    records.write_json(tmp_path / "metrics/summary.json", dict(FACTS.summary))
+    json_file.write_json(tmp_path / "metrics/summary.json", dict(FACTS.summary))
 
-    without = CliRunner().invoke(cli.main, ["rounds"])
+    without = CliRunner().invoke(main.main, ["rounds"])
     (tmp_path / "data/report").mkdir(parents=True)
-    cli.REPORT.write_text(PAGE)
-    told = CliRunner().invoke(cli.main, ["rounds"])
+    main.REPORT.write_text(PAGE)
+    told = CliRunner().invoke(main.main, ["rounds"])
 
-    records.write_json(tmp_path / "metrics/summary.json", FACTS.summary | {"advice": "More steps."})
-    advised = CliRunner().invoke(cli.main, ["rounds"])
+    json_file.write_json(
+        tmp_path / "metrics/summary.json", FACTS.summary | {"advice": "More steps."}
+    )
+    advised = CliRunner().invoke(main.main, ["rounds"])
 
     assert "\nMore steps.\n" in advised.output
     assert "report" not in without.output

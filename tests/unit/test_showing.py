@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from redistill import cli, records, showing
-from redistill.records import Error, Prediction, Problem, Rationale
+from redistill.cli import main, tables
+from redistill.records import jsonl
+from redistill.records.types import Error, Prediction, Problem, Rationale
 
 CONTROLS = [chr(code) for code in (*range(9), 11, 12, 13, *range(14, 32), 127, *range(128, 134))]
 WORDS = [
@@ -46,14 +47,14 @@ def test_every_view_of_a_run_shows_it_as_text(
         first_wrong_step=payload,
     )  # fmt: skip
 
-    life = showing.life(problem, {"r0": lesson}, {"r0": answer}, {"r0": error})
-    showing.table([("a", "b"), (payload, "x")], title=payload)
-    records.write(tmp_path / "data/problems/train.jsonl", [problem])
+    life = tables.life(problem, {"r0": lesson}, {"r0": answer}, {"r0": error})
+    tables.table([("a", "b"), (payload, "x")], title=payload)
+    jsonl.write(tmp_path / "data/problems/train.jsonl", [problem])
     source = Path(__file__).parents[2] / "params.yaml"
     (tmp_path / "params.yaml").write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    prompt = CliRunner().invoke(cli.main, ["show"])
-    missing = CliRunner().invoke(cli.main, ["show", payload])
+    prompt = CliRunner().invoke(main.main, ["show"])
+    missing = CliRunner().invoke(main.main, ["show", payload])
 
     table = capsys.readouterr().out
     assert (prompt.exit_code, missing.exit_code) == (0, 65)

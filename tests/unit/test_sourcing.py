@@ -7,10 +7,13 @@ from types import ModuleType
 import datasets
 import pytest
 
-from redistill import params, preparing, records, sourcing
-from redistill.records import Problem
-from redistill.refusals import RefusedError
-from redistill.sourcing import Rejected
+from redistill.console.exceptions import RefusedError
+from redistill.problems import source, task
+from redistill.problems import splits as splitting
+from redistill.problems.source import Rejected
+from redistill.records import jsonl
+from redistill.records.types import Problem
+from redistill.settings import sections
 from redistill.tasks import (
     addsub,
     aqua,
@@ -138,7 +141,7 @@ def test_a_row_of_the_hub_becomes_a_problem_or_says_why_it_is_none(module: Modul
 
 
 def test_every_task_that_the_hub_has_is_tried_on_rows_of_the_hub():
-    found = [preparing.task(f.stem) for f in Path(gsm8k.__file__).parent.glob("[a-z]*.py")]
+    found = [task.load_task(f.stem) for f in Path(gsm8k.__file__).parent.glob("[a-z]*.py")]
     on_hub = {named(t) for t in found if any(p.hub for p in getattr(t, "PARTS", ()))}
 
     assert on_hub == set(HUB) == {named(module) for module in MODULES}
@@ -158,7 +161,7 @@ def test_the_hub_is_asked_for_a_pinned_commit_and_for_nothing_else(
     asked = []
 
     def load(dataset: str, config: str | None, *, split: str, revision: str) -> list[dict]:
-        asked.append(sourcing.Hub(dataset, config, split, revision))
+        asked.append(source.Hub(dataset, config, split, revision))
         return [row for row, _ in HUB[named(module)]]
 
     monkeypatch.setattr(datasets, "load_dataset", load)
@@ -201,11 +204,11 @@ def folder(path: Path, **files: int | list[str]) -> Path:
     for name, content in files.items():
         texts = content if isinstance(content, list) else [f"{name} {i}?" for i in range(content)]
         rows = [Problem(id=f"{name}-{i}", question=q, answer="1") for i, q in enumerate(texts)]
-        records.write(path / f"{name}.jsonl", rows)
+        jsonl.write(path / f"{name}.jsonl", rows)
     return path
 
 
-def ids(rows: sourcing.Rows, split: str) -> list[str]:
+def ids(rows: source.Rows, split: str) -> list[str]:
     return [row.id for where, row in rows if where == split and isinstance(row, Problem)]
 
 
@@ -266,7 +269,7 @@ def test_shares_and_counts_out_of_range_are_refused_by_key(key: str, value: obje
     section = settings(gsm8k).model_dump() | {key: value}
 
     with pytest.raises(RefusedError, match=rf"p: gsm8k\.{key}: .*{fault}"):
-        params.hold(Path("p"), "gsm8k", section, gsm8k.Settings)
+        sections.hold(Path("p"), "gsm8k", section, gsm8k.Settings)
 
 
 def test_rows_are_taken_by_seed_and_not_by_their_order(tmp_path: Path):
@@ -295,7 +298,7 @@ def test_a_train_question_that_others_also_ask_in_test_is_left_out_and_counted(t
     )
     rows = gsm8k.problems(settings(gsm8k, place), 1)
 
-    splits, balance = preparing.split(rows, published=gsm8k.PUBLISHED)
+    splits, balance = splitting.split(rows, published=gsm8k.PUBLISHED)
 
     assert [p.question for p in splits["train"]] == ["One?"]
     assert len(splits["dev"]) == len(splits["test"]) == 2
@@ -305,7 +308,7 @@ def test_a_train_question_that_others_also_ask_in_test_is_left_out_and_counted(t
     }
     assert balance.holds
     with pytest.raises(RefusedError, match="asks the same question as"):
-        preparing.split(rows)
+        splitting.split(rows)
 
 
 def test_a_row_that_is_no_problem_is_counted_by_its_reason(monkeypatch: pytest.MonkeyPatch):
@@ -316,7 +319,7 @@ def test_a_row_that_is_no_problem_is_counted_by_its_reason(monkeypatch: pytest.M
     monkeypatch.setattr(datasets, "load_dataset", load)
     found = gsm8k.problems(settings(gsm8k), 1)
 
-    _, balance = preparing.split(found, published=True)
+    _, balance = splitting.split(found, published=True)
 
     assert balance.rejected["no number after ####"] == 2
     assert balance.rejected["no question or no answer"] == 2
@@ -355,7 +358,7 @@ def test_hub_rows_and_folder_rows_are_written_alike(
     _, made = gsm8k.problems(settings(gsm8k, dev_share=0.0), 1)[0]
     assert isinstance(made, Problem)
 
-    records.write(tmp_path / "test.jsonl", [made])
+    jsonl.write(tmp_path / "test.jsonl", [made])
 
     row = json.loads((tmp_path / "test.jsonl").read_text())
     assert row["answer"] == "1200"

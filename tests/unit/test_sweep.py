@@ -9,8 +9,10 @@ import pytest
 from click.testing import CliRunner
 from scipy import stats
 
-from redistill import cli, picturing, records, sweeping
-from redistill.refusals import RefusedError
+from redistill.analysis import plots, seeds
+from redistill.cli import main
+from redistill.console.exceptions import RefusedError
+from redistill.records import json_file
 from tests.imports import ROOT
 
 RESULTS = ROOT / "docs" / "results"
@@ -23,7 +25,7 @@ def row(rung: str, fixed: int, broken: int, against: str = "a") -> dict:
 def results(folder: Path, seed: int, chosen: str, rounds: dict) -> None:
     ladder = {"chosen": chosen, "rounds": rounds}
     content = {"seed": seed, "command": f"dvc exp run seed={seed}", "settings": "x"}
-    records.write_json(folder / f"seed{seed}.json", content | {"best": {}, "ladder": ladder})
+    json_file.write_json(folder / f"seed{seed}.json", content | {"best": {}, "ladder": ladder})
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def test_the_gains_of_the_chosen_rounds_are_put_together_by_rung_and_seed(tmp_pa
     results(tmp_path, 1, "r1", {"r1": [row("resample", 20, 5, "blind-r1")]})
     results(tmp_path, 2, "r2", {"r1": [row("resample", 9, 9)], "r2": [row("resample", 30, 9, "b")]})
 
-    found = sweeping.summary(sweeping.gather(tmp_path))
+    found = seeds.summary(seeds.gather(tmp_path))
 
     over = found["comparisons"]["chosen"]["resample"]
     assert over["by_seed"] == {"1": 15.0, "2": 21.0}
@@ -51,8 +53,8 @@ def test_the_gains_of_the_chosen_rounds_are_put_together_by_rung_and_seed(tmp_pa
 
 
 def test_the_picture_over_seeds_is_hollow_where_the_interval_has_nothing_in_it():
-    found = sweeping.summary(sweeping.gather(ROOT / "docs/results/ladder"))
-    drawn = sweeping.forest(found)
+    found = seeds.summary(seeds.gather(ROOT / "docs/results/ladder"))
+    drawn = seeds.forest(found)
     chosen = {row["rung"]: row for row in drawn["rounds"]["chosen"]}
 
     assert chosen["one-shot"]["p_holm"] == 0.0
@@ -61,21 +63,21 @@ def test_the_picture_over_seeds_is_hollow_where_the_interval_has_nothing_in_it()
     )
     assert chosen["refine, continued"]["p_holm"] == 1.0
     assert drawn["rounds"].get("r3", []) == []  # one seed has no interval
-    assert "chosen - shuffled errors" in picturing.forest(drawn, "t")
+    assert "chosen - shuffled errors" in plots.forest(drawn, "t")
 
 
 def test_two_branches_of_one_seed_that_are_one_rung_stay_apart(tmp_path: Path):
     rows = [row("resample", 20, 5, "blind"), row("resample", 10, 5, "blind-too")]
     results(tmp_path, 1, "r1", {"r1": rows})
 
-    assert list(sweeping.summary(sweeping.gather(tmp_path))["comparisons"]["r1"]) == [
+    assert list(seeds.summary(seeds.gather(tmp_path))["comparisons"]["r1"]) == [
         "blind",
         "blind-too",
     ]
 
 
 def test_the_results_in_docs_are_gathered_as_they_are(project: Path):
-    ran = CliRunner().invoke(cli.main, ["sweep", "--gather", str(RESULTS)])
+    ran = CliRunner().invoke(main.main, ["sweep", "--gather", str(RESULTS)])
 
     found = json.loads((project / "metrics/sweep.json").read_text())
     over = found["comparisons"]["chosen"]["one-shot, step-matched"]
@@ -94,14 +96,14 @@ def test_the_results_in_docs_are_gathered_as_they_are(project: Path):
 
 def test_a_folder_without_seeds_or_with_one_twice_is_refused(tmp_path: Path):
     with pytest.raises(RefusedError, match="no file of a seed"):
-        sweeping.gather(tmp_path)
+        seeds.gather(tmp_path)
     for name in ("a-seed1.json", "b-seed1.json"):
         (tmp_path / name).write_text("{}")
     with pytest.raises(RefusedError, match="one seed"):
-        sweeping.gather(tmp_path)
+        seeds.gather(tmp_path)
     (tmp_path / "b-seed1.json").unlink()
     with pytest.raises(RefusedError, match="not the results of a run"):
-        sweeping.gather(tmp_path)
+        seeds.gather(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -119,12 +121,12 @@ def test_a_setting_that_params_does_not_have_is_refused_before_anything_runs(
     pair: str, fault: str, project: Path
 ):
     with pytest.raises(RefusedError, match=fault) as it:
-        sweeping.plan(project, project / "seeds", [pair])
+        seeds.plan(project, project / "seeds", [pair])
     assert it.value.code == 78
 
 
 def test_the_command_is_that_of_dvc_and_each_value_one_word(project: Path):
-    plan = sweeping.plan(project, project, ["train.steps=8", "report.title=a; touch b"])
+    plan = seeds.plan(project, project, ["train.steps=8", "report.title=a; touch b"])
 
     assert plan.words(3) == [
         "dvc", "exp", "run", "--set-param=seed=3", "--set-param=train.steps=8",
@@ -133,15 +135,15 @@ def test_the_command_is_that_of_dvc_and_each_value_one_word(project: Path):
 
 
 def test_a_seed_that_was_run_is_not_run_again_unless_forced(project: Path):
-    plan = sweeping.plan(project, project / "seeds", ["train.steps=8"])
-    records.write_json(plan.file(2), {"settings": plan.settings()})
+    plan = seeds.plan(project, project / "seeds", ["train.steps=8"])
+    json_file.write_json(plan.file(2), {"settings": plan.settings()})
 
-    assert sweeping.missing(plan, [1, 2, 3, 1], force=False) == [1, 3]
-    assert sweeping.missing(plan, [1, 2, 3], force=True) == [1, 2, 3]
+    assert seeds.missing(plan, [1, 2, 3, 1], force=False) == [1, 3]
+    assert seeds.missing(plan, [1, 2, 3], force=True) == [1, 2, 3]
 
 
 def test_settings_are_the_same_before_and_after_an_experiment(project: Path):
-    plan = sweeping.plan(project, project / "seeds", ["train.steps=8"])
+    plan = seeds.plan(project, project / "seeds", ["train.steps=8"])
     before = plan.settings()
     text = (project / "params.yaml").read_text()
     after = text.replace("seed: 1", "seed: 7").replace("steps: 1500", "steps: 8")
@@ -151,12 +153,12 @@ def test_settings_are_the_same_before_and_after_an_experiment(project: Path):
 
 
 def test_results_of_other_settings_are_refused(project: Path):
-    plan = sweeping.plan(project, project / "seeds", [])
-    records.write_json(plan.file(2), {"settings": plan.settings()})
-    other = sweeping.plan(project, project / "seeds", ["train.steps=8"])
+    plan = seeds.plan(project, project / "seeds", [])
+    json_file.write_json(plan.file(2), {"settings": plan.settings()})
+    other = seeds.plan(project, project / "seeds", ["train.steps=8"])
 
     with pytest.raises(RefusedError, match="from other settings"):
-        sweeping.missing(other, [2], force=False)
+        seeds.missing(other, [2], force=False)
 
 
 def test_a_queued_experiment_that_has_ended_is_taken_in(project: Path):
@@ -170,20 +172,20 @@ def test_a_queued_experiment_that_has_ended_is_taken_in(project: Path):
     for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "start"]):
         git(*words)
     head = git("rev-parse", "HEAD")
-    plan = sweeping.plan(project, project / "seeds", [])
-    assert sweeping.missing(plan, [2], force=False) == [2]
+    plan = seeds.plan(project, project / "seeds", [])
+    assert seeds.missing(plan, [2], force=False) == [2]
     ladder = {"chosen": "r1", "rounds": {"r1": [row("resample", 20, 5)]}}
-    records.write_json(project / "metrics/ladder.json", ladder)
-    records.write_json(project / "metrics/best.json", {"round": "r1"})
+    json_file.write_json(project / "metrics/ladder.json", ladder)
+    json_file.write_json(project / "metrics/best.json", {"round": "r1"})
     git("add", "-A")
     git("commit", "-qm", "experiment")
     git("update-ref", f"refs/exps/{head[:2]}/{head[2:]}/{plan.name(2)}", "HEAD")
     git("reset", "-q", "--hard", head)
 
-    assert sweeping.missing(plan, [2, 3], force=False) == [3]
-    assert sweeping.gather(plan.folder)[0].rounds == ladder["rounds"]
+    assert seeds.missing(plan, [2, 3], force=False) == [3]
+    assert seeds.gather(plan.folder)[0].rounds == ladder["rounds"]
 
 
 def test_a_sweep_without_seeds_is_a_wrong_use(project: Path):
-    assert CliRunner().invoke(cli.main, ["sweep"]).exit_code == 2
-    assert CliRunner().invoke(cli.main, ["sweep", "--seeds", "1", "-2"]).exit_code == 2
+    assert CliRunner().invoke(main.main, ["sweep"]).exit_code == 2
+    assert CliRunner().invoke(main.main, ["sweep", "--seeds", "1", "-2"]).exit_code == 2

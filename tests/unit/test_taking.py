@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from redistill import grading, manifests, preparing, records, taking
-from redistill.refusals import RefusedError
-from redistill.targeting import Source
+from redistill.console.exceptions import RefusedError
+from redistill.datasets import load
+from redistill.grading import grader
+from redistill.problems.splits import split
+from redistill.records import jsonl, manifest, types
+from redistill.settings.targets import Source
 from redistill.tasks import published as task
 from tests.publications import answered, first, problem, publish, refined, small, views
 
@@ -17,16 +20,16 @@ def folder(tmp_path: Path) -> Path:
     return small(tmp_path / "lessons")
 
 
-def known(*problems: records.Problem) -> dict[str, records.Problem]:
+def known(*problems: types.Problem) -> dict[str, types.Problem]:
     return {found.id: found for found in problems}
 
 
-NUMERIC, CHOICE = grading.grader("numeric"), grading.grader("choice")
+NUMERIC, CHOICE = grader.load_grader("numeric"), grader.load_grader("choice")
 OURS = known(problem("p1"), problem("p2"))
 
 
 def test_the_rationales_are_those_that_were_published(folder: Path):
-    found = taking.take(taking.read(folder), OURS, "given", "last", NUMERIC)
+    found = load.take(load.read(folder), OURS, "given", "last", NUMERIC)
 
     texts = {row.problem: row.text for row in found.rationales}
     assert texts == {"p1": refined("p1").text, "p2": first("p2").text}
@@ -38,7 +41,7 @@ def test_the_rationales_are_those_that_were_published(folder: Path):
 
 
 def test_the_first_version_is_what_the_others_replaced(folder: Path):
-    found = taking.take(taking.read(folder), OURS, "given-first", "first", NUMERIC)
+    found = load.take(load.read(folder), OURS, "given-first", "first", NUMERIC)
 
     assert [row.text for row in found.rationales] == ["#### 7", "#### 7"]
     assert [row.status for row in found.rationales] == ["first", "first"]
@@ -48,18 +51,18 @@ def test_the_first_version_is_what_the_others_replaced(folder: Path):
 def test_a_row_is_for_the_problem_that_asks_its_question_whatever_the_id(folder: Path):
     ours = known(problem("q9", question="How many is P1?!"), problem("p2"))
 
-    found = taking.take(taking.read(folder), ours, "given", "last", NUMERIC)
+    found = load.take(load.read(folder), ours, "given", "last", NUMERIC)
 
     assert {row.problem for row in found.rationales} == {"q9", "p2"}
 
 
 def test_wrong_questions_and_answers_are_rejected_and_counted(folder: Path):
     ours = known(problem("p1", question="Another one?"), problem("p2", answer="9"), problem("p3"))
-    rows = taking.read(folder)
+    rows = load.read(folder)
 
     with pytest.raises(RefusedError, match="no row is for a train problem of this run"):
-        taking.take(rows, ours, "given", "last", NUMERIC)
-    found = taking.take(rows, known(problem("p2")), "given", "last", NUMERIC)
+        load.take(rows, ours, "given", "last", NUMERIC)
+    found = load.take(rows, known(problem("p2")), "given", "last", NUMERIC)
 
     assert found.balance.as_dict() == {
         "rows_in": 2, "rows_out": 1, "rejected": {"no problem asks this question": 1},
@@ -69,12 +72,12 @@ def test_wrong_questions_and_answers_are_rejected_and_counted(folder: Path):
 
 
 def test_every_reason_to_reject_is_named(folder: Path):
-    rows = taking.read(folder)
+    rows = load.read(folder)
     again = [*rows, rows[0].model_copy(update={"id": "p1-again", "problem": "x"})]
     ours = known(problem("p1"), problem("p2", question="Another one?"))
 
-    found = taking.take(again, ours, "given", "last", NUMERIC)
-    other = taking.take(
+    found = load.take(again, ours, "given", "last", NUMERIC)
+    other = load.take(
         rows, known(problem("p1"), problem("p2", answer="9")), "given", "last", NUMERIC
     )
 
@@ -86,12 +89,12 @@ def test_every_reason_to_reject_is_named(folder: Path):
 
 
 def test_what_a_teacher_would_not_get_accepted_is_not_taken(folder: Path):
-    rows = taking.read(folder)
+    rows = load.read(folder)
     wrong = rows[0].model_copy(update={"rationale": "3+4=8\n#### 8"})
     told = rows[0].model_copy(update={"rationale": "The student forgot.\n#### 7"})
 
     for row, reason in ((wrong, "wrong answer"), (told, "talks about teaching")):
-        found = taking.take([row, rows[1]], OURS, "given", "last", NUMERIC)
+        found = load.take([row, rows[1]], OURS, "given", "last", NUMERIC)
         assert found.rejected == {reason: ["p1"]}
         assert [kept.problem for kept in found.rationales] == ["p2"]
 
@@ -101,12 +104,12 @@ def test_choices_are_part_of_the_question(tmp_path: Path):
     made = publish(tmp_path / "lessons", views([offered], [first("p1", "#### A")], answered("p1")))
     turned = offered.model_copy(update={"choices": {"A": "two", "B": "one"}})
 
-    rows = taking.read(made)
+    rows = load.read(made)
 
     assert rows[0].asks() == offered
-    assert taking.take(rows, known(offered), "given", "last", CHOICE).balance.rows_out == 1
+    assert load.take(rows, known(offered), "given", "last", CHOICE).balance.rows_out == 1
     with pytest.raises(RefusedError, match="another question of this id"):
-        taking.take(rows, known(turned), "given", "last", CHOICE)
+        load.take(rows, known(turned), "given", "last", CHOICE)
 
 
 @pytest.mark.parametrize("name", ["records.jsonl", "sft.jsonl", "README.md"])
@@ -115,40 +118,40 @@ def test_a_data_set_with_a_changed_file_is_refused(name: str, folder: Path):
     file.write_bytes(file.read_bytes()[:-1] + b" ")
 
     with pytest.raises(RefusedError, match=rf"is not what was published.*{name}"):
-        taking.read(folder)
+        load.read(folder)
 
 
 def test_a_data_set_without_its_manifest_or_without_rows_is_refused(folder: Path):
-    (folder / manifests.NAME).unlink()
+    (folder / manifest.NAME).unlink()
     with pytest.raises(RefusedError, match="incomplete"):
-        taking.read(folder)
+        load.read(folder)
     with pytest.raises(RefusedError, match="there is no such data set"):
-        taking.read(folder / "none")
+        load.read(folder / "none")
     (folder / "records.jsonl").write_bytes(b"")
-    manifests.write(folder)
+    manifest.write(folder)
     with pytest.raises(RefusedError, match="0 rows"):
-        taking.read(folder)
+        load.read(folder)
 
 
 def test_a_copy_from_the_hub_may_have_files_of_the_hub(folder: Path):
     (folder / ".gitattributes").write_text("*.parquet filter=lfs\n")
 
-    assert len(taking.read(folder, hub=True)) == 2
+    assert len(load.read(folder, hub=True)) == 2
     with pytest.raises(RefusedError, match="not in the manifest"):
-        taking.read(folder)
+        load.read(folder)
     (folder / "records.jsonl").write_bytes(b"{}\n")
     with pytest.raises(RefusedError, match="is not what was published"):
-        taking.read(folder, hub=True)
+        load.read(folder, hub=True)
 
 
 def test_what_a_data_set_says_of_itself_is_kept_beside_the_table(folder: Path):
-    found = taking.provenance(folder)
+    found = load.provenance(folder)
 
     assert found["name"] == "small"
     assert found["teachers"] == {"tutor": 2}
     (folder / "provenance.json").write_text("[]")
     with pytest.raises(RefusedError, match="not the provenance of a data set"):
-        taking.provenance(folder)
+        load.provenance(folder)
 
 
 def test_its_problems_are_train_and_dev_where_their_task_is_not_at_hand(
@@ -158,13 +161,13 @@ def test_its_problems_are_train_and_dev_where_their_task_is_not_at_hand(
     names = [f"p{n}" for n in range(40)]
     made = views([problem(n) for n in names], [first(n) for n in names])
     publish(tmp_path / "data/imported/lessons", made)
-    records.write(tmp_path / "test.jsonl", [problem("t1")])
+    jsonl.write(tmp_path / "test.jsonl", [problem("t1")])
     rules = task.Settings(
         folder="lessons", dev=None, test="test.jsonl", dev_share=0.25,
         take_train=None, take_dev=None, take_test=None,
     )  # fmt: skip
 
-    splits, balance = preparing.split(task.problems(rules, 1))
+    splits, balance = split(task.problems(rules, 1))
 
     assert balance.holds
     assert len(splits["train"]) + len(splits["dev"]) == 40
@@ -190,9 +193,9 @@ def test_a_data_set_of_the_hub_is_fetched_at_its_revision(
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", fetched)
 
-    assert taking.folder(source(), tmp_path) == folder
+    assert load.folder(source(), tmp_path) == folder
     assert asked == [("org/name", "dataset", "c0ffee")]
-    assert taking.folder(source(folder="x", hub=None, revision=None), tmp_path) == tmp_path / "x"
+    assert load.folder(source(folder="x", hub=None, revision=None), tmp_path) == tmp_path / "x"
 
 
 def test_a_hub_that_cannot_be_reached_is_told_in_a_line(
@@ -204,5 +207,5 @@ def test_a_hub_that_cannot_be_reached_is_told_in_a_line(
     monkeypatch.setattr("huggingface_hub.snapshot_download", unreachable)
 
     with pytest.raises(RefusedError, match=r"org/name at c0ffee: .*no route to the hub") as refusal:
-        taking.folder(source(), tmp_path)
+        load.folder(source(), tmp_path)
     assert refusal.value.code == 75

@@ -5,17 +5,21 @@ from pathlib import Path
 
 import pytest
 
-from redistill import params, preparing, records, stories
-from redistill.equations import annotated
+from redistill.console.exceptions import RefusedError
 from redistill.graders import numeric
-from redistill.records import Problem, normalised
-from redistill.refusals import RefusedError
-from redistill.students import curriculum
+from redistill.problems import stories
+from redistill.problems.splits import SPLITS, split
+from redistill.records import jsonl as records_jsonl
+from redistill.records.fingerprint import normalised
+from redistill.records.types import Problem
+from redistill.settings import sections
+from redistill.solutions.equations import annotated
+from redistill.students.base import curriculum
 from redistill.tasks import jsonl, wordproblems
 from tests.imports import ROOT
 
 GSM8K = ROOT.parent / "shared" / "data" / "gsm8k"
-SHIPPED = params.load(ROOT / "params.yaml", "wordproblems", wordproblems.Settings)
+SHIPPED = sections.load(ROOT / "params.yaml", "wordproblems", wordproblems.Settings)
 SMALL = SHIPPED.model_copy(update={"train": 300, "dev": 50, "test": 100})
 
 
@@ -44,8 +48,8 @@ def test_a_seed_gives_its_problems_again_and_another_gives_others():
 
 
 def test_the_splits_of_the_shipped_run_share_no_question_and_test_is_large_enough():
-    splits, balance = preparing.split(wordproblems.problems(SHIPPED, 1))
-    questions = [{normalised(p.question) for p in splits[s]} for s in preparing.SPLITS]
+    splits, balance = split(wordproblems.problems(SHIPPED, 1))
+    questions = [{normalised(p.question) for p in splits[s]} for s in SPLITS]
 
     assert balance.holds
     assert len(splits["test"]) >= 500
@@ -89,7 +93,7 @@ def test_the_base_student_reads_no_rationale_and_no_question_of_the_task():
 
 def write(file: Path, names: list[str], question: str = "What is") -> str:
     rows = [Problem(id=n, question=f"{question} {n}?", answer="1") for n in names]
-    records.write(file, rows)
+    records_jsonl.write(file, rows)
     return str(file)
 
 
@@ -107,9 +111,9 @@ def settings(tmp_path: Path, **changes: object) -> jsonl.Settings:
 
 
 def test_a_dev_split_is_carved_out_by_hash_whatever_is_added(tmp_path: Path):
-    before, _ = preparing.split(jsonl.problems(settings(tmp_path), 1))
+    before, _ = split(jsonl.problems(settings(tmp_path), 1))
     more = write(tmp_path / "more.jsonl", [f"t{i}" for i in range(260)])
-    after, _ = preparing.split(jsonl.problems(settings(tmp_path, train=more), 7))
+    after, _ = split(jsonl.problems(settings(tmp_path, train=more), 7))
 
     assert 20 <= len(before["dev"]) <= 60
     assert {p.id for p in before["dev"]} <= {p.id for p in after["dev"]}
@@ -130,7 +134,7 @@ def test_a_test_question_in_train_is_refused_naming_both_rows(tmp_path: Path):
     rows = [*jsonl.problems(settings(tmp_path), 1), ("train", leak[0])]
 
     with pytest.raises(RefusedError, match=r"'leak'.*'e1'"):
-        preparing.split(rows)
+        split(rows)
 
 
 def test_a_question_asked_twice_in_a_split_is_counted_and_an_id_used_twice_refused():
@@ -138,10 +142,10 @@ def test_a_question_asked_twice_in_a_split_is_counted_and_an_id_used_twice_refus
     rows = [("train", one), ("dev", one.model_copy(update={"id": "d", "question": "r"}))]
     rows += [("test", one.model_copy(update={"id": "e", "question": "s"}))]
 
-    _, balance = preparing.split([*rows, ("train", one.model_copy(update={"id": "b"}))])
+    _, balance = split([*rows, ("train", one.model_copy(update={"id": "b"}))])
     assert balance.rejected == {"repeated question": 1}
     with pytest.raises(RefusedError, match="stands for two problems"):
-        preparing.split([*rows, ("test", one)])
+        split([*rows, ("test", one)])
 
 
 def test_an_empty_split_is_refused_by_name(tmp_path: Path):
@@ -150,7 +154,7 @@ def test_an_empty_split_is_refused_by_name(tmp_path: Path):
     with pytest.raises(RefusedError, match="split 'test' has 0 rows"):
         jsonl.problems(settings(tmp_path, test=str(tmp_path / "none.jsonl")), 1)
     with pytest.raises(RefusedError, match="split 'dev' has 0 rows"):
-        preparing.split([("train", Problem(id="a", question="q", answer="1"))])
+        split([("train", Problem(id="a", question="q", answer="1"))])
 
 
 @pytest.mark.skipif(not GSM8K.is_dir(), reason="shared/data is not beside this checkout")
@@ -165,7 +169,7 @@ def test_gsm8k_is_read_whole_and_every_gold_answer_is_that_of_its_solution():
         take_test=None,
     )
 
-    splits, balance = preparing.split(jsonl.problems(asked, 1))
+    splits, balance = split(jsonl.problems(asked, 1))
 
     assert (balance.rows_in, balance.rejected) == (8792, {})
     for problem in [p for found in splits.values() for p in found]:

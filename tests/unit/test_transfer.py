@@ -6,10 +6,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from redistill import cli, picturing, records, reporting, rounds, transferring
-from redistill.records import Prediction
-from redistill.refusals import RefusedError
-from redistill.rounds import Branch, Cell
+from redistill.analysis import plots, summary, transfer
+from redistill.cli import main
+from redistill.console.exceptions import RefusedError
+from redistill.records import json_file
+from redistill.records.types import Prediction
+from redistill.settings import branches as branching
+from redistill.settings.branches import Branch, Cell
 from tests.imports import ROOT
 
 N = 200
@@ -70,7 +73,7 @@ TESTS = {name: predictions(solved) if solved else [] for name, solved in SOLVED.
 
 def made(chosen: str | None = "r1", branches=BRANCHES, names=("r0", "r1", "r2")) -> dict:
     tests = {name: TESTS[name] for name in branches}
-    return transferring.transfer(branches, names, chosen, "one-shot-matched", tests, 0.01)
+    return transfer.transfer(branches, names, chosen, "one-shot-matched", tests, 0.01)
 
 
 def row(name: str, against: str) -> dict:
@@ -137,7 +140,7 @@ def test_the_share_that_a_target_keeps_is_its_gain_over_that_of_the_source():
 def test_a_share_is_stated_only_where_the_source_gains(source, target, ratio, because):
     pairs = [tuple(predictions(solved) for solved in pair) for pair in (source, target)]
 
-    found = transferring.kept(*pairs)
+    found = transfer.kept(*pairs)
 
     assert found["ratio"] == ratio
     assert (found["ratio_low"] is None) == (because is not None)
@@ -149,16 +152,16 @@ def test_the_interval_of_a_share_keeps_what_both_students_gain_together():
     same = predictions(range(50)), predictions(range(90))
     apart = predictions(range(40, 100)), predictions(range(100))
 
-    assert transferring.kept(same, same)["ratio_low"] == 1.0
-    assert transferring.kept(same, same)["ratio_high"] == 1.0
-    spread = transferring.kept(same, apart)
+    assert transfer.kept(same, same)["ratio_low"] == 1.0
+    assert transfer.kept(same, same)["ratio_high"] == 1.0
+    spread = transfer.kept(same, apart)
     assert spread["ratio"] == 1.0
     assert spread["ratio_high"] - spread["ratio_low"] > 0.4
 
 
 def test_tests_on_other_problems_are_refused():
     with pytest.raises(RefusedError, match="not tested on the same problems"):
-        transferring.kept(
+        transfer.kept(
             (predictions((), 3), predictions((0,), 3)), (predictions((), 4), predictions((0,), 4))
         )
 
@@ -171,16 +174,16 @@ def test_without_a_source_there_are_gains_but_no_shares():
     assert found["source"] is None
     assert [r["gain_points"] for r in found["rows"]] == [30.0]
     assert found["rows"][0]["ratio"] is None
-    assert transferring.lines(found)[1][0] == "deep"
+    assert transfer.lines(found)[1][0] == "deep"
 
 
 def test_a_round_that_dev_did_not_choose_is_named_in_the_sentence():
-    assert "dev chose r2, they were taught r1" in transferring.sentence(made("r2"))
-    assert "dev chose" not in transferring.sentence(made("r1"))
+    assert "dev chose r2, they were taught r1" in transfer.sentence(made("r2"))
+    assert "dev chose" not in transfer.sentence(made("r1"))
 
 
 def test_the_sentence_counts_the_comparisons_that_are_better_and_hides_none():
-    told = transferring.sentence(made())
+    told = transfer.sentence(made())
 
     assert "better than the first ones in 2 of 3 comparisons" in told
     assert "deep +0.5 points" in told
@@ -189,23 +192,23 @@ def test_the_sentence_counts_the_comparisons_that_are_better_and_hides_none():
 
 
 def test_the_source_stands_first_in_the_files_for_plots():
-    rows = transferring.table(made())
-    text = reporting.as_csv(rows, transferring.COLUMNS)
+    rows = transfer.table(made())
+    text = summary.as_csv(rows, transfer.COLUMNS)
 
     assert [row["target"] for row in rows[:4]] == ["source"] * 4
     assert rows[0]["rationales"] == "r1"
     assert text.split("\n")[1].startswith("source: refined over first,source,refined,r1,r0,first,")
-    assert "wide - refined (r1)" in picturing.forest(transferring.forest(made()), "t")
+    assert "wide - refined (r1)" in plots.forest(transfer.forest(made()), "t")
 
 
 def test_the_command_prints_table_and_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text("tables: {transfer: {alpha: 0.01}}\n")
-    records.write_json(tmp_path / "metrics/transfer.json", made())
+    json_file.write_json(tmp_path / "metrics/transfer.json", made())
 
-    shown = CliRunner().invoke(cli.main, ["transfer"])
-    as_json = CliRunner().invoke(cli.main, ["transfer", "--json"])
-    other = CliRunner().invoke(cli.main, ["transfer", "--table", "none"])
+    shown = CliRunner().invoke(main.main, ["transfer"])
+    as_json = CliRunner().invoke(main.main, ["transfer", "--json"])
+    other = CliRunner().invoke(main.main, ["transfer", "--table", "none"])
 
     assert shown.exit_code == 0, shown.output
     assert "2 of 3 comparisons" in shown.output
@@ -252,7 +255,7 @@ CELLS = ROOT / "params" / "embedded-transfer.yaml"
     ],
 )  # fmt: skip
 def test_a_cell_that_cannot_be_is_refused_by_name(old: str, new: str, fault: str, tmp_path: Path):
-    from redistill import settings
+    from redistill.cli import check_params
 
     text = CELLS.read_text(encoding="utf-8")
     assert old in text
@@ -260,17 +263,17 @@ def test_a_cell_that_cannot_be_is_refused_by_name(old: str, new: str, fault: str
     file.write_text(text.replace(old, new, 1), encoding="utf-8")
 
     with pytest.raises(RefusedError, match=fault) as refusal:
-        settings.check(file)
+        check_params.check(file)
     assert refusal.value.code == 78
 
 
 def test_the_cells_of_the_shipped_settings_are_three_unlike_students_and_every_version():
-    from redistill import params
+    from redistill.settings import sections
 
-    cells = rounds.cells(CELLS)
-    targets = params.read(CELLS)["targets"]
+    cells = branching.cells(CELLS)
+    targets = sections.read(CELLS)["targets"]
     shapes = {name: target["shape"] for name, target in targets.items()}
-    source = params.read(CELLS)["embedded"]
+    source = sections.read(CELLS)["embedded"]
 
     assert {c.target for c in cells.values()} == {"base", *targets}
     for name in targets:
@@ -283,9 +286,9 @@ def test_the_cells_of_the_shipped_settings_are_three_unlike_students_and_every_v
 
 
 def test_the_settings_of_the_targets_are_the_shipped_ones_and_cells():
-    from redistill import params
+    from redistill.settings import sections
 
-    shipped, ours = params.read(ROOT / "params.yaml"), params.read(CELLS)
+    shipped, ours = sections.read(ROOT / "params.yaml"), sections.read(CELLS)
     cells = ours["transfers"]
 
     assert ours.pop("branches") == {**shipped.pop("branches"), **cells}

@@ -4,11 +4,12 @@ import json
 
 import pytest
 
-from redistill import guarding, locating
+from redistill.diagnosis import locate
 from redistill.graders import numeric
-from redistill.records import Error, Problem, Rationale
+from redistill.rationales import guards
+from redistill.rationales.teacher import Reply, Request, Sitting
+from redistill.records.types import Error, Problem, Rationale
 from redistill.teachers import tutor
-from redistill.teaching import Reply, Request, Sitting
 from tests.imports import ROOT
 
 SITTING = Sitting("refine", "r1", "math", range(1))
@@ -116,7 +117,7 @@ def test_it_reworks_the_human_solutions_of_gsm8k_without_changing_an_answer():
     requests = [Request(p, rationale(p, gaps=gaps)) for p in problems]
     replies = [found[0] for found in tutor.refine(requests, WORDY, SITTING)]
 
-    reasons = [guarding.first(p, r.text, numeric) for p, r in zip(problems, replies, strict=True)]
+    reasons = [guards.first(p, r.text, numeric) for p, r in zip(problems, replies, strict=True)]
     worked = [
         r for p, r in zip(problems, replies, strict=True) if len(r.text) > len(p.solution) + 100
     ]
@@ -148,10 +149,10 @@ def test_it_reworks_the_human_solutions_of_gsm8k_without_changing_an_answer():
     ],
 )
 def test_finds_the_first_wrong_step_and_names_the_gap(completion: str, gap: str, step: str | None):
-    assert locating.locate(LOAVES, completion, answered=True) == (gap, step)
+    assert locate.locate(LOAVES, completion, answered=True) == (gap, step)
 
 
 def test_steps_that_are_right_without_an_answer_are_a_gap_of_format():
     text = "<<48+27=75>>\n<<6*6=36>>\n<<75-36=39>>"
 
-    assert locating.locate(LOAVES, text, answered=False)[0] == "format"
+    assert locate.locate(LOAVES, text, answered=False)[0] == "format"

@@ -1,0 +1,107 @@
+"""What a score is worth: intervals, paired tests, and the choice of a round."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+from redistill.records.types import Prediction
+
+Z95 = 1.959963984540054  # the 97.5 % point of the standard normal
+
+
+def wilson(k: int, n: int, z: float = Z95) -> tuple[float, float]:
+    """
+    The Wilson score interval for *k* successes of *n* (Wilson 1927); (0, 1) where n is 0.
+
+    >>> [round(x, 4) for x in wilson(30, 100)]
+    [0.2189, 0.3958]
+    """
+    if n == 0:
+        return 0.0, 1.0
+    share, z2 = k / n, z * z
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    reach = z / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    return max(0.0, middle - reach), min(1.0, middle + reach)
+
+
+def mcnemar(fixed: int, broken: int) -> float:
+    """
+    The exact two-sided p-value of McNemar's test: a fair coin over the items that changed.
+
+    >>> round(mcnemar(10, 2), 4), mcnemar(0, 0)
+    (0.0386, 1.0)
+    """
+    n, few = fixed + broken, min(fixed, broken)
+    if n == 0:
+        return 1.0
+    tail = sum(math.comb(n, i) for i in range(few + 1))
+    return min(1.0, float(Fraction(2 * tail, 1 << n)))
+
+
+def paired(before: Iterable[Prediction], after: Iterable[Prediction]) -> dict[str, float]:
+    """Compare two sets of predictions for the same problems: items fixed and broken, gain and p."""
+    then = {p.problem: p.verdict == "correct" for p in before}
+    now = {p.problem: p.verdict == "correct" for p in after}
+    if then.keys() != now.keys():
+        raise ValueError("a paired test needs predictions for the same problems")
+    fixed = sum(now[p] and not then[p] for p in now)
+    broken = sum(then[p] and not now[p] for p in now)
+    return {
+        "n": len(now),
+        "fixed": fixed,
+        "broken": broken,
+        "gain": round((fixed - broken) / len(now), 6) if now else 0.0,
+        "p": mcnemar(fixed, broken),
+    }
+
+
+def score(predictions: Sequence[Prediction]) -> dict[str, float]:
+    """
+    The figures of one split: k of n with its Wilson interval, and how the completions ended.
+
+    *accuracy* is strict (the answer in the task's format, the completion ended by EOS).
+    """
+    n = len(predictions)
+    k = sum(p.verdict == "correct" for p in predictions)
+    low, high = wilson(k, n)
+
+    def share(hits: Iterable[bool]) -> float:
+        return round(sum(hits) / n, 6) if n else 0.0
+
+    return {
+        "k": k,
+        "n": n,
+        "accuracy": share(p.verdict == "correct" for p in predictions),
+        "low": round(low, 6),
+        "high": round(high, 6),
+        "strict": share(p.strict for p in predictions),
+        "lenient": share(p.lenient for p in predictions),
+        "answered": share(p.answer is not None for p in predictions),
+        "eos": share(p.eos for p in predictions),
+        "mean_tokens": round(sum(p.tokens for p in predictions) / n, 2) if n else 0.0,
+    }
+
+
+def passes(predictions: Sequence[Prediction]) -> dict[str, Any]:
+    """
+    How often drawn completions were correct: the mean pass rate, and problems by their passes.
+
+    Empty where none were drawn.
+    """
+    drawn = [p for p in predictions if p.samples is not None and p.passes is not None]
+    if not drawn:
+        return {}
+    samples = max(p.samples or 0 for p in drawn)
+    counts = Counter(p.passes for p in drawn)
+    return {
+        "pass_rate": round(sum((p.passes or 0) / (p.samples or 1) for p in drawn) / len(drawn), 6),
+        "samples": samples,
+        "problems_by_passes": [counts[n] for n in range(samples + 1)],
+    }
+
+
+def best(rounds: Mapping[str, float]) -> str:
+    """The round with the highest accuracy in *rounds*; of equal ones the earliest."""
+    return max(rounds, key=lambda name: (rounds[name], -list(rounds).index(name)))

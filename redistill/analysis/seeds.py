@@ -1,0 +1,333 @@
+"""The same run with several seeds, as experiments of DVC, and what holds over all of them."""
+
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from redistill.analysis import statistics
+from redistill.console.exceptions import CONFIG, INTERNAL, RefusedError
+from redistill.records import fingerprint, json_file
+from redistill.records.json_file import read_json
+from redistill.settings import sections as settings_sections
+
+NAMED = re.compile(r"(.*?)seed-?(\d+)")
+KEY = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*")
+BEST, LADDER = "metrics/best.json", "metrics/ladder.json"
+HEAD = (
+    "round", "against", "seeds", "gain, points", "95 % interval", "by seed",
+    "sd over seeds, of items", "fixed, broken",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Run:
+    """The results of one seed: the *chosen* round, its rows (*best*) and those of all rounds."""
+
+    seed: int
+    chosen: str
+    best: list[dict[str, Any]]
+    rounds: dict[str, list[dict[str, Any]]]
+    command: str | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Experiments of DVC in *root* with the settings *pairs*, their results kept in *folder*."""
+
+    root: Path
+    folder: Path
+    pairs: tuple[str, ...]
+
+    def words(self, seed: int) -> list[str]:
+        """The command of DVC that runs *seed*."""
+        settings = [f"seed={seed}", *self.pairs]
+        return ["dvc", "exp", "run", *(f"--set-param={pair}" for pair in settings)]
+
+    def file(self, seed: int) -> Path:
+        """Where the results of *seed* go."""
+        return self.folder / f"seed{seed}.json"
+
+    def name(self, seed: int) -> str:
+        """The name of the experiment of *seed* where it is queued, by all of its settings."""
+        return f"seed{seed}-{self.settings()[:8]}"
+
+    def settings(self) -> str:
+        """
+        A digest of params.yaml with the *pairs* set and the seed left out.
+
+        It is the same before an experiment as after it, which leaves its settings in params.yaml.
+        """
+        content = settings_sections.read(self.root / "params.yaml")
+        for pair in self.pairs:
+            _set(content, pair)
+        content.pop("seed", None)
+        return fingerprint.digest(json.dumps(content, sort_keys=True, default=str))
+
+
+def plan(root: Path, folder: Path, pairs: Sequence[str]) -> Plan:
+    """
+    A sweep of the run in *root* with ``key=value`` *pairs*, checked before anything runs.
+
+    Raises RefusedError for a pair that is none, or whose key params.yaml does not have.
+    """
+    made = Plan(root, folder, tuple(pairs))
+    made.settings()
+    return made
+
+
+def missing(plan: Plan, seeds: Sequence[int], *, force: bool) -> list[int]:
+    """
+    Those of *seeds* without results, or all with *force*; results of a queued run are taken in.
+
+    Raises RefusedError for results that other settings made.
+    """
+    left = []
+    for seed in dict.fromkeys(seeds):
+        file = plan.file(seed)
+        if not force and not file.is_file():
+            _take_in(plan, seed)
+        if force or not file.is_file():
+            left.append(seed)
+        elif read_json(file).get("settings") != plan.settings():
+            raise RefusedError(
+                f"{file}: these results are from other settings (params.yaml or --set); run it "
+                "again with --force, or name another folder with --results",
+                code=CONFIG,
+            )
+    return left
+
+
+def run(plan: Plan, seed: int) -> None:
+    """
+    Run *seed* as an experiment of DVC in the working tree, and keep its results in their file.
+
+    Raises RefusedError where DVC fails; what it finished then is in its cache.
+    """
+    words = plan.words(seed)
+    ran = subprocess.run([sys.executable, "-m", *words], cwd=plan.root, check=False)  # noqa: S603 - dvc, no shell
+    if ran.returncode:
+        raise RefusedError(
+            f"seed {seed}: {' '.join(words)} ended with code {ran.returncode}; the seeds before it "
+            "are kept, and the same command goes on from here",
+            code=INTERNAL,
+        )
+    found = {name: read_json(plan.root / name) for name in (BEST, LADDER)}
+    _keep(plan, seed, words, found)
+
+
+def queue(plan: Plan, seed: int) -> str:
+    """Queue *seed* as an experiment of DVC, and return its name."""
+    name = plan.name(seed)
+    words = [*plan.words(seed), "--queue", f"--name={name}"]
+    ran = subprocess.run([sys.executable, "-m", *words], cwd=plan.root, check=False)  # noqa: S603 - dvc, no shell
+    if ran.returncode:
+        raise RefusedError(
+            f"seed {seed}: {' '.join(words)} ended with code {ran.returncode}", code=INTERNAL
+        )
+    return name
+
+
+def gather(folder: Path, seeds: Sequence[int] = ()) -> list[Run]:
+    """
+    The results of every seed in *folder*, or of *seeds*, by seed.
+
+    A file is for a seed if its name ends in seedN.json; it holds what a sweep kept, a ladder.json
+    or a best.json. Raises RefusedError where there is none, or two for a seed.
+    """
+    found: dict[int, Path] = {}
+    for file in sorted(folder.glob("*.json")):
+        named = NAMED.fullmatch(file.stem)
+        if named is None or (seeds and int(named[2]) not in seeds):
+            continue
+        if int(named[2]) in found:
+            raise RefusedError(f"{folder}: {found[int(named[2])].name} and {file.name}: one seed")
+        found[int(named[2])] = file
+    if not found:
+        raise RefusedError(f"{folder}: there is no file of a seed, such as seed1.json")
+    return [_run(seed, found[seed]) for seed in sorted(found)]
+
+
+def summary(runs: Sequence[Run]) -> dict[str, Any]:
+    """
+    What *runs* have in common: for the chosen rounds, and for each round, the gain over each rung.
+
+    Branches that are one rung (`ladder.rung`) are put together, whatever their names.
+    """
+    rounds = dict.fromkeys(name for run in runs for name in run.rounds)
+    return {
+        "seeds": [run.seed for run in runs],
+        "commands": {str(run.seed): run.command for run in runs},
+        "chosen": {str(run.seed): run.chosen for run in runs},
+        "comparisons": {
+            "chosen": _over((run.seed, run.best) for run in runs),
+            **{
+                name: _over((run.seed, run.rounds[name]) for run in runs if name in run.rounds)
+                for name in rounds
+            },
+        },
+    }
+
+
+def pooled(seeds: Sequence[int], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """
+    One comparison over *seeds*: mean gain with Student's t interval, and the items put together.
+
+    ``items_deviation`` is the deviation that the choice of the test items alone gives the gain of
+    a seed; where that over seeds is much larger, training itself varies.
+    """
+    total = {key: sum(int(row[key]) for row in rows) for key in ("n", "fixed", "broken")}
+    gains = [100 * (row["fixed"] - row["broken"]) / row["n"] for row in rows]
+    found = statistics.mean(gains)
+    spread = [
+        statistics.item_variance(row["fixed"], row["broken"], row["n"]) / row["n"] for row in rows
+    ]
+    return {
+        "gain_points": found.as_dict(),
+        "by_seed": {str(s): round(g, 2) for s, g in zip(seeds, gains, strict=True)},
+        "items_deviation": round(100 * (sum(spread) / len(spread)) ** 0.5, 4),
+        "better_in": sum(gain > 0 for gain in gains),
+        **total,
+        "unchanged": total["n"] - total["fixed"] - total["broken"],
+    }
+
+
+def lines(summary: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """The table of a sweep for people, its header first."""
+    rows: list[tuple[str, ...]] = [HEAD]
+    for round, found in summary["comparisons"].items():
+        for name, row in found.items():
+            gain = row["gain_points"]
+            deviation = "" if gain["deviation"] is None else f"{gain['deviation']:.1f}"
+            rows.append(
+                (
+                    round,
+                    name,
+                    str(gain["n"]),
+                    f"{gain['mean']:+.1f}",
+                    _interval(gain),
+                    ", ".join(f"{value:+.1f}" for value in row["by_seed"].values()),
+                    f"{deviation or 'unknown'}, {row['items_deviation']:.1f}",
+                    f"{row['fixed']}, {row['broken']}",
+                )
+            )
+    return rows
+
+
+def forest(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    The mean gains of *summary* in the shape of a ladder to be drawn.
+
+    What is not told apart is what Student's t interval over the seeds does not set apart from
+    nothing; with one seed there is no interval, and nothing is.
+    """
+    drawn = {
+        round: [
+            {
+                "rung": name,
+                "gain_points": row["gain_points"]["mean"],
+                "low_points": row["gain_points"]["low"],
+                "high_points": row["gain_points"]["high"],
+                "p_holm": float(row["gain_points"]["low"] * row["gain_points"]["high"] <= 0),
+                "smallest_points": None,
+            }
+            for name, row in found.items()
+            if row["gain_points"]["low"] is not None
+        ]
+        for round, found in summary["comparisons"].items()
+    }
+    return {"alpha": statistics.ALPHA, "rounds": drawn}
+
+
+def _over(found: Iterable[tuple[int, Sequence[Mapping[str, Any]]]]) -> dict[str, Any]:
+    """The rows of each seed put together by rung; by branch where two of a seed are one rung."""
+    by_rung: dict[str, list[tuple[int, Mapping[str, Any]]]] = {}
+    for seed, rows in found:
+        times = Counter(row["rung"] for row in rows)
+        for row in rows:
+            name = row["rung"] if times[row["rung"]] == 1 else row["against"]
+            by_rung.setdefault(name, []).append((seed, row))
+    return {
+        name: pooled([seed for seed, _ in pairs], [row for _, row in pairs])
+        for name, pairs in by_rung.items()
+    }
+
+
+def _run(seed: int, file: Path) -> Run:
+    content = read_json(file)
+    try:
+        ladder = content if "rounds" in content else content.get("ladder")
+        if ladder is not None:
+            chosen, rounds = ladder["chosen"], ladder["rounds"]
+            return Run(seed, chosen, rounds[chosen], rounds, content.get("command"))
+        rows = [
+            {"rung": name, **content[key]}
+            for name, key in (
+                ("one-shot", "against_first"),
+                ("one-shot, step-matched", "against_control"),
+            )
+        ]
+        return Run(seed, content["round"], rows, {}, None)
+    except (KeyError, TypeError) as problem:
+        raise RefusedError(f"{file}: not the results of a run: no {problem}") from problem
+
+
+def _keep(plan: Plan, seed: int, words: Sequence[str], found: Mapping[str, Any]) -> None:
+    content = {"seed": seed, "command": " ".join(words), "settings": plan.settings()}
+    json_file.write_json(plan.file(seed), content | {"best": found[BEST], "ladder": found[LADDER]})
+
+
+def _take_in(plan: Plan, seed: int) -> None:
+    """Keep the results of a queued experiment on this commit, where it has ended."""
+    head = _git(plan.root, "rev-parse", "HEAD").strip()
+    name = f"refs/exps/{head[:2]}/{head[2:]}/{plan.name(seed)}"
+    texts = [_git(plan.root, "show", f"{name}:{file}") for file in (BEST, LADDER)]
+    if head and all(texts):
+        best, ladder = (json.loads(text) for text in texts)
+        words = [*plan.words(seed), "--queue", f"--name={plan.name(seed)}"]
+        _keep(plan, seed, words, {BEST: best, LADDER: ladder})
+
+
+def _git(root: Path, *words: str) -> str:
+    """What git prints, nothing where it fails."""
+    ran = subprocess.run(  # noqa: S603 - git, no shell
+        ["git", *words],  # noqa: S607 - the one on the PATH, as DVC uses it
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return ran.stdout if ran.returncode == 0 else ""
+
+
+def _set(content: dict[str, Any], pair: str) -> None:
+    """Set the ``key=value`` *pair* in *content*, the value read as YAML, as DVC does."""
+    key, sign, text = pair.partition("=")
+    if not sign or not KEY.fullmatch(key) or key == "seed":
+        raise RefusedError(
+            f"--set {pair}: expected section.key=value, such as train.steps=800", code=CONFIG
+        )
+    *sections, last = key.split(".")
+    place: Any = content
+    for section in sections:
+        place = place.get(section) if isinstance(place, dict) else None
+    if not isinstance(place, dict) or last not in place:
+        raise RefusedError(f"--set {pair}: params.yaml has no {key}", code=CONFIG)
+    try:
+        place[last] = YAML(typ="safe").load(text)
+    except YAMLError as problem:
+        raise RefusedError(f"--set {pair}: the value is not YAML", code=CONFIG) from problem
+
+
+def _interval(gain: Mapping[str, Any]) -> str:
+    if gain["low"] is None:
+        return "one seed"
+    return f"{gain['low']:+.1f} to {gain['high']:+.1f}"

@@ -1,0 +1,194 @@
+"""Checks on a run before it costs anything: problems, labels, lengths, locks, disk."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from redistill.cli import check_params, dvc_locks
+from redistill.console import preflight
+from redistill.console.exceptions import RefusedError
+from redistill.console.preflight import Finding, held
+from redistill.grading.grader import Grader, GradeSettings, load_grader
+from redistill.problems import splits as splitting
+from redistill.problems.overlap import GRAM, overlapping
+from redistill.problems.splits import SPLITS
+from redistill.problems.task import PrepareSettings, load_task
+from redistill.records.balance import Balance
+from redistill.records.fingerprint import normalised
+from redistill.records.jsonl import by_problem, read
+from redistill.records.types import Problem, Rationale, Split
+from redistill.settings import branches as branching
+from redistill.settings import sections
+
+EXAMPLES = 3
+COPIES = 2  # of every student on disk: in the workspace and in DVC's cache
+OPTIMISER = 3  # times the weights that a checkpoint of a training holds: weights and two moments
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was found, and training rows as runs of (what it is, text)."""
+
+    findings: list[Finding]
+    examples: list[list[tuple[str, str]]] = field(default_factory=list)
+
+
+def diagnose(root: Path) -> Diagnosis:
+    """
+    Every check on the run in the folder *root*, whether it has begun or not.
+
+    Without problems on disk the task is asked for them; without rationales, reference solutions
+    stand in. Nothing is written, and no teacher is asked.
+    """
+    file = root / "params.yaml"
+    found = [*dvc_locks.locks(root)]
+    try:
+        count = check_params.check(file)
+        found.append(Finding("params.yaml", "holds", f"{count} sections are well-formed"))
+        splits, told = _problems(root, file)
+    except RefusedError as refusal:
+        return Diagnosis([*found, Finding("problems", "fails", str(refusal))])
+    grader = load_grader(sections.load(file, "grade", GradeSettings).grader)
+    found += [told, gold(splits, grader), overlap(splits), *_shared(splits)]
+    try:
+        labels, examples = _student(root, file, splits["train"])
+    except RefusedError as refusal:
+        labels, examples = [Finding("student", "fails", str(refusal))], []
+    return Diagnosis([*found, *labels], examples)
+
+
+def gold(splits: Mapping[Split, Sequence[Problem]], grader: Grader) -> Finding:
+    """Whether every gold answer is read back in the task's format, as itself and as no other."""
+    problems = [problem for split in splits.values() for problem in split]
+    answers = sorted({problem.answer for problem in problems})
+    for problem in problems:
+        written = grader.strict(f"So it is.\n#### {problem.answer}")
+        if not grader.equal(written, problem.answer):
+            return Finding(
+                "gold answers", "fails",
+                f"the answer {problem.answer!r} of {problem.id!r} is read as {written!r}: "
+                "grade.grader does not fit the task",
+            )  # fmt: skip
+    for one, other in pairwise(answers):
+        if normalised(one) != normalised(other) and grader.equal(one, other):
+            return Finding("gold answers", "note", f"{one!r} and {other!r} count as the same")
+    told = (
+        f"{len(problems)} are read back as themselves, {len(answers)} different ones as different"
+    )
+    return Finding("gold answers", "holds", told)
+
+
+def overlap(splits: Mapping[Split, Sequence[Problem]]) -> Finding:
+    """Whether a question stands in two splits; a run refuses that in `prepare` as well."""
+    try:
+        splitting.split([(name, problem) for name in SPLITS for problem in splits[name]])
+    except RefusedError as refusal:
+        return Finding("split overlap", "fails", str(refusal))
+    sizes = ", ".join(f"{name} {len(splits[name])}" for name in SPLITS)
+    return Finding("split overlap", "holds", f"no question stands in two splits ({sizes})")
+
+
+def _shared(splits: Mapping[Split, Sequence[Problem]]) -> list[Finding]:
+    """How many test questions share a long run of words with train or dev: to know, not to stop."""
+    texts = [f"{p.question}\n{p.solution or ''}" for p in [*splits["train"], *splits["dev"]]]
+    shared = overlapping(texts, splits["test"])
+    told = f"{len(shared)} of {len(splits['test'])} test questions share {GRAM} words"
+    example = f", for instance {shared[0][0]!r}: {shared[0][1]!r}" if shared else ""
+    return [Finding("shared words", "note", f"{told} in a row with train or dev{example}")]
+
+
+def _problems(root: Path, file: Path) -> tuple[dict[Split, list[Problem]], Finding]:
+    folder = root / "data/problems"
+    if all((folder / f"{name}.jsonl").is_file() for name in SPLITS):
+        found = {name: read(folder / f"{name}.jsonl", Problem) for name in SPLITS}
+        return found, Finding("problems", "holds", "as data/problems has them")
+    asked = sections.load(file, "prepare", PrepareSettings)
+    task = load_task(asked.task)
+    rows = task.problems(sections.load(file, asked.task, task.Settings), sections.seed(file))
+    splits, balance = splitting.split(rows, published=task.PUBLISHED)
+    told = f"as the task {asked.task} gives them ({balance}); not on disk yet"
+    return splits, _balanced(balance, asked.max_loss, told)
+
+
+def _balanced(balance: Balance, max_loss: float, told: str) -> Finding:
+    fault = None
+    try:
+        balance.check(max_loss)
+    except RefusedError as refusal:
+        fault = str(refusal)
+    return held("problems", fault, told)
+
+
+def _student(
+    root: Path, file: Path, train: Sequence[Problem]
+) -> tuple[list[Finding], list[list[tuple[str, str]]]]:
+    from redistill.students.answer.exam import EvaluateSettings
+    from redistill.students.base import make
+    from redistill.students.model import load, precision, tokens
+    from redistill.students.train import checks, fit
+
+    asked = sections.load(file, "student", load.StudentSettings)
+    limits = sections.load(file, "train", fit.TrainSettings)
+    exam = sections.load(file, "evaluate", EvaluateSettings)
+    words = make.words(root, file)
+    encoder = tokens.Encoder(words.tokenizer, asked.prompt, chat=asked.chat, system=asked.system)
+    lessons, source = _lessons(root, train)
+    found = [
+        Finding("student", "note", f"{asked.model}: {words.told}; {encoder.format}"),
+        Finding("rationales", "note", source),
+        *checks.examine(
+            encoder,
+            lessons,
+            checks.rows(encoder, lessons),
+            checks.Limits(
+                max_tokens=limits.max_tokens,
+                max_loss=limits.max_loss,
+                max_new_tokens=exam.max_new_tokens,
+                context=words.context,
+                vocabulary=words.vocabulary,
+            ),
+        ),
+        precision.finding(
+            {"train.precision": limits.precision}
+            | ({"evaluate.precision": exam.precision} if exam.engine == "local" else {})
+        ),
+        _disk(root, file, words.bytes),
+    ]
+    chosen = lessons[:: max(1, len(lessons) // EXAMPLES)][:EXAMPLES]
+    rows = [encoder.example(problem, text) for problem, text in chosen]
+    return found, [[*checks.segments(encoder, row)] for row in rows]
+
+
+def _lessons(root: Path, train: Sequence[Problem]) -> tuple[list[tuple[Problem, str]], str]:
+    """The latest rationales on disk by problem; reference solutions where there are none."""
+    files = sorted((root / "data/rationales").glob("r*.jsonl"), key=lambda f: (len(f.stem), f.stem))
+    known = {problem.id: problem for problem in train}
+    for file in reversed(files):
+        found = by_problem(read(file, Rationale), str(file))
+        if found and found.keys() <= known.keys():
+            return [(known[name], found[name].text) for name in found], f"those of {file.stem}"
+    texts = [f"{problem.solution or 'So it is.'}\n#### {problem.answer}" for problem in train]
+    return list(zip(train, texts, strict=True)), "none yet; reference solutions stand in"
+
+
+def _disk(root: Path, file: Path, weights: int | None) -> Finding:
+    """Room for all students, in the workspace and in DVC's cache, and for a checkpoint."""
+    if weights is None:
+        return Finding("disk", "note", "the student's size is not known before it is opened")
+    from redistill.students.base import make
+
+    sizes = {branching.BASE: weights} | {
+        name: make.size(make.target(file, name), weights)
+        for name in sections.read(file).get("targets") or {}
+    }
+    branches = branching.branches(file)
+    students = [sizes[branching.target_of(name, branches)] for name in branches] + [*sizes.values()]
+    needed = sum(students) * COPIES + max(students) * OPTIMISER
+    return preflight.room(root, needed, f"{len(students)} students and a checkpoint")
+
+
+def as_rows(diagnosis: Diagnosis) -> list[dict[str, Any]]:
+    """The findings as plain rows, for JSON."""
+    return [vars(finding) for finding in diagnosis.findings]

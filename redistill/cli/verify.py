@@ -1,0 +1,182 @@
+"""Whether what a run has on disk is what was written: everything hashed anew."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from redistill.console.exceptions import RefusedError
+from redistill.llm import store
+from redistill.records.manifest import NAME as MANIFEST
+
+LOCK = "dvc.lock"
+CACHE = ".dvc/cache/files/md5"
+
+Place = Literal["working tree", "cache"]
+Check = Callable[[Path], Iterable[str]]
+
+
+@dataclass
+class Report:
+    """The *faults*, a line each, and how many files were hashed in which place."""
+
+    faults: list[str] = field(default_factory=list)
+    hashed: dict[Place, int] = field(default_factory=lambda: {"working tree": 0, "cache": 0})
+    absent: dict[Place, int] = field(default_factory=lambda: {"working tree": 0, "cache": 0})
+
+    @property
+    def total(self) -> int:
+        """How many files were hashed in all."""
+        return sum(self.hashed.values())
+
+
+@dataclass(frozen=True)
+class Named:
+    """A file that dvc.lock names: the out it is part of, its path, and the MD5 of its bytes."""
+
+    out: str
+    path: str
+    md5: str
+
+
+def verify(
+    root: Path, *, cache: Path, database: Path, folders: dict[Path, Check] | None = None
+) -> Report:
+    """
+    Hash every file that dvc.lock in *root* names, in the working tree and in DVC's *cache*.
+
+    DVC trusts the mode of an object in its cache and never hashes it again, so it hands on a
+    damaged one as up to date. The record store *database* is checked row by row, each of *folders*
+    with the check that is given for it. A file that is in neither place is a fault, one that is in
+    one of them is not. Raises RefusedError for a dvc.lock that cannot be read.
+    """
+    report = Report()
+    for out, md5 in outs(root / LOCK):
+        for named in _files(root, cache, out, md5, report):
+            _look(root, cache, named, report)
+    if database.exists():
+        report.faults += [f"record store: {database}: {fault}" for fault in _store(database)]
+    for folder, check in (folders or {}).items():
+        report.faults += [f"{folder}: {fault}" for fault in check(folder)]
+    report.faults = list(dict.fromkeys(report.faults))
+    return report
+
+
+def outs(lock: Path) -> Iterator[tuple[str, str]]:
+    """Path and MD5 of every out of every stage that dvc.lock records, folders ending in .dir."""
+    try:
+        content = YAML(typ="safe", pure=True).load(lock.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise RefusedError(f"{lock}: cannot be read: {problem.strerror}") from problem
+    except (YAMLError, ValueError) as problem:
+        raise RefusedError(f"{lock}: damaged: no YAML; git checkout {LOCK}") from problem
+    if not isinstance(content, dict) or not isinstance(content.get("stages"), dict):
+        raise RefusedError(f"{lock}: damaged, or empty after a crash; git checkout {LOCK}")
+    for name, stage in content["stages"].items():
+        for out in stage.get("outs", []) if isinstance(stage, dict) else []:
+            if out.get("hash") != "md5" or not isinstance(out.get("md5"), str) or "path" not in out:
+                raise RefusedError(f"{lock}: {name}: {out.get('path')} has no MD5; run dvc commit")
+            yield str(out["path"]), out["md5"]
+
+
+def cache_of(root: Path) -> Path:
+    """Where DVC keeps its objects for the repository in *root*."""
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with Repo(str(root)) as repo:
+            return Path(repo.cache.local.path)
+    except DvcException as problem:
+        raise RefusedError(f"{root}: {problem}") from problem
+
+
+def manifests(root: Path) -> list[Path]:
+    """The folders below data/ that have a manifest of their own."""
+    return sorted(file.parent for file in (root / "data").rglob(MANIFEST))
+
+
+def md5_of(path: Path) -> str:
+    """The MD5 of the bytes of *path*, as DVC names its objects."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
+
+
+def object_of(cache: Path, md5: str) -> Path:
+    """Where the object of *md5* is in the cache."""
+    return cache / md5[:2] / md5[2:]
+
+
+def _files(root: Path, cache: Path, out: str, md5: str, report: Report) -> Iterator[Named]:
+    """The files of an out: itself, or for a folder those that its listing in the cache names."""
+    if not md5.endswith(".dir"):
+        yield Named(out, out, md5)
+        return
+    listing = object_of(cache, md5)
+    if not listing.is_file():
+        report.absent["cache"] += 1
+        found = _listed(root / out) if (root / out).is_dir() else "nothing"
+        if found != md5:
+            wanted = f"expected {md5}, found {found}"
+            report.faults.append(f"{out}: its listing {listing} is absent, {wanted}")
+        return
+    report.hashed["cache"] += 1
+    found = f"{md5_of(listing)}.dir"
+    if found != md5:
+        report.faults.append(_fault(out, listing, "cache", md5, found))
+        return
+    for entry in json.loads(listing.read_bytes()):
+        yield Named(out, f"{out}/{entry['relpath']}", entry["md5"])
+
+
+def _look(root: Path, cache: Path, named: Named, report: Report) -> None:
+    places: dict[Place, Path] = {
+        "working tree": root / named.path,
+        "cache": object_of(cache, named.md5),
+    }
+    there: dict[Place, Path] = {place: p for place, p in places.items() if p.is_file()}
+    for place, path in places.items():
+        if place not in there:
+            report.absent[place] += 1
+            continue
+        report.hashed[place] += 1
+        found = md5_of(path)
+        if found != named.md5:
+            shown = Path(named.path) if place == "working tree" else path
+            report.faults.append(_fault(named.out, shown, place, named.md5, found))
+    if not there:
+        report.faults.append(
+            f"{named.out}: {named.path}: in neither the working tree nor the cache, expected MD5 "
+            f"{named.md5}; dvc pull, or dvc repro"
+        )
+
+
+def _fault(out: str, path: Path, place: Place, expected: str, found: str) -> str:
+    mend = "dvc checkout" if place == "working tree" else "remove it, then dvc pull or dvc repro"
+    return f"{out}: {path} ({place}): expected MD5 {expected}, found {found}; {mend}"
+
+
+def _listed(folder: Path) -> str:
+    """The MD5 that DVC gives *folder*: that of the list of its files and their MD5s, as JSON."""
+    entries: list[dict[str, Any]] = [
+        {"md5": md5_of(file), "relpath": file.relative_to(folder).as_posix()}
+        for file in folder.rglob("*")
+        if file.is_file()
+    ]
+    entries.sort(key=lambda entry: entry["relpath"])
+    text = json.dumps(entries, sort_keys=True)
+    return f"{hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()}.dir"
+
+
+def _store(database: Path) -> list[str]:
+    try:
+        with store.reading(database) as known:
+            return list(known.damaged())
+    except RefusedError as refusal:
+        return [str(refusal)]

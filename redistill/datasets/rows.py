@@ -1,0 +1,273 @@
+"""The chosen round as a data set for others: four views of the same rows, and their provenance."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from redistill.analysis import summary as summaries
+from redistill.console.exceptions import RefusedError
+from redistill.problems import overlap as overlaps
+from redistill.problems.task import load_task
+from redistill.records.balance import Balance
+from redistill.records.jsonl import by_problem
+from redistill.records.types import Prediction, Problem, Rationale, Split
+from redistill.settings import secrets, sections
+from redistill.settings.branches import FIRST, Branch
+from redistill.settings.sections import Section
+from redistill.students.model.tokens import question
+
+PROMPTS = Path(__file__).parent.parent / "prompts"
+HELD: tuple[Split, ...] = ("dev", "test")  # the splits of which nothing is published
+NOT_ONE = {"correct": "the student was right", "cut_off": "the student was cut off"}
+
+Row = dict[str, Any]
+
+
+class PublishSettings(Section):
+    """
+    Section ``publish``: the name of the data set, and the licence under which you publish it.
+
+    *license* is an identifier of the Hugging Face hub such as ``cc-by-4.0``; null states none, and
+    then nothing is pushed.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+    license: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]{0,63}$")] | None
+
+
+@dataclass(frozen=True)
+class Views:
+    """
+    The rows of every view in the order of their ids, and where the other rows went.
+
+    *unpaired* counts the rationales that the preference view has not, by reason.
+    """
+
+    rows: dict[str, list[Row]]
+    unpaired: dict[str, int]
+    balance: Balance
+
+
+def chain(chosen: str, branches: Mapping[str, Branch]) -> list[str]:
+    """The rounds that lead to the round *chosen*, the first one first."""
+    names = [chosen]
+    while names[0] != FIRST:
+        names.insert(0, branches[names[0]].from_)
+        if len(names) > len(branches):
+            raise RefusedError(f"branches.{chosen}: its rounds do not lead back to {FIRST}")
+    return names
+
+
+def views(
+    problems: Sequence[Problem],
+    rationales: Sequence[Rationale],
+    students: Mapping[str, Sequence[Prediction]],
+    branches: Mapping[str, Branch],
+) -> Views:
+    """
+    Four views of *rationales*, the chosen round's, each row that of one of the train *problems*.
+
+    *students* has the train predictions of the students whose errors were shown to the teacher, by
+    branch. Where such a student was wrong, its completion is what the rationale that followed is
+    preferred to. Raises RefusedError for a rationale of a problem that is not in train.
+    """
+    known = {problem.id: problem for problem in problems}
+    lessons = by_problem(sorted(rationales, key=lambda row: row.id), "rationales")
+    answers = {name: by_problem(found, name) for name, found in students.items()}
+    rows: dict[str, list[Row]] = {"records": [], "sft": [], "messages": [], "preference": []}
+    unpaired: Counter[str] = Counter()
+    for identity, lesson in lessons.items():
+        if identity not in known:
+            raise RefusedError(f"rationale {lesson.id!r}: its problem {identity!r} is not in train")
+        problem = known[identity]
+        asked = question(problem)
+        rows["records"].append(_record(problem, lesson))
+        rows["sft"].append({"id": lesson.id, "prompt": f"{asked}\n", "completion": lesson.text})
+        rows["messages"].append(_messages(lesson, asked))
+        wrong, reason = _wrong(lesson, answers, branches)
+        if reason is not None:
+            unpaired[reason] += 1
+            continue
+        pair = {"chosen": lesson.text, "rejected": wrong}
+        rows["preference"].append({"id": lesson.id, "prompt": f"{asked}\n", **pair})
+    lost = len(known) - len(lessons)
+    balance = Balance("publish", len(known), len(lessons), {"no rationale": lost} if lost else {})
+    return Views(rows, dict(sorted(unpaired.items())), balance)
+
+
+def gate(published: Views, splits: Mapping[Split, Sequence[Problem]]) -> dict[str, dict[str, int]]:
+    """
+    How far the *published* rows overlap with dev and test of *splits*; none may ask their question.
+
+    Raises RefusedError for a dev or test question that stands in what is published, and for text
+    that has the shape of a key, naming the rows.
+    """
+    _refuse_keys(published)
+    texts = _texts(published, splits["train"])
+    found: dict[str, dict[str, int]] = {}
+    for split in HELD:
+        standing = overlaps.standing(texts, splits[split])
+        if standing:
+            raise RefusedError(
+                f"publish: {len(standing)} questions of {split} stand in the rows to publish, "
+                f"{', '.join(repr(i) for i in standing[:3])} first; take them out of {split} or "
+                "out of train, then dvc repro"
+            )
+        shared = len(overlaps.overlapping(texts, splits[split]))
+        found[split] = {"questions": len(splits[split]), "exact": 0, "overlapping": shared}
+    return found
+
+
+def origin(path: Path) -> dict[str, Any]:
+    """What the settings *path* say of where a run's problems, texts and students come from."""
+    name = sections.value(path, "prepare", "task")
+    task = load_task(name)
+    kind = sections.value(path, "teach", "prompts")
+    files = [PROMPTS / f"{verb}-{kind}.txt" for verb in ("explain", "refine")]
+    return {
+        "task": {"name": name, "source": task.SOURCE, "licence": task.LICENCE},
+        "teach": {key: sections.value(path, "teach", key) for key in ("teacher", "refiner")},
+        "prompts": {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in files},
+        "student": {key: sections.value(path, "student", key) for key in ("model", "revision")},
+    }
+
+
+def rounds(
+    names: Sequence[str],
+    branches: Mapping[str, Branch],
+    lessons: Mapping[str, Sequence[Rationale]],
+    folder: Path,
+) -> list[dict[str, Any]]:
+    """
+    What became of the rationales in each of the rounds *names*: counts by status and reason.
+
+    *lessons* has the rationales of each, *folder* the metrics of generating and refining.
+    """
+    found = []
+    for name in names:
+        metrics = summaries.read_summary(folder / f"{name}.json")
+        statuses = Counter(lesson.status for lesson in lessons[name])
+        new = [lesson for lesson in lessons[name] if lesson.round == name]
+        attempts = metrics["attempts"]
+        found.append(
+            {
+                "round": name,
+                "errors_of": None if name == FIRST else branches[name].from_,
+                "statuses": dict(sorted(statuses.items())),
+                "accepted": attempts["accepted"],
+                "rejected": attempts["rejected"],
+                "kept": metrics.get("kept", {}),
+                "teachers": _counted(lesson.teacher for lesson in new),
+            }
+        )
+    return found
+
+
+def provenance(
+    settings: PublishSettings,
+    published: Views,
+    overlap: Mapping[str, Mapping[str, int]],
+    origin: Mapping[str, Any],
+    rounds: Sequence[Mapping[str, Any]],
+    summary: Mapping[str, Any],
+) -> dict[str, Any]:
+    """All that is known of the data set, as ``provenance.json`` has it and the card tells it."""
+    rows = published.rows["records"]
+    return {
+        "name": settings.name,
+        "license": settings.license,
+        "round": rounds[-1]["round"],
+        "chosen_on": summary["best"]["chosen_on"],
+        **origin,
+        "sources": _counted(row["source"] for row in rows),
+        "teachers": _counted(row["teacher"] for row in rows),
+        "written_in": _counted(row["round"] for row in rows),
+        "gaps": _counted(gap for row in rows for gap in row["gaps"]),
+        "rounds": list(rounds),
+        "views": {name: len(found) for name, found in published.rows.items()},
+        "unpaired": published.unpaired,
+        "balance": published.balance.as_dict(),
+        "results": [list(line) for line in summaries.lines(summary)],
+        "verdict": summaries.sentence(summary["best"]),
+        "overlap": {"words_in_a_row": overlaps.GRAM, **overlap},
+    }
+
+
+def _record(problem: Problem, lesson: Rationale) -> Row:
+    """A row with its whole lineage; no value is null, since readers of JSONL guess types by it."""
+    choices = (problem.choices or {}).items()
+    return {
+        "id": lesson.id,
+        "problem": problem.id,
+        "question": problem.question,
+        "choices": [{"label": label, "text": text} for label, text in choices],
+        "answer": problem.answer,
+        "source": problem.source,
+        "rationale": lesson.text,
+        "round": lesson.round,
+        "parent": lesson.parent or "",
+        "teacher": lesson.teacher,
+        "status": lesson.status,
+        "reason": lesson.reason or "",
+        "gaps": list(lesson.gaps),
+        "fingerprint": lesson.fingerprint,
+        "history": [version.model_dump() for version in lesson.history],
+    }
+
+
+def _messages(lesson: Rationale, asked: str) -> Row:
+    turns = [("user", asked), ("assistant", lesson.text)]
+    return {"id": lesson.id, "messages": [{"role": r, "content": text} for r, text in turns]}
+
+
+def _wrong(
+    lesson: Rationale,
+    answers: Mapping[str, Mapping[str, Prediction]],
+    branches: Mapping[str, Branch],
+) -> tuple[str, str | None]:
+    """The completion that *lesson* was written after, or why there is none to hold against it."""
+    if lesson.round == FIRST:
+        return "", "a first rationale"
+    if lesson.round not in branches:
+        raise RefusedError(f"rationale {lesson.id!r}: there is no round {lesson.round!r}")
+    found = answers[branches[lesson.round].from_].get(lesson.problem)
+    if found is None:
+        return "", "no completion of the student"
+    if found.verdict in NOT_ONE:
+        return "", NOT_ONE[found.verdict]
+    if found.lenient:
+        return "", "the student was right, in another format"
+    if not found.completion.strip():
+        return "", "the student wrote nothing"
+    return found.completion, None
+
+
+def _texts(published: Views, train: Sequence[Problem]) -> list[str]:
+    """Every text that is published, questions in the form in which splits are compared."""
+    kept = {row["problem"] for row in published.rows["records"]}
+    texts = [overlaps.asked(problem) for problem in train if problem.id in kept]
+    for row in published.rows["records"]:
+        texts += [row["rationale"], *(version["text"] for version in row["history"])]
+    return texts + [row["rejected"] for row in published.rows["preference"]]
+
+
+def _refuse_keys(published: Views) -> None:
+    for view in ("records", "preference"):
+        for row in published.rows[view]:
+            for name, value in row.items():
+                if secrets.SHAPE.search(json.dumps(value, ensure_ascii=False)):
+                    raise RefusedError(
+                        f'publish: row "{row["id"]}" field "{name}": holds what looks like a key '
+                        "of a service; have it revoked and take it out of the problems or have "
+                        "the rationale asked for again"
+                    )
+
+
+def _counted(values: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(values).items()))

@@ -1,0 +1,195 @@
+"""Which errors the teacher gets to see, where they went wrong, and which gaps are common."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rapidfuzz import fuzz, process
+
+from redistill.analysis.scores import paired
+from redistill.console.exceptions import CONFIG, RefusedError
+from redistill.diagnosis.locate import locate
+from redistill.records.types import Error, Exemplar, Prediction, Problem, Rationale, Version
+from redistill.settings.sections import Section
+from redistill.solutions import gaps
+
+
+class MineSettings(Section):
+    """Section ``mine``: which errors to keep, when a gap counts as common, and when to stop."""
+
+    max_completion: int
+    exemplars: int
+    common: float
+    alpha: float
+    below: float
+    most: int | None
+
+
+def mine(
+    problems: Mapping[str, Problem],
+    predictions: Sequence[Prediction],
+    rationales: Mapping[str, Rationale],
+    settings: MineSettings,
+) -> list[Error]:
+    """
+    The errors among *predictions*: every one that is not correct, with its gap and its history.
+
+    Errors on train carry the rationales that were tried and the nearest dev cases with the same
+    gap; errors on dev are the diagnosis only. Where a problem has no reference solution, the
+    rationale that was taught for it is what a completion is compared with.
+    """
+    found = [
+        _error(problems[p.problem], p, rationales.get(p.problem), settings) for p in predictions
+    ]
+    errors = [error for error in found if error is not None]
+    on_dev = [error for error in errors if error.split == "dev"]
+    return [
+        error
+        if error.split == "dev"
+        else error.model_copy(
+            update={
+                "history": _history(rationales.get(error.problem)),
+                "exemplars": _exemplars(error, on_dev, problems, settings.exemplars),
+            }
+        )
+        for error in errors
+    ]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The *predictions* worth showing to the teacher, and how many are not, by reason."""
+
+    predictions: list[Prediction]
+    rejected: dict[str, int]
+
+
+def choose(predictions: Sequence[Prediction], settings: MineSettings) -> Chosen:
+    """
+    Which of *predictions* are errors: those that are not correct, and on train, where completions
+    were drawn, those whose pass rate is less than *below*; these show a drawn completion.
+
+    With *most*, only that many are kept on train: those that are solved about half of the time
+    first, since a problem that is always or never solved teaches least; of equals the first by id.
+    """
+    if not 0 <= settings.below <= 1 or (settings.most is not None and settings.most < 1):
+        raise RefusedError("mine: below is from 0 to 1, and most null or from 1", code=CONFIG)
+    found = [p if p.verdict != "correct" else _slipped(p, settings.below) for p in predictions]
+    errors = [p for p in found if p is not None]
+    on_train = sorted((p for p in errors if p.split == "train"), key=_distance)
+    dropped = {p.id for p in on_train[settings.most :]} if settings.most is not None else set()
+    kept = [p for p in errors if p.split != "train" or p.id not in dropped]
+    rejected = {"correct": len(predictions) - len(errors)}
+    return Chosen(kept, rejected | ({"over mine.most": len(dropped)} if dropped else {}))
+
+
+def profile(errors: Sequence[Error], n: int, common: float) -> dict[str, Any]:
+    """
+    The gap profile of *n* dev problems: errors by gap, and those of at least *common* of *n*.
+    """
+    counts = Counter(error.gap for error in errors if error.split == "dev")
+    frequent = sorted(gap for gap, count in counts.items() if n and count / n >= common)
+    return {"n": n, "gaps": {gap: counts[gap] for gap in gaps.ALL}, "common": frequent}
+
+
+def decide(
+    before: Sequence[Prediction], after: Sequence[Prediction], *, first: bool, alpha: float
+) -> dict[str, Any]:
+    """
+    Whether a round is better on dev than the one before, by exact McNemar at *alpha*.
+
+    A round that is not better stops the loop, and so does one that was passed through or that
+    has nothing wrong left; the first round has nothing to be better than.
+    """
+    if not after:
+        return {"stop": True, "because": "the round was passed through"}
+    if all(p.verdict == "correct" for p in after):
+        return {"stop": True, "because": "every dev problem is solved"}
+    if first:
+        return {"stop": False, "because": "first round"}
+    test = paired(before, after)
+    better = test["gain"] > 0 and test["p"] < alpha
+    because = "better than the round before" if better else "not better than the round before"
+    return {"stop": not better, "because": because, **test}
+
+
+def confused(problems: Mapping[str, Problem], errors: Sequence[Error]) -> dict[str, Any]:
+    """
+    Which answer was taken for which, on dev, where a question offers its answers: gold, then taken.
+    """
+    counts: dict[str, Counter[str]] = {}
+    for error in errors:
+        if error.split == "dev" and error.gap in gaps.CHOSEN and error.answer is not None:
+            counts.setdefault(problems[error.problem].answer, Counter())[error.answer] += 1
+    return {gold: dict(sorted(taken.items())) for gold, taken in sorted(counts.items())}
+
+
+def pass_rate(prediction: Prediction) -> float | None:
+    """The share of the drawn completions that were correct; None where none were drawn."""
+    if prediction.samples is None or prediction.passes is None:
+        return None
+    return prediction.passes / prediction.samples
+
+
+def _slipped(prediction: Prediction, below: float) -> Prediction | None:
+    """A correct *prediction* as its slip, where it is on train and solved too rarely."""
+    rate, slip = pass_rate(prediction), prediction.slip
+    if prediction.split != "train" or rate is None or slip is None or rate >= below:
+        return None
+    return prediction.model_copy(
+        update={"completion": slip.completion, "answer": slip.answer, "verdict": slip.verdict}
+    )
+
+
+def _distance(prediction: Prediction) -> tuple[float, str]:
+    return abs((pass_rate(prediction) or 0.0) - 0.5), prediction.id
+
+
+def _error(
+    problem: Problem, prediction: Prediction, lesson: Rationale | None, settings: MineSettings
+) -> Error | None:
+    if prediction.verdict == "correct":
+        return None
+    gap, step = locate(
+        problem,
+        prediction.completion,
+        answered=prediction.verdict == "wrong",
+        answer=prediction.answer,
+        worked=lesson.text if lesson else None,
+    )
+    return Error(
+        id=prediction.id,
+        problem=prediction.problem,
+        split=prediction.split,
+        completion=prediction.completion[: settings.max_completion],
+        verdict=prediction.verdict,
+        answer=prediction.answer,
+        gap=gap,
+        first_wrong_step=step,
+        pass_rate=pass_rate(prediction),
+    )
+
+
+def _history(rationale: Rationale | None) -> list[Version]:
+    if rationale is None:
+        return []
+    return [*rationale.history, Version(round=rationale.round, text=rationale.text)]
+
+
+def _exemplars(
+    error: Error, on_dev: Sequence[Error], problems: Mapping[str, Problem], k: int
+) -> list[Exemplar]:
+    alike = [other for other in on_dev if other.gap == error.gap]
+    nearest = process.extract(
+        problems[error.problem].question,
+        [problems[other.problem].question for other in alike],
+        scorer=fuzz.token_set_ratio,
+        limit=k,
+    )
+    return [
+        Exemplar(
+            problem=alike[place].problem, question=question, completion=alike[place].completion
+        )
+        for question, _, place in nearest
+    ]

@@ -1,0 +1,61 @@
+"""The errors of several students put together, so that one refined set can serve them all."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from redistill.console.exceptions import RefusedError
+from redistill.records.balance import Balance
+from redistill.records.json_file import read_json
+from redistill.records.types import Error
+from redistill.solutions import gaps
+
+
+def pool(named: Mapping[str, Sequence[Error]]) -> tuple[list[Error], Balance]:
+    """
+    The errors of the students *named*, each with the name of its own added to its id.
+
+    Where two students wrote the same about a problem, the teacher is shown it once: the later row
+    is counted as a repetition.
+    """
+    kept: dict[tuple[str, str, str], Error] = {}
+    for name, errors in named.items():
+        for error in errors:
+            told = error.model_copy(update={"id": f"{error.id}@{name}"})
+            kept.setdefault((error.split, error.problem, error.completion), told)
+    rows = sum(len(errors) for errors in named.values())
+    same = rows - len(kept)
+    lost = {"the same completion": same} if same else {}
+    return [*kept.values()], Balance("pool", rows, len(kept), lost)
+
+
+def diagnosis(files: Sequence[Path], common: float) -> dict[str, Any]:
+    """
+    The gap profiles in *files* as one: every student's answers to the dev problems together.
+
+    A gap is common that at least a share *common* of all these answers show. The loop is to stop
+    only where it is to stop for every student.
+    """
+    found = [_read(file) for file in files]
+    n = sum(content["profile"]["n"] for content in found)
+    counts = {gap: sum(content["profile"]["gaps"][gap] for content in found) for gap in gaps.ALL}
+    frequent = sorted(gap for gap, count in counts.items() if n and count / n >= common)
+    stop = all(content["decision"]["stop"] for content in found)
+    told = [content["decision"]["because"] for content in found]
+    because = "; ".join(f"{f.stem}: {why}" for f, why in zip(files, told, strict=True))
+    return {
+        "profile": {"n": n, "gaps": counts, "common": frequent},
+        "decision": {"stop": stop, "because": because},
+    }
+
+
+def _read(file: Path) -> dict[str, Any]:
+    content = read_json(file)
+    try:
+        counts, decision = content["profile"]["gaps"], content["decision"]
+        whole = [content["profile"]["n"], *(counts[gap] for gap in gaps.ALL)]
+        if all(isinstance(value, int) for value in whole) and {"stop", "because"} <= {*decision}:
+            return content
+    except (KeyError, TypeError):
+        pass
+    raise RefusedError(f"{file}: not the diagnosis of a round; run dvc repro")

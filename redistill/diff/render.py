@@ -1,0 +1,441 @@
+"""What changed between two versions, for people and programs: text, Markdown, JSON, a page."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from rich.cells import cell_len
+
+from redistill.console.safe_text import safe_text
+from redistill.diff.compare import KINDS, Change, Edit, Operation, Summary, edits
+
+Fact = tuple[str, str]  # a label and what is said under it
+
+PAGE = Path(__file__).parent / "diff.html"
+INDENT = "    "
+LIMIT = 20_000  # characters of one text that people are shown; programs get all of it
+SIGNS: Mapping[Operation, tuple[str, str]] = {"=": ("", ""), "-": ("[-", "-]"), "+": ("{+", "+}")}
+COLOURS: Mapping[Operation, str] = {"=": "", "-": "\x1b[31m", "+": "\x1b[32m"}
+BOLD, PLAIN = "\x1b[1m", "\x1b[0m"
+_PIECE = re.compile(r"\s+|\S+")
+_TICKS = re.compile(r"`+")
+
+
+@dataclass(frozen=True)
+class Step:
+    """From one version to the next: their names, and what changed in all."""
+
+    before: str
+    after: str
+    summary: Summary
+
+
+def view(
+    form: str, step: Step, changes: Iterable[Change], *, width: int, colour: bool
+) -> Iterator[str]:
+    """The lines of *changes* as *form*: text, markdown or html."""
+    match form:
+        case "text":
+            return text(step, changes, width=width, colour=colour)
+        case "markdown":
+            return markdown(step, changes)
+        case "html":
+            return page(step, changes)
+    raise ValueError(form)
+
+
+def stat(form: str, steps: Sequence[Step], width: int | None) -> Iterator[str]:
+    """One line a step, as *form*: text, markdown, json or html."""
+    match form:
+        case "text":
+            return stat_text(steps, width)
+        case "markdown":
+            return stat_markdown(steps)
+        case "json":
+            return stat_rows(steps)
+        case "html":
+            return stat_page(steps)
+    raise ValueError(form)
+
+
+def text(step: Step, changes: Iterable[Change], *, width: int, colour: bool) -> Iterator[str]:
+    """
+    The summary and then each of *changes*, as lines of at most *width* cells for a terminal.
+
+    What was removed stands in [-...-], what was added in {+...+}, closed and opened again where a
+    line is broken; *colour* adds red and green. Nothing in it but those colours is a control
+    character.
+    """
+    for line in (f"{_name(step)}: {_counts(step)}", *map(_plain, _summed(step))):
+        yield from _folded(line, width)
+    for change in changes:
+        title = _one_line(f"== {change.problem}: {_told(change)}")
+        lines = list(_folded(title, width))
+        yield from ["", *(f"{BOLD}{line}{PLAIN}" if colour else line for line in lines)]
+        facts = _facts(change)
+        for of_student in (False, True):
+            told = [_plain(fact) for fact in facts if (fact[0] == "student") == of_student]
+            yield from _folded(f"   {'; '.join(told)}", width) if told else ()
+        for line in _lines(shown(change), width - len(INDENT), colour):
+            yield INDENT + line if line else ""
+
+
+def markdown(step: Step, changes: Iterable[Change]) -> Iterator[str]:
+    """The same for a review or an issue; texts stand in fences that do not occur in them."""
+    yield from [f"# {_code(_name(step))}", "", f"{_counts(step)}.", ""]
+    yield from (f"- {label}: {_code(value)}" for label, value in _summed(step))
+    for change in changes:
+        yield from ["", f"## {_code(change.problem)}: {_told(change)}", ""]
+        yield from (f"- {label}: {_code(value)}" for label, value in _facts(change))
+        lines = list(_lines(shown(change), None, False))
+        fence = "`" * max(3, 1 + max(map(len, _TICKS.findall("\n".join(lines))), default=0))
+        yield from ["", f"{fence}text", *lines, fence]
+
+
+def rows(changes: Iterable[Change]) -> Iterator[str]:
+    """One line of JSON for each of *changes*, complete and in ASCII (docs/diff.md has its keys)."""
+    return (json.dumps(row(change)) for change in changes)
+
+
+def row(change: Change) -> dict[str, Any]:
+    """A change as JSON holds it; what there is none of is null."""
+    before, after = change.before, change.after
+    pair = {"before": before, "after": after}
+    then, now = change.verdicts
+    return {
+        "problem": change.problem,
+        "kind": change.kind,
+        "reason": change.reason,
+        "gaps": change.gaps,
+        "round": {key: record and record.round for key, record in pair.items()},
+        "similarity": None if change.similarity is None else round(change.similarity, 4),
+        "characters": {key: record and len(record.text) for key, record in pair.items()},
+        "words": {key: record and len(record.text.split()) for key, record in pair.items()},
+        "verdict": {"before": then, "after": now},
+        "edits": edits(*change.texts),
+    }
+
+
+def page(step: Step, changes: Iterable[Change]) -> Iterator[str]:
+    """
+    The same as a page of HTML that needs nothing else: no script, no file, no network.
+
+    All text is escaped by the template, control characters are made visible before.
+    """
+    head = {"counts": _counts(step), "facts": _summed(step)}
+    drawn = (
+        {
+            "problem": _one_line(change.problem),
+            "told": _told(change),
+            "facts": _facts(change),
+            "edits": shown(change),
+        }
+        for change in changes
+    )
+    return _rendered(title=_name(step), head=head, table=None, changes=drawn)
+
+
+def stat_page(steps: Sequence[Step]) -> Iterator[str]:
+    """One line a step, as a page of HTML."""
+    title = " -> ".join([steps[0].before, *(step.after for step in steps)])
+    return _rendered(title=_one_line(title), head=None, table=stat_cells(steps), changes=None)
+
+
+def _rendered(**values: Any) -> Iterator[str]:
+    from jinja2 import Environment, StrictUndefined
+
+    rules = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    parts = rules.from_string(PAGE.read_text(encoding="utf-8")).generate(**values)
+    rest = ""
+    for part in parts:
+        *lines, rest = "".join((rest, part)).split("\n")  # + would escape what comes before Markup
+        yield from lines
+    yield rest
+
+
+def stat_text(steps: Sequence[Step], width: int | None) -> Iterator[str]:
+    """One line a step, in columns; *width* bounds how many reasons are told, None tells all."""
+    table = stat_cells(steps)
+    widths = [max(cell_len(row[column]) for row in table) for column in range(len(table[0]) - 1)]
+    for cells in table:
+        start = "  ".join(
+            cell + " " * (wide - cell_len(cell)) if not column else cell.rjust(wide)
+            for column, (cell, wide) in enumerate(zip(cells, widths, strict=False))
+        )
+        yield f"{start}  {_fitting(cells[-1], width and width - cell_len(start) - 2)}".rstrip()
+
+
+def stat_markdown(steps: Sequence[Step]) -> Iterator[str]:
+    """One line a step, as a table."""
+    head, *cells = stat_cells(steps)
+    yield f"| {' | '.join(head)} |"
+    yield "| --- |" + " ---: |" * (len(head) - 2) + " --- |"
+    for line in cells:
+        name, *counts, reasons = (cell.replace("|", "\\|") for cell in line)
+        yield f"| {' | '.join([_code(name), *counts, _code(reasons)])} |"
+
+
+def stat_rows(steps: Iterable[Step]) -> Iterator[str]:
+    """One line of JSON a step."""
+    for step in steps:
+        yield json.dumps({"before": step.before, "after": step.after, **step.summary.as_dict()})
+
+
+def stat_cells(steps: Iterable[Step]) -> list[tuple[str, ...]]:
+    """The head and one row a step, as text."""
+    head = ("step", "changed", "added", "removed", "kept", "alike", "chars", "words")
+    table: list[tuple[str, ...]] = [(*head, "reasons")]
+    for step in steps:
+        summary = step.summary
+        counts = (str(summary.counts[kind]) for kind in KINDS)
+        alike, *lengths = (summary.mean(k) for k in ("similarity", "characters", "words"))
+        kept = f"kept: {_counted(summary.kept_for)}" if summary.kept_for else ""
+        table.append(
+            (
+                _name(step),
+                *counts,
+                "-" if alike is None else f"{alike:.0%}".replace("%", " %"),
+                *("-" if mean is None else f"{mean:+.1f}" for mean in lengths),
+                _one_line(_counted(summary.reasons) or kept),
+            )
+        )
+    return table
+
+
+def shown(change: Change) -> list[Edit]:
+    """The edits of *change* for people."""
+    return words(*change.texts)
+
+
+def words(before: str, after: str) -> list[Edit]:
+    """The edits from *before* to *after*: control characters made visible, long texts cut."""
+    found: list[Edit] = []
+    left = LIMIT
+    parts = edits(before, after)
+    for operation, part in parts:
+        found.append((operation, safe_text(part[:left], left)))
+        left -= len(part)
+        if left < 0:
+            found.append(("=", f"\n[{sum(len(p) for _, p in parts) - LIMIT} more characters]"))
+            break
+    return found
+
+
+def _name(step: Step) -> str:
+    return _one_line(f"{step.before} -> {step.after}")
+
+
+def _counts(step: Step) -> str:
+    counts = step.summary.counts
+    kinds = ", ".join(f"{counts[kind]} {kind}" for kind in KINDS)
+    return f"{_number(step.summary.problems, 'problem')}, {kinds}"
+
+
+def _summed(step: Step) -> list[Fact]:
+    """What changed in all, and why."""
+    summary = step.summary
+    facts = []
+    alike, longer, words = (summary.mean(k) for k in ("similarity", "characters", "words"))
+    if alike is not None:
+        means = f"{100 * alike:.1f} % alike, {longer:+.1f} characters, {words:+.1f} words"
+        facts.append(("changed on average", means))
+    facts += [("reasons", _counted(summary.reasons)), ("kept because", _counted(summary.kept_for))]
+    pairs = {f"{then} -> {now}": n for (then, now), n in summary.verdicts.items()}
+    facts.append(("student on the changed", _counted(pairs)))
+    return [(label, _one_line(value)) for label, value in facts if value]
+
+
+def _told(change: Change) -> str:
+    before, after = change.texts
+    if change.similarity is None or change.kind == "kept":
+        return change.kind
+    words = len(after.split()) - len(before.split())
+    lengths = (_number(len(after) - len(before), "character", "+"), _number(words, "word", "+"))
+    alike = min(99, round(100 * change.similarity))  # what changed is not the same
+    return f"changed, {alike} % alike, {', '.join(lengths)}"
+
+
+def _facts(change: Change) -> list[Fact]:
+    """Why it is so, and what the student made of it, as far as that is known."""
+    facts = [("reason", change.reason or ""), ("gaps", ", ".join(change.gaps))]
+    if change.kind == "changed" and change.after:
+        facts.insert(0, ("round", change.after.round))
+    if any(change.verdicts):
+        facts.append(("student", " -> ".join(verdict or "unknown" for verdict in change.verdicts)))
+    return [(label, _one_line(value)) for label, value in facts if value]
+
+
+def _plain(fact: Fact) -> str:
+    return f"{fact[0]}: {fact[1]}"
+
+
+def _number(count: int, noun: str, sign: str = "") -> str:
+    return f"{count:{sign}d} {noun}{'' if abs(count) == 1 else 's'}"
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    ordered = Counter(counts).most_common()
+    return ", ".join(f"{name} {n}" for name, n in ordered)
+
+
+def _fitting(reasons: str, width: int | None) -> str:
+    """As many of *reasons* as *width* has room for, at least one."""
+    parts = reasons.split(", ")
+    for count in range(len(parts), 0, -1):
+        more = f", {len(parts) - count} more" if count < len(parts) else ""
+        fitted = ", ".join(parts[:count]) + more
+        if width is None or count == 1 or cell_len(fitted) <= width:
+            return fitted
+    return reasons
+
+
+def _one_line(value: str) -> str:
+    return safe_text(value).replace("\n", "\\n")
+
+
+def _code(name: str) -> str:
+    """*name* as code in Markdown, with more backticks around it than in it."""
+    safe = _one_line(name)
+    if not safe:
+        return ""
+    ticks = "`" * (1 + max(map(len, _TICKS.findall(safe)), default=0))
+    return f"{ticks} {safe} {ticks}" if len(ticks) > 1 else f"`{safe}`"
+
+
+def _folded(line: str, width: int) -> Iterator[str]:
+    """*line* broken at words, the later lines further in."""
+    start = line[: len(line) - len(line.lstrip())]
+    lines = _lines([("=", line.strip())], width - len(start) - 2, False)
+    yield start + next(lines, "")
+    yield from (f"{start}  {rest}" for rest in lines)
+
+
+def _lines(parts: Sequence[Edit], width: int | None, colour: bool) -> Iterator[str]:
+    """
+    *parts* in lines of at most *width* cells, broken at words, each line with marks of its own.
+
+    A word that is longer than a line is broken.
+    """
+    line: list[Edit] = []
+    for operation, piece in _pieces(parts):
+        first, *rest = piece.split("\n")
+        line.append((operation, first))
+        for text in rest:
+            yield from _broken(line, width, colour)
+            line = [(operation, text)]
+    yield from _broken(line, width, colour)
+
+
+def _pieces(parts: Iterable[Edit]) -> Iterator[Edit]:
+    """
+    *parts* as they are drawn: the space at the ends of a marked part stands outside of the marks.
+
+    A part of nothing but space is marked, its line ends in sight.
+    """
+    for operation, part in parts:
+        if operation == "=":
+            yield operation, part
+        elif part.isspace():
+            yield operation, part.replace("\n", "\\n")
+            if operation == "+" and "\n" in part:
+                yield "=", "\n"
+        else:
+            start = len(part) - len(part.lstrip())
+            end = len(part.rstrip())
+            yield from (("=", part[:start]), (operation, part[start:end]), ("=", part[end:]))
+
+
+def _broken(runs: Sequence[Edit], width: int | None, colour: bool) -> Iterator[str]:
+    """One line of text, as the lines of the screen that it takes."""
+    line = _Line(width, colour)
+    joined = [(key, "".join(t for _, t in run)) for key, run in groupby(runs, lambda run: run[0])]
+    joined = [run for run in joined if run[1]]
+    if (
+        width is None
+        or sum(_cells(text) + len("".join(SIGNS[key])) for key, text in joined) <= width
+    ):
+        line.runs = joined
+    else:
+        for operation, text in joined:
+            for piece in _PIECE.findall(text):
+                yield from line.filled(operation, piece)
+    yield line.drawn()
+
+
+def _cells(text: str) -> int:
+    """How many cells *text* takes on the screen; East Asian characters take two."""
+    return len(text) if text.isascii() else cell_len(text)
+
+
+class _Line:
+    """A line that is being filled, as runs of one operation each."""
+
+    def __init__(self, width: int | None, colour: bool) -> None:
+        self.width = width
+        self.colour = colour
+        self.runs: list[tuple[Operation, str]] = []
+        self.cells = 0
+
+    def filled(self, operation: Operation, piece: str) -> Iterator[str]:
+        """Add *piece*; yields the lines that this completes."""
+        while self.width is not None and self.cells + self._cost(operation, piece) > self.width:
+            inside = self.runs and self.runs[-1][0] == operation
+            if piece.isspace() and (operation == "=" or inside):
+                if self.runs:
+                    yield self.drawn()
+                return
+            if self.runs:
+                yield self.drawn()
+                continue
+            room = max(1, self.width - sum(map(len, SIGNS[operation])))
+            count = _room(piece, room)
+            self._add(operation, piece[:count])
+            piece = piece[count:]
+            if not piece:
+                return
+            yield self.drawn()
+        self._add(operation, piece)
+
+    def drawn(self) -> str:
+        """The line as it is, after which it is empty."""
+        if self.runs:
+            operation, content = self.runs.pop()
+            if operation == "=" or not content.isspace():
+                content = content.rstrip()
+            self.runs += [(operation, content)] if content else []
+        drawn = "".join(self._run(operation, content) for operation, content in self.runs)
+        self.runs, self.cells = [], 0
+        return drawn
+
+    def _add(self, operation: Operation, piece: str) -> None:
+        self.cells += self._cost(operation, piece)
+        if self.runs and self.runs[-1][0] == operation:
+            piece = self.runs.pop()[1] + piece
+        self.runs.append((operation, piece))
+
+    def _cost(self, operation: Operation, piece: str) -> int:
+        opened = self.runs and self.runs[-1][0] == operation
+        return _cells(piece) + (0 if opened else sum(map(len, SIGNS[operation])))
+
+    def _run(self, operation: Operation, content: str) -> str:
+        start, end = SIGNS[operation]
+        marked = f"{start}{content}{end}"
+        coloured = self.colour and operation != "="
+        return f"{COLOURS[operation]}{marked}{PLAIN}" if coloured else marked
+
+
+def _room(piece: str, width: int) -> int:
+    """How many characters of *piece* fit into *width* cells, at least one."""
+    used = 0
+    for count, character in enumerate(piece):
+        used += cell_len(character)
+        if used > width:
+            return max(1, count)
+    return len(piece)

@@ -1,0 +1,142 @@
+"""Prices, reservations and the budget: a wall that holds across crashes."""
+
+import math
+from dataclasses import dataclass
+
+from redistill.console.exceptions import BUDGET, CONFIG, RefusedError
+from redistill.llm.request import LIMITS, Request
+from redistill.settings.sections import Section
+
+NANO = 1_000_000_000  # amounts of money are whole numbers of a billionth of the currency
+
+
+class Prices(Section):
+    """What a million tokens cost, in your currency; null where you do not know."""
+
+    input: float | None
+    output: float | None
+
+
+class Budget(Section):
+    """The most that all runs on this store may spend; null for no limit of that kind."""
+
+    calls: int | None
+    tokens: int | None
+    cost: float | None
+
+
+class SpendingSettings(Section):
+    """
+    Section ``budget``: what the teacher's calls cost, and the most that may be spent.
+
+    It decides nothing about the data, so no stage reruns because of it.
+    """
+
+    prices: Prices
+    budget: Budget
+    strict_model: bool
+
+
+@dataclass(frozen=True)
+class Amount:
+    """Calls, tokens and money (in billionths; None: unknown), spent or reserved."""
+
+    calls: int = 0
+    tokens: int = 0
+    nano: int | None = 0
+
+    def __add__(self, other: "Amount") -> "Amount":
+        unknown = self.nano is None or other.nano is None
+        nano = None if unknown else (self.nano or 0) + (other.nano or 0)
+        return Amount(self.calls + other.calls, self.tokens + other.tokens, nano)
+
+    @property
+    def cost(self) -> float | None:
+        """The money in units of the currency, None where a price is unknown."""
+        return None if self.nano is None else self.nano / NANO
+
+
+def price(prices: Prices, prompt: int, completion: int) -> int | None:
+    """What *prompt* and *completion* tokens cost, in billionths rounded up; None if unknown."""
+    if prices.input is None or prices.output is None:
+        return None
+    return math.ceil(1000 * (prompt * prices.input + completion * prices.output))
+
+
+def reservation(request: Request, prices: Prices) -> Amount:
+    """The most that one call of *request* can cost; money is None without an output limit."""
+    prompt, output = request.max_input, request.max_output
+    if output is None:
+        return Amount(1, prompt, None)
+    return Amount(1, prompt + output, price(prices, prompt, output))
+
+
+def difference(spent: Amount, reserved: Amount) -> Amount:
+    """What to add to a total that holds *reserved*, so that it holds *spent* instead."""
+    unknown = spent.nano is None or reserved.nano is None
+    nano = None if unknown else (spent.nano or 0) - (reserved.nano or 0)
+    return Amount(spent.calls - reserved.calls, spent.tokens - reserved.tokens, nano)
+
+
+def check(settings: SpendingSettings, body: dict[str, object], *, what: str) -> None:
+    """
+    Refuse to spend without a limit, or with one that cannot be kept.
+
+    A budget in tokens or money needs an output limit in *body*, one in money needs both prices.
+    """
+    budget, prices = settings.budget, settings.prices
+    for name in LIMITS:
+        limit = body.get(name)
+        if limit is not None and (type(limit) is not int or limit < 1):
+            raise RefusedError(
+                f"{what}: {name}: expected a whole number from 1, got {limit!r}; a call without a "
+                "limit cannot be held to a budget",
+                code=CONFIG,
+            )
+    for name, value in [("input", prices.input), ("output", prices.output), ("cost", budget.cost)]:
+        if value is not None and not 0 <= value < 1e9:
+            raise RefusedError(f"spending: {name}: expected an amount from 0", code=CONFIG)
+    if budget.calls is None and budget.tokens is None and budget.cost is None:
+        raise RefusedError(
+            f"{what}: no budget is set, so nothing is asked; set spending.budget.calls, .tokens "
+            "or .cost in params.yaml (redistill plan tells what a run needs)",
+            code=CONFIG,
+        )
+    bounded = any(body.get(name) is not None for name in LIMITS)
+    if not bounded and (budget.tokens is not None or budget.cost is not None):
+        raise RefusedError(
+            f"{what}: a budget in tokens or money needs an output limit; set {LIMITS[0]} or "
+            f"{LIMITS[1]} in its body",
+            code=CONFIG,
+        )
+    if budget.cost is not None and (prices.input is None or prices.output is None):
+        raise RefusedError(
+            "spending: a budget in money needs prices.input and prices.output", code=CONFIG
+        )
+
+
+def exceeded(budget: Budget, committed: Amount, more: Amount) -> str | None:
+    """Which limit *committed* and *more* together would break, in words; None where none."""
+    total = committed + more
+    if budget.calls is not None and total.calls > budget.calls:
+        return f"{total.calls} calls of {budget.calls}"
+    if budget.tokens is not None and total.tokens > budget.tokens:
+        return f"{total.tokens} tokens of {budget.tokens}"
+    if budget.cost is not None:
+        if total.nano is None:
+            return (
+                f"an unknown amount of {budget.cost:g}, since calls of another model have no price "
+                "(redistill ledger lists them; a budget in calls or tokens needs none)"
+            )
+        if total.nano > math.floor(budget.cost * NANO):
+            return f"{total.nano / NANO:.6f} of {budget.cost:g}"
+    return None
+
+
+def refusal(told: str) -> RefusedError:
+    """The end of a run at its budget; what was answered is stored, and a larger one goes on."""
+    return RefusedError(
+        f"the budget is reached: the next call would commit {told}; what was answered is stored. "
+        "Raise spending.budget in params.yaml and run dvc repro to go on",
+        code=BUDGET,
+    )

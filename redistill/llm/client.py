@@ -1,0 +1,394 @@
+"""Asking a paid endpoint: each request once, within the budget, and nothing lost on the way."""
+
+import asyncio
+import signal
+import sqlite3
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from redistill.console.exceptions import CONFIG, DATA, IO, PERMISSION, TRY_AGAIN, RefusedError
+from redistill.console.progress import Progress
+from redistill.console.safe_text import safe_text
+from redistill.llm import budget, response
+from redistill.llm.endpoint import Policy, Raw, wait
+from redistill.llm.group_commit import Commits
+from redistill.llm.request import Request
+from redistill.llm.response import FATAL, FINAL, MAYBE_BILLED, RETRIED, Reading
+from redistill.llm.store import Intent, Result, Writer
+
+WINDOW = 50  # calls that the breaker looks back on, once there are MIN_SEEN
+MIN_SEEN = 20
+MAX_BAD = 5  # requests in a row that the server calls malformed: the next will be, too
+TRANSIENT = tuple(outcome for outcome in RETRIED if outcome != "malformed")
+MAX_SHAPE = 2  # attempts at an answer of the wrong shape, each of which may be billed
+
+
+@dataclass(frozen=True)
+class Occasion:
+    """For which stage and round calls are made, as the ledger lists them."""
+
+    stage: str
+    round: str
+
+
+class Sender(Protocol):
+    """Carries requests to an endpoint, once each, without a look at the answer."""
+
+    async def __call__(self, request: Request) -> Raw:
+        """Send *request*; raises TimeoutError, or OSError where there is no connection."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        ...
+
+
+def ask(
+    requests: Iterable[Request],
+    send: Sender,
+    writer: Writer,
+    settings: budget.SpendingSettings,
+    policy: Policy,
+    occasion: Occasion,
+) -> dict[str, Reading]:
+    """
+    Have every request answered that the store has no answer to, and return readings by key.
+
+    The intent is on disk before a call, its raw body before anyone reads it, in commits that many
+    calls share. A malformed answer, or a request that the server calls malformed, is a reading
+    like any other; the next run asks again. Raises RefusedError where the run must stop, after the
+    calls in flight have been stored: 3 at the budget, 75 where calls failed that may work later,
+    77 where the key is refused, 78 where the server refuses requests as malformed, 130 or 143 on
+    SIGINT or SIGTERM.
+    """
+    unique = {request.key: request for request in requests}
+    _recover(writer, settings.prices)
+    stored = writer.answers(unique)
+    readings = {key: response.read(a.status, a.body) for key, a in stored.items()}
+    check_models(unique, readings, settings)
+    missing = [request for key, request in unique.items() if key not in stored]
+    if missing:
+        run = _Run(send, writer, settings, policy, occasion, len(missing))
+        readings |= asyncio.run(run.all(missing))
+    return readings
+
+
+def check_models(
+    requests: Mapping[str, Request],
+    readings: Mapping[str, Reading],
+    settings: budget.SpendingSettings,
+) -> None:
+    """Refuse stored answers of another model than was asked for, where that is wanted."""
+    for key, reading in readings.items() if settings.strict_model else ():
+        if reading.model is not None and reading.model != requests[key].model:
+            raise another_model(requests[key], reading)
+
+
+def _recover(writer: Writer, prices: budget.Prices) -> None:
+    """Read the bodies that a killed run had stored, but not come to read."""
+    received = writer.received()
+    with writer.transaction() as connection:
+        for number, request, status, body in received:
+            raw = Raw(status, body)
+            reading = response.read(status, body)
+            writer.settle(connection, _result(number, request, raw, reading, prices))
+
+
+def another_model(request: Request, reading: Reading) -> RefusedError:
+    """The refusal of an answer by another model than *request* named."""
+    return RefusedError(
+        f"the server answered as {reading.model!r}, not as {request.model!r}, and "
+        "spending.strict_model is set; name that model, or set the answers aside with "
+        f"redistill retry --where returned_model={reading.model}",
+        code=DATA,
+    )
+
+
+class _Run:
+    """The calls of one batch, and what stops them."""
+
+    def __init__(
+        self,
+        send: Sender,
+        writer: Writer,
+        settings: budget.SpendingSettings,
+        policy: Policy,
+        occasion: Occasion,
+        total: int,
+    ) -> None:
+        self.send = send
+        self.writer = writer
+        self.settings = settings
+        self.policy = policy
+        self.occasion = occasion
+        self.progress = Progress(f"asking {occasion.round}", total)
+        self.committed = writer.committed()
+        self.commits = Commits(writer)
+        self.readings: dict[str, Reading] = {}
+        self.window: deque[bool] = deque(maxlen=WINDOW)
+        self.bad = 0
+        self.in_flight = 0
+        self.refusal: RefusedError | None = None
+        self.told: Counter[str] = Counter()
+        self.limiter: Any = None
+
+    async def all(self, requests: Sequence[Request]) -> dict[str, Reading]:
+        """Ask *requests*, and end in order whatever happens."""
+        self.stopped = asyncio.Event()
+        self.settled = asyncio.Condition()
+        if self.policy.rate:
+            from aiolimiter import AsyncLimiter
+
+            self.limiter = AsyncLimiter(1, 60 / self.policy.rate)
+        waiting = iter(requests)
+        with _signals(self._signalled):
+            workers = [
+                asyncio.create_task(self._work(waiting))
+                for _ in range(min(self.policy.concurrency, len(requests)))
+            ]
+            try:
+                await self._finished(workers)
+                await self.commits.done()
+            except (sqlite3.Error, OverflowError, UnicodeError) as problem:
+                raise RefusedError(
+                    f"{self.writer.file}: cannot be written: {problem}; nothing more is asked. "
+                    "Make room, then run dvc repro: what was answered is stored",
+                    code=IO,
+                ) from problem
+            finally:
+                await self.send.close()
+        self.progress.close()
+        for what, times in sorted(self.told.items()):
+            told = f"{self.occasion.stage} {self.occasion.round}: {what}: {times}"
+            print(safe_text(told), file=sys.stderr)
+        if self.refusal is not None:
+            raise self.refusal
+        self._complete()
+        return self.readings
+
+    def _complete(self) -> None:
+        """Refuse to end as if all were answered where calls failed that may work later."""
+        failed = Counter(r.outcome for r in self.readings.values() if r.outcome in TRANSIENT)
+        if failed:
+            reasons = ", ".join(
+                f"{n} {outcome.replace('_', ' ')}" for outcome, n in sorted(failed.items())
+            )
+            raise RefusedError(
+                f"{failed.total()} requests have no answer yet ({reasons}); what was answered is "
+                "stored, and dvc repro asks for the rest",
+                code=TRY_AGAIN,
+            )
+
+    async def _finished(self, workers: Sequence[asyncio.Task[None]]) -> None:
+        """Wait for *workers*; once the run is to stop, for *drain* seconds at most."""
+        stop = asyncio.create_task(self.stopped.wait())
+        left: set[asyncio.Task[Any]] = set(workers)
+        try:
+            while left and not stop.done():
+                done, left = await asyncio.wait({*left, stop}, return_when=asyncio.FIRST_COMPLETED)
+                left.discard(stop)
+                for worker in done - {stop}:
+                    worker.result()
+            if left:
+                done, left = await asyncio.wait(left, timeout=self.policy.drain)
+                for worker in done:
+                    worker.result()
+        finally:
+            for task in (stop, *left):
+                task.cancel()
+            await asyncio.gather(stop, *left, return_exceptions=True)
+
+    async def _work(self, waiting: Iterable[Request]) -> None:
+        for request in waiting:  # one iterator for all workers: each request goes to one of them
+            if self.refusal is not None:
+                return
+            reading = await self._answered(request)
+            if reading is not None:
+                self.readings[request.key] = reading
+                self.progress.to(len(self.readings))
+
+    async def _answered(self, request: Request) -> Reading | None:
+        reading: Reading | None = None
+        for attempt in range(self.policy.attempts):
+            if self.limiter is not None and not await self._allowed():
+                return reading
+            number = await self._reserve(request)
+            if number is None:
+                return None
+            reading, raw = await self._call(request, number)
+            if reading.outcome not in RETRIED or self.refusal is not None:
+                return reading
+            if reading.outcome == "malformed" and attempt + 1 >= MAX_SHAPE:
+                return reading
+            if attempt + 1 < self.policy.attempts:
+                delay = wait(raw.retry_after, attempt, self.policy)
+                try:
+                    await asyncio.wait_for(self.stopped.wait(), delay)
+                except TimeoutError:
+                    continue
+                return reading
+        return reading
+
+    async def _allowed(self) -> bool:
+        """Wait for the rate limit; False where the run stops meanwhile."""
+        turn = asyncio.ensure_future(self.limiter.acquire())
+        stop = asyncio.ensure_future(self.stopped.wait())
+        await asyncio.wait({turn, stop}, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        turn.cancel()
+        return not self.stopped.is_set()
+
+    async def _reserve(self, request: Request) -> int | None:
+        """The number of an attempt whose cost is reserved on disk; None where the run stops."""
+        most = budget.reservation(request, self.settings.prices)
+        async with self.settled:
+            while told := budget.exceeded(self.settings.budget, self.committed, most):
+                if not self.in_flight:
+                    self._stop(budget.refusal(told))
+                    return None
+                await self.settled.wait()  # a call in flight may cost less than was reserved
+            if self.refusal is not None:
+                return None
+            self.committed += most
+            self.in_flight += 1
+        intent = Intent(
+            key=request.key,
+            request=request.canonical,
+            stage=self.occasion.stage,
+            round=self.occasion.round,
+            problem=request.problem,
+            model=request.model,
+            prompt_tokens=request.max_input,
+            completion_tokens=request.max_output or 0,
+            nano=most.nano,
+        )
+        return await self.commits.do(lambda connection: self.writer.intend(connection, intent))
+
+    async def _call(self, request: Request, number: int) -> tuple[Reading, Raw]:
+        """One call: its raw body is on disk before it is read, and read before it is judged."""
+        started = time.monotonic()
+        raw, failed = Raw(0, b""), None
+        try:
+            async with asyncio.timeout(self.policy.deadline):
+                raw = await self.send(request)
+        except TimeoutError:
+            failed = Reading("timeout", detail=f"no answer within {self.policy.deadline:g} s")
+        except OSError as problem:
+            failed = Reading("no_connection", detail=f"{type(problem).__name__}: {problem}"[:200])
+        else:
+            await self.commits.do(lambda c: self.writer.receive(c, number, raw.status, raw.body))
+        reading = failed or response.read(raw.status, raw.body)
+        result = _result(number, request, raw, reading, self.settings.prices)
+        result = replace(result, seconds=time.monotonic() - started)
+        self.commits.later(lambda c: self.writer.settle(c, result))
+        if reading.outcome in FINAL and not result.measured:
+            self.told["answers without a usable count of tokens, counted at their reservation"] += 1
+        async with self.settled:
+            most = budget.reservation(request, self.settings.prices)
+            self.committed += budget.difference(result.amount, most)
+            self.in_flight -= 1
+            self.settled.notify_all()
+        self._judge(request, reading)
+        return reading, raw
+
+    def _judge(self, request: Request, reading: Reading) -> None:
+        """Whether the run can go on after *reading*."""
+        if reading.model is not None and reading.model != request.model:
+            self.told[f"answers of {reading.model!r} where {request.model!r} was asked for"] += 1
+            if self.settings.strict_model:
+                self._stop(another_model(request, reading))
+        if reading.outcome in FATAL:
+            self._stop(
+                RefusedError(f"stopped: {reading.outcome}: {reading.detail}", code=PERMISSION)
+            )
+        self.bad = self.bad + 1 if reading.outcome == "bad_request" else 0
+        if self.bad >= MAX_BAD:
+            self._stop(
+                RefusedError(
+                    f"the server refused {self.bad} requests in a row as malformed "
+                    f"({reading.detail}); mend the teacher's section in params.yaml",
+                    code=CONFIG,
+                )
+            )
+        self.window.append(reading.outcome in FINAL)
+        failed = self.window.count(False)
+        if len(self.window) >= MIN_SEEN and failed > len(self.window) / 2:
+            self._stop(
+                RefusedError(
+                    f"{failed} of the last {len(self.window)} calls failed, the last one with "
+                    f"{reading.outcome} ({reading.detail}); what was answered is stored, and dvc "
+                    "repro goes on from there",
+                    code=TRY_AGAIN,
+                )
+            )
+
+    def _signalled(self, number: signal.Signals) -> None:
+        self._stop(
+            RefusedError(
+                f"stopped by {number.name}; what was answered is stored, and dvc repro goes on "
+                "from there",
+                code=128 + number,
+            )
+        )
+
+    def _stop(self, refusal: RefusedError) -> None:
+        self.refusal = self.refusal or refusal
+        self.stopped.set()
+
+
+def _result(
+    number: int, request: Request, raw: Raw, reading: Reading, prices: budget.Prices
+) -> Result:
+    """
+    What the ledger notes of an attempt: tokens as the server counted them where that is possible.
+
+    A count that is missing, or beyond what was reserved, is replaced by the reservation, and so is
+    the cost of a call that ended without an answer but may have been billed.
+    """
+    prompt, completion = reading.prompt_tokens, reading.completion_tokens
+    limit = request.max_output
+    counted = reading.outcome in (*FINAL, *MAYBE_BILLED)
+    measured = (
+        prompt is not None
+        and completion is not None
+        and prompt <= request.max_input
+        and (limit is None or completion <= limit)
+    )
+    if not measured:
+        prompt, completion = (request.max_input, limit or 0) if counted else (0, 0)
+    return Result(
+        id=number,
+        key=request.key,
+        outcome=reading.outcome,
+        status=raw.status,
+        body=raw.body,
+        detail=reading.detail,
+        finish_reason=reading.finish_reason,
+        returned_model=reading.model,
+        prompt_tokens=prompt or 0,
+        completion_tokens=completion or 0,
+        nano=None
+        if counted and not measured and limit is None
+        else budget.price(prices, prompt or 0, completion or 0),
+        measured=measured,
+        seconds=0.0,
+    )
+
+
+@contextmanager
+def _signals(handler: Callable[[signal.Signals], None]) -> Iterator[None]:
+    """While the block runs, SIGINT and SIGTERM ask for an orderly end."""
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
+        loop.add_signal_handler(number, handler, number)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,232 @@
+"""Published data sets: their rows from the hub or a folder, carved into splits by their ids."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import Field, ValidationError
+
+from redistill.console.exceptions import CONFIG, TRY_AGAIN, RefusedError
+from redistill.records.fingerprint import digest
+from redistill.records.jsonl import read
+from redistill.records.types import Problem, Split
+from redistill.settings.sections import Section
+
+T = TypeVar("T")
+FILES = ("train", "dev", "test")
+DIGITS = 8  # of the hash that places an id, in base 16
+LETTERS = "ABCDEFGHIJ"
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)] | None
+
+
+class Settings(Section):
+    """
+    The section of a task: where its rows come from, and how many of each split to take (null: all).
+
+    *folder* holds JSONL files in the format of `Problem`; null is the hub. *dev_share* of train is
+    carved out as dev where the source has no dev split.
+    """
+
+    folder: str | None
+    dev_share: Share
+    take_train: Count
+    take_dev: Count
+    take_test: Count
+
+
+class Shares(Settings):
+    """As `Settings` for a source that is one test: shares of it may be train and dev instead."""
+
+    train_share: Share
+
+
+@dataclass(frozen=True)
+class Hub:
+    """A split of a data set on the Hugging Face hub, at a commit that cannot move."""
+
+    dataset: str
+    config: str | None
+    split: str
+    revision: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file of a source: its name in a folder, the split it is, and where the hub has it."""
+
+    file: str
+    split: Split
+    hub: tuple[Hub, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A row that is no problem of the task, and why."""
+
+    reason: str
+
+
+Row = Mapping[str, Any]
+Convert = Callable[[str, Row], Problem | Rejected]
+Rows = list[tuple[Split, Problem | Rejected]]
+Found = list[tuple[str, Problem | tuple[Hub, Row]]]
+
+
+def _none(identity: str, row: Row) -> Rejected:
+    return Rejected("the task converts no rows of the hub")
+
+
+def problems(
+    task: str, parts: Sequence[Part], settings: Settings, seed: int, convert: Convert = _none
+) -> Rows:
+    """
+    The problems of all splits of *task*, in the order of the hashes of their ids.
+
+    *seed* draws which rows are taken where fewer than all are; what is carved out does not depend
+    on it. *convert* makes a problem of an id and a row of the hub, or says why it is none.
+    """
+    splits: dict[Split, Found] = {"train": [], "dev": [], "test": []}
+    for part, found in _found(task, parts, settings.folder):
+        splits[part.split] += found
+    _carve(task, splits, settings)
+    takes = (settings.take_train, settings.take_dev, settings.take_test)
+    rows: Rows = []
+    for (split, found), count in zip(splits.items(), takes, strict=True):
+        for identity, row in take(found, count, seed):
+            made = row if isinstance(row, Problem) else _made(identity, *row, convert)
+            rows.append((split, made))
+    return rows
+
+
+def carve(rows: Iterable[tuple[str, T]], start: float, end: float) -> list[tuple[str, T]]:
+    """The *rows* whose ids lie from *start* to below *end* of the range of their hash."""
+    low, high = (int(edge * 16**DIGITS) for edge in (start, end))
+    return [row for row in rows if low <= int(digest("dev", row[0])[:DIGITS], 16) < high]
+
+
+def take(rows: Iterable[tuple[str, T]], count: int | None, seed: int) -> list[tuple[str, T]]:
+    """*count* of *rows* by *seed* (None: all), in the order of the hashes of seed and id."""
+    return sorted(rows, key=lambda row: digest(str(seed), row[0]))[:count]
+
+
+def decimal(text: str) -> str | None:
+    """
+    *text* as a decimal without separators and closing zeros, or None where it is not one number.
+
+    >>> decimal("1,080"), decimal(" 27.50"), decimal("8.0"), decimal("3:30")
+    ('1080', '27.5', '8', None)
+    """
+    plain = text.strip().replace(",", "")
+    whole, point, part = plain.removeprefix("-").partition(".")
+    if not plain.isascii() or not whole.isdigit() or (point and not part.isdigit()):
+        return None
+    return plain.rstrip("0").rstrip(".") if point else plain
+
+
+def lettered(
+    identity: str,
+    question: str,
+    texts: Sequence[str],
+    gold: int | None,
+    solution: str | None = None,
+) -> Problem | Rejected:
+    """The problem whose choices are *texts* as A, B, C and so on; that at place *gold* is right."""
+    if gold is None or not 0 <= gold < len(texts) <= len(LETTERS):
+        return Rejected("gold answer is none of the choices")
+    choices = dict(zip(LETTERS, (text.strip() for text in texts), strict=False))
+    return Problem(
+        id=identity,
+        question=question.strip(),
+        answer=LETTERS[gold],
+        choices=choices,
+        solution=solution,
+    )
+
+
+def _found(task: str, parts: Sequence[Part], folder: str | None) -> list[tuple[Part, Found]]:
+    if folder is not None:
+        return _in_folder(task, parts, Path(folder))
+    if not any(part.hub for part in parts):
+        raise RefusedError(
+            f"{task}.folder: no home of {task} on the hub is known, so null does not do; name a "
+            "folder of JSONL files, see docs/tasks.md",
+            code=CONFIG,
+        )
+    found: list[tuple[Part, Found]] = []
+    for part in parts:
+        rows = [(home, row) for home in part.hub for row in _on_hub(task, home)]
+        found.append((part, [(f"{task}-{part.file}-{i}", row) for i, row in enumerate(rows)]))
+    return found
+
+
+def _in_folder(task: str, parts: Sequence[Part], folder: Path) -> list[tuple[Part, Found]]:
+    """What the files of *folder* hold; one that the task would not read is refused, not ignored."""
+    known = [part.file for part in parts]
+    there = [name for name in FILES if (folder / f"{name}.jsonl").is_file()]
+    for name in there:
+        if name not in known:
+            raise RefusedError(
+                f"{folder / name}.jsonl: the task {task} reads {', '.join(known)} only; take the "
+                "file away, or use the task jsonl"
+            )
+    if not there:
+        names = " or ".join(f"{name}.jsonl" for name in known)
+        raise RefusedError(f"{task}.folder: there is no {names} in {folder}", code=CONFIG)
+    found: list[tuple[Part, Found]] = []
+    for part in parts:
+        if part.file in there:
+            rows = read(folder / f"{part.file}.jsonl", Problem)
+            found.append((part, [(problem.id, problem) for problem in rows]))
+    return found
+
+
+def _on_hub(task: str, home: Hub) -> Iterable[Row]:
+    from datasets import load_dataset
+
+    try:
+        rows: Iterable[Row] = load_dataset(
+            home.dataset, home.config, split=home.split, revision=home.revision
+        )
+    except (OSError, ValueError) as problem:
+        told = " ".join(str(problem).split())
+        raise RefusedError(
+            f"{task}: {home.dataset} cannot be loaded from the hub: {told}; "
+            f"try again, or set {task}.folder to a folder of JSONL files, see docs/tasks.md",
+            code=TRY_AGAIN,
+        ) from problem
+    return rows
+
+
+def _made(identity: str, home: Hub, row: Row, convert: Convert) -> Problem | Rejected:
+    try:
+        made = convert(identity, row)
+    except ValidationError:
+        return Rejected("no question or no answer")
+    except (KeyError, TypeError, AttributeError, IndexError) as problem:
+        raise RefusedError(
+            f"{home.dataset}: row {identity} is not of the shape that the task expects: "
+            f"{type(problem).__name__}: {problem}"
+        ) from problem
+    if isinstance(made, Rejected):
+        return made
+    return made.model_copy(update={"source": f"{home.dataset} at {home.revision}"})
+
+
+def _carve(task: str, splits: dict[Split, Found], settings: Settings) -> None:
+    """Move shares of a split to those that the source has not, by the hashes of the ids."""
+    dev = settings.dev_share
+    if isinstance(settings, Shares):
+        both = round(dev + settings.train_share, 9)
+        if both > 1:
+            raise RefusedError(
+                f"{task}: dev_share and train_share are {both:g} together, more than the whole",
+                code=CONFIG,
+            )
+        whole = splits["test"]
+        splits["dev"], splits["train"] = carve(whole, 0, dev), carve(whole, dev, both)
+        splits["test"] = carve(whole, both, 1)
+    elif not splits["dev"]:
+        whole = splits["train"]
+        splits["dev"], splits["train"] = carve(whole, 0, dev), carve(whole, dev, 1)

@@ -1,0 +1,95 @@
+"""The problems of a task in splits that share no question, and those of out-of-domain tests."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from redistill.console.exceptions import RefusedError
+from redistill.problems.outside import Outside
+from redistill.problems.overlap import asked
+from redistill.problems.source import Rejected
+from redistill.problems.task import PrepareSettings, further_tasks
+from redistill.records.balance import Balance
+from redistill.records.types import Problem, Split
+
+SPLITS: tuple[Split, ...] = ("train", "dev", "test")
+
+
+def split(
+    rows: Sequence[tuple[Split, Problem | Rejected]], *, published: bool = False
+) -> tuple[dict[Split, list[Problem]], Balance]:
+    """
+    Sort *rows* into their splits, each question once.
+
+    A question that stands twice in a split loses its later row. Refused are an id used twice, a
+    split with zero rows, and a question in two splits (both ids are named); where others
+    *published* the splits, it stays in test, else in dev, and its other row is counted as lost.
+    """
+    splits: dict[Split, list[Problem]] = {name: [] for name in SPLITS}
+    ids: set[str] = set()
+    questions: dict[str, tuple[Split, str]] = {}
+    rejected: Counter[str] = Counter()
+    order = sorted(rows, key=lambda row: -SPLITS.index(row[0])) if published else rows
+    for name, problem in order:
+        if isinstance(problem, Rejected):
+            rejected[problem.reason] += 1
+            continue
+        if problem.id in ids:
+            raise RefusedError(f"the id {problem.id!r} stands for two problems")
+        ids.add(problem.id)
+        where, twin = questions.setdefault(asked(problem), (name, problem.id))
+        if where != name and not published:
+            raise RefusedError(
+                f"{name} {problem.id!r} asks the same question as {where} {twin!r}: "
+                "a question may stand in one split only; take one of the two rows out"
+            )
+        if twin != problem.id:
+            again = "repeated question" if where == name else f"{name} asks a question of {where}"
+            rejected[again] += 1
+            continue
+        splits[name].append(problem)
+    empty = [name for name in SPLITS if not splits[name]]
+    if empty:
+        raise RefusedError(f"split {empty[0]!r} has 0 rows of the {len(rows)} that were read")
+    kept = sum(len(found) for found in splits.values())
+    return splits, Balance("prepare", len(rows), kept, dict(rejected))
+
+
+def outside(
+    path: Path, settings: PrepareSettings, splits: Mapping[Split, Sequence[Problem]], seed: int
+) -> tuple[dict[str, Outside], dict[str, Balance]]:
+    """
+    The out-of-domain tests in *settings*, read from *path*, and the balance of each.
+
+    They are the test splits of the further tasks. A question that stands in train or dev of
+    *splits* would be no test and is left out, counted, as is one that repeats. Refused is a test
+    that has nothing left.
+    """
+    taught: tuple[Split, ...] = ("train", "dev")
+    known = {asked(problem): name for name in taught for problem in splits[name]}
+    tests, balances = {}, {}
+    for name, (further, section) in further_tasks(path, settings).items():
+        rows = [row for where, row in further.problems(section, seed) if where == "test"]
+        kept, balances[name] = _untaught(f"prepare.outside.{name}", rows, known)
+        tests[name] = Outside(kept, further.GRADER)
+    return tests, balances
+
+
+def _untaught(
+    place: str, rows: Sequence[Problem | Rejected], known: Mapping[str, Split]
+) -> tuple[list[Problem], Balance]:
+    kept: dict[str, Problem] = {}
+    rejected: Counter[str] = Counter()
+    for row in rows:
+        if isinstance(row, Rejected):
+            rejected[row.reason] += 1
+        elif (question := asked(row)) in known:
+            rejected[f"asks a question of {known[question]}"] += 1
+        elif question in kept:
+            rejected["repeated question"] += 1
+        else:
+            kept[question] = row
+    balance = Balance(place, len(rows), len(kept), dict(rejected))
+    if not kept:
+        raise RefusedError(f"{balance}: an out-of-domain test needs a question")
+    return list(kept.values()), balance

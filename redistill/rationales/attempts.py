@@ -1,0 +1,86 @@
+"""Asking a teacher until a text is accepted: attempts, draws, and what became of each reply."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from redistill.rationales.teacher import Reply, TeachSettings
+
+Ask = Callable[[list[int], range], list[list[Reply]]]  # places and draws to replies, in that order
+Judge = Callable[[int, Reply], str | None]  # why a reply to the thing at a place is not accepted
+Choose = Callable[[Sequence[tuple[int, Sequence[str]]]], list[int]]  # which of the accepted texts
+
+SILENT = "teacher had nothing to say"
+
+
+@dataclass
+class Attempts:
+    """
+    What came of asking: the reply kept at each place (None: none), and the last reason against.
+
+    *rejected* counts every reply that was not accepted by its reason, *replies* all of them.
+    """
+
+    kept: list[Reply | None]
+    reasons: list[str | None]
+    replies: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+
+    def __str__(self) -> str:
+        reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(self.rejected.items()))
+        told = f" ({reasons})" if reasons else ""
+        rejected = self.rejected.total()
+        accepted = self.replies - rejected
+        return f"{self.replies} replies = {accepted} accepted + {rejected} rejected{told}"
+
+    def unsolved(self, names: Sequence[str]) -> list[str]:
+        """The *names*, one a place, of those that no reply was accepted for."""
+        return [name for name, reply in zip(names, self.kept, strict=True) if reply is None]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The replies as a metrics file records them."""
+        return {
+            "replies": self.replies,
+            "accepted": self.replies - self.rejected.total(),
+            "rejected": dict(sorted(self.rejected.items())),
+        }
+
+
+def attempt(count: int, ask: Ask, judge: Judge, choose: Choose, rules: TeachSettings) -> Attempts:
+    """
+    Ask about *count* things, and about those without an accepted reply again.
+
+    An attempt draws *rules.draws* replies for each; *choose* picks among the accepted ones. There
+    are *rules.attempts* attempts, each with draws of its own, so that none repeats another.
+    """
+    found = Attempts([None] * count, [None] * count)
+    for number in range(rules.attempts):
+        pending = [place for place in range(count) if found.kept[place] is None]
+        if not pending:
+            break
+        draws = range(number * rules.draws, (number + 1) * rules.draws)
+        accepted: list[tuple[int, list[Reply]]] = []
+        for place, replies in zip(pending, ask(pending, draws), strict=True):
+            good = _accepted(found, place, replies, judge)
+            if good:
+                accepted.append((place, good))
+            elif not replies and found.reasons[place] is None:
+                found.reasons[place] = SILENT
+        texts = [(place, [reply.text or "" for reply in good]) for place, good in accepted]
+        for (place, good), chosen in zip(accepted, choose(texts), strict=True):
+            found.kept[place], found.reasons[place] = good[chosen], None
+    return found
+
+
+def _accepted(found: Attempts, place: int, replies: Sequence[Reply], judge: Judge) -> list[Reply]:
+    good = []
+    for reply in replies:
+        reason = reply.reason if reply.text is None else judge(place, reply)
+        found.replies += 1
+        if reply.text is not None and reason is None:
+            good.append(reply)
+        else:
+            found.rejected[reason or "no text"] += 1
+            found.reasons[place] = reason or "no text"
+    return good

@@ -1,0 +1,89 @@
+"""The ladder of controls: the same rationales rewritten, with less feedback or with none."""
+
+from collections.abc import Mapping, Sequence
+
+from redistill.rationales.refine import NOT_WRONG, STOPPED, on_train
+from redistill.rationales.teacher import Request
+from redistill.records.fingerprint import digest
+from redistill.records.types import Error, Problem, Rationale
+from redistill.settings.branches import Arm, Branch, depth
+from redistill.solutions import gaps
+from redistill.solutions.gaps import Diagnosis
+
+AFRESH = 1000  # the first draw of a text that is written afresh, times the depth of its arm
+
+
+def asked(
+    problems: Mapping[str, Problem],
+    before: Sequence[Rationale],
+    like: Sequence[Rationale],
+    errors: Sequence[Error],
+    diagnosis: Diagnosis,
+    arm: Arm,
+) -> list[tuple[int, Request]]:
+    """
+    What the teacher is asked for an *arm*, by the place of the rationale among those *before*.
+
+    The places are those about which the round that it is *like* asked, by that round's rationales,
+    so that every arm makes as many calls; what differs is the feedback. *errors* and *diagnosis*
+    are those of the arm's own student, and only the feedback ``error`` shows them as they are.
+    """
+    rewritten = {row.problem for row in like if row.reason not in (NOT_WRONG, STOPPED)}
+    places = [n for n, row in enumerate(before) if arm.scope == "all" or row.problem in rewritten]
+    if not rewritten:
+        return []
+    told = _told([before[place].problem for place in places], on_train(errors), arm)
+    profile = list(diagnosis.common) if arm.feedback == "error" else []
+    return [
+        (place, Request(problems[before[place].problem], before[place], shown, profile))
+        for place, shown in zip(places, told, strict=True)
+    ]
+
+
+def afresh(name: str, arm: Arm, branches: Mapping[str, Branch]) -> int | None:
+    """The first draw for the arm *name* where its teacher writes afresh, None where it rewrites."""
+    return AFRESH * depth(name, branches) if arm.feedback == "none" else None
+
+
+def _told(
+    names: Sequence[str], by_problem: Mapping[str, Sequence[Error]], arm: Arm
+) -> list[list[Error]]:
+    """The errors that the teacher is shown for each of the problems *names*."""
+    match arm.feedback:
+        case "none":
+            return [[] for _ in names]
+        case "error":
+            return [[*by_problem.get(name, [])] for name in names]
+        case "verdict":
+            return [[_hidden(error) for error in by_problem.get(name, [])] for name in names]
+        case _:
+            return _shuffled(names, [e for found in by_problem.values() for e in found])
+
+
+def _hidden(error: Error) -> Error:
+    """*error* with nothing left but that there was one."""
+    return error.model_copy(
+        update={
+            "completion": "(not shown)",
+            "answer": None,
+            "verdict": "wrong",
+            "gap": gaps.HIDDEN,
+            "first_wrong_step": None,
+            "exemplars": [],
+        }
+    )
+
+
+def _shuffled(names: Sequence[str], errors: Sequence[Error]) -> list[list[Error]]:
+    """
+    For each of *names* an error on another problem, each error as often as the others.
+
+    The order is that of hashes, so that it does not depend on that of the rows.
+    """
+    pool = sorted(errors, key=lambda error: digest("shuffled", error.problem))
+    order = sorted(range(len(names)), key=lambda place: digest("place", names[place]))
+    found: list[list[Error]] = [[] for _ in names]
+    for turn, place in enumerate(order):
+        others = (pool[(turn + skip) % len(pool)] for skip in range(len(pool)))
+        found[place] = [e for e in others if e.problem != names[place]][:1]
+    return found

@@ -1,0 +1,72 @@
+"""The first rationales: what the teacher writes before it has seen the student."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from redistill.grading.grader import Grader
+from redistill.rationales import guards
+from redistill.rationales.attempts import Attempts, Choose, attempt
+from redistill.rationales.teacher import Engaged, Reply
+from redistill.records.balance import Balance
+from redistill.records.fingerprint import digest
+from redistill.records.types import Problem, Rationale
+from redistill.settings.sections import Section
+
+
+class GenerateSettings(Section):
+    """Section ``generate``: how many problems may end without a rationale."""
+
+    max_loss: float
+
+
+@dataclass(frozen=True)
+class Generated:
+    """The first rationales, what came of every reply, and the problems that stay without."""
+
+    rationales: list[Rationale]
+    attempts: Attempts
+    unsolved: list[str]
+    balance: Balance
+
+
+def generate(
+    problems: Sequence[Problem], teacher: Engaged, grader: Grader, choose: Choose, *, round: str
+) -> Generated:
+    """
+    One rationale a problem from *teacher*, and where the other rows went.
+
+    A text that does not reach the gold answer in the task's format is rejected with its reason; a
+    problem is asked about in as many attempts as the teacher's rules allow.
+    """
+
+    def ask(places: list[int], draws: range) -> list[list[Reply]]:
+        sitting = teacher.sitting("generate", round, draws)
+        return teacher.module.explain([problems[p] for p in places], teacher.settings, sitting)
+
+    def judge(place: int, reply: Reply) -> str | None:
+        return guards.first(problems[place], reply.text or "", grader)
+
+    found = attempt(len(problems), ask, judge, choose, teacher.rules)
+    rationales = [
+        _rationale(problem, reply, teacher, round)
+        for problem, reply in zip(problems, found.kept, strict=True)
+        if reply is not None
+    ]
+    lost = Counter(str(reason) for reason in found.reasons if reason is not None)
+    balance = Balance("generate", len(problems), len(rationales), dict(lost))
+    return Generated(rationales, found, found.unsolved([p.id for p in problems]), balance)
+
+
+def _rationale(problem: Problem, reply: Reply, teacher: Engaged, round: str) -> Rationale:
+    own = digest(teacher.name, teacher.settings.model_dump_json(), problem.model_dump_json())
+    return Rationale(
+        id=problem.id,
+        problem=problem.id,
+        text=reply.text or "",
+        round=round,
+        teacher=reply.teacher or teacher.name,
+        status="first",
+        gaps=reply.gaps,
+        fingerprint=reply.fingerprint or own,
+    )

@@ -1,0 +1,75 @@
+"""What a rationale must be before a student learns it; each guard has a name that is counted."""
+
+import re
+from collections.abc import Sequence
+
+from redistill.grading.grader import Grader
+from redistill.records.fingerprint import normalised
+from redistill.records.types import Error, Problem
+from redistill.settings.sections import Section
+
+TALK = re.compile(
+    r"\b(?:the|this|your) (?:student|teacher|learner|tutor)\b"
+    r"|\b(?:previous|earlier|last|wrong) (?:attempt|answer|solution|rationale|explanation)s?\b"
+    r"|\b(?:gold|reference|correct) (?:answer|solution) (?:is|was|says)\b"
+    r"|\bas an ai\b",
+    re.IGNORECASE,
+)
+
+
+class GuardSettings(Section):
+    """Section ``guard``: the limits of an acceptable rationale."""
+
+    max_growth: float
+    min_copied: int
+
+
+def first(problem: Problem, text: str, grader: Grader) -> str | None:
+    """
+    Why the first rationale *text* of *problem* is not acceptable; None where it is.
+
+    Talk about students and attempts is let through where the problem itself talks so.
+    """
+    if grader.strict(text) is None:
+        return "not in the answer format"
+    if not grader.equal(grader.strict(text), problem.answer):
+        return "wrong answer"
+    told = f"{problem.question}\n{problem.solution or ''}".casefold()
+    if any(match.group().casefold() not in told for match in TALK.finditer(text)):
+        return "talks about teaching"
+    return None
+
+
+def refined(
+    problem: Problem,
+    text: str,
+    before: str,
+    errors: Sequence[Error],
+    grader: Grader,
+    settings: GuardSettings,
+) -> str | None:
+    """
+    Why *text* may not replace *before* as the rationale of *problem*; None where it may.
+
+    The guards are those of a first rationale, and: it differs, it is not longer than *max_growth*
+    times the old one, it does not open with the answer, it is not the student's wrong completion,
+    and it quotes no question of another split.
+    """
+    reason = first(problem, text, grader)
+    if reason:
+        return reason
+    if text == before:
+        return "unchanged"
+    if len(text) > settings.max_growth * max(len(before), 1):
+        return "too long"
+    opening = text.strip().split("\n")[0]
+    if "####" in opening and len(text.strip().split("\n")) > 1:
+        return "answer before reasoning"
+    plain = normalised(text)
+    for error in errors:
+        wrong = normalised(error.completion)
+        if len(wrong) >= settings.min_copied and wrong in plain:
+            return "copies the student"
+        if any(normalised(e.question) in plain for e in error.exemplars):
+            return "quotes another split"
+    return None

@@ -1,0 +1,169 @@
+"""New rationales in the light of the student's errors; never a worse one than before."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from redistill.grading.grader import Grader
+from redistill.rationales import guards
+from redistill.rationales.attempts import Attempts, Choose, attempt
+from redistill.rationales.teacher import Engaged, Reply, Request
+from redistill.records.balance import Balance
+from redistill.records.fingerprint import digest
+from redistill.records.types import Error, Problem, Rationale, Version
+from redistill.settings.sections import Section
+from redistill.solutions.gaps import Diagnosis
+
+NOT_WRONG, STOPPED = "not wrong", "stopped"  # why a rationale is kept without asking
+Stage = Literal["refine", "control", "tailor"]  # those that rewrite rationales
+UNSEEN = {"pass_rate"}  # of an error: no teacher reads it, so it changes no rewrite
+
+
+class RefineSettings(Section):
+    """Section ``refine``: which rationales are rewritten."""
+
+    scope: Literal["wrong", "all"]
+    extend: bool
+    max_loss: float
+
+
+@dataclass(frozen=True)
+class Refined:
+    """The rationales of the next round, in the order they came, and what became of each."""
+
+    rationales: list[Rationale]
+    asked: int
+    rewritten: int
+    kept: dict[str, int]
+    attempts: Attempts
+    balance: Balance
+
+    def as_dict(self) -> dict[str, Any]:
+        """What a metrics file records: everything but the texts."""
+        return {
+            "asked": self.asked,
+            "rewritten": self.rewritten,
+            "kept": self.kept,
+            "balance": self.balance.as_dict(),
+            "attempts": self.attempts.as_dict(),
+        }
+
+
+def asked(
+    problems: Mapping[str, Problem],
+    before: Sequence[Rationale],
+    errors: Sequence[Error],
+    diagnosis: Diagnosis,
+    settings: RefineSettings,
+) -> list[tuple[int, Request]]:
+    """
+    Which of the rationales *before* the teacher is asked to rewrite, by their place.
+
+    Those behind *errors* on train; with *extend* also those in which a gap common on dev can open,
+    with scope "all" every one, and none where the *diagnosis* is to stop.
+    """
+    by_problem = on_train(errors)
+    profile = list(diagnosis.common) if settings.extend else []
+    requests = [
+        Request(problems[old.problem], old, by_problem.get(old.problem, []), profile)
+        for old in before
+    ]
+    return [
+        (place, request)
+        for place, request in enumerate(requests)
+        if not diagnosis.stop and (request.errors or profile or settings.scope == "all")
+    ]
+
+
+def on_train(errors: Sequence[Error]) -> dict[str, list[Error]]:
+    """The *errors* on train by their problem, in the order they came."""
+    found: dict[str, list[Error]] = {}
+    for error in errors:
+        if error.split == "train":
+            found.setdefault(error.problem, []).append(error)
+    return found
+
+
+def refine(
+    requests: Sequence[tuple[int, Request]],
+    before: Sequence[Rationale],
+    teacher: Engaged,
+    grader: Grader,
+    choose: Choose,
+    guard: guards.GuardSettings,
+    *,
+    stop: bool,
+    round: str,
+    stage: Stage = "refine",
+    afresh: int | None = None,
+) -> Refined:
+    """
+    The rationales *before*, those at the places of *requests* rewritten by *teacher*.
+
+    With *afresh*, a control, the teacher is given the problem alone, as for a first rationale, and
+    its draws are counted from there, so that none is one that it gave before.
+
+    A rewrite that a guard rejects in every attempt, or that the teacher cannot give, leaves the
+    old rationale with the last reason. With *stop* (the round before was not better) every
+    rationale is kept with that as its reason.
+    """
+
+    def ask(places: list[int], draws: range) -> list[list[Reply]]:
+        chosen = [requests[place][1] for place in places]
+        first = afresh or 0
+        sitting = teacher.sitting(stage, round, range(first + draws.start, first + draws.stop))
+        if afresh is None:
+            return teacher.module.refine(chosen, teacher.settings, sitting)
+        problems = [request.problem for request in chosen]
+        return teacher.module.explain(problems, teacher.settings, sitting)
+
+    def judge(place: int, reply: Reply) -> str | None:
+        request = requests[place][1]
+        old = request.rationale.text
+        return guards.refined(request.problem, reply.text or "", old, request.errors, grader, guard)
+
+    found = attempt(len(requests), ask, judge, choose, teacher.rules)
+    results = {place: number for number, (place, _) in enumerate(requests)}
+    out: list[Rationale] = []
+    kept: Counter[str] = Counter()
+    for place, old in enumerate(before):
+        number = results.get(place)
+        reply = None if number is None else found.kept[number]
+        if number is not None and reply is not None:
+            out.append(_next(requests[number][1], reply, round, teacher))
+            continue
+        reason = found.reasons[number] if number is not None else None
+        reason = reason or (STOPPED if stop else NOT_WRONG)
+        kept[reason] += 1
+        out.append(old.model_copy(update={"status": "kept", "reason": reason}))
+    balance = Balance("refine", len(before), len(out))
+    return Refined(out, len(requests), len(out) - kept.total(), dict(kept), found, balance)
+
+
+def _because(request: Request) -> str:
+    return "common on dev" if request.profile else "asked without an error"
+
+
+def _next(request: Request, reply: Reply, round: str, teacher: Engaged) -> Rationale:
+    old = request.rationale
+    own = digest(
+        teacher.name,
+        teacher.settings.model_dump_json(),
+        request.problem.model_dump_json(),
+        *(error.model_dump_json(exclude=UNSEEN) for error in request.errors),
+        *request.profile,
+    )
+    return Rationale(
+        id=old.id,
+        problem=old.problem,
+        text=reply.text or "",
+        round=round,
+        parent=digest(old.text),
+        teacher=reply.teacher or teacher.name,
+        status="refined",
+        reason=", ".join(error.gap for error in request.errors) or _because(request),
+        gaps=reply.gaps,
+        history=[*old.history, Version(round=old.round, text=old.text)],
+        fingerprint=reply.fingerprint or own,
+    )

@@ -1,0 +1,168 @@
+"""What every teacher offers: two verbs over batches, in a module found by its name."""
+
+import importlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol, cast
+
+from redistill.console.exceptions import CONFIG, RefusedError
+from redistill.llm import request
+from redistill.llm.budget import SpendingSettings as Spending
+from redistill.records.types import Error, Problem, Rationale
+from redistill.settings import sections
+from redistill.settings.sections import Section
+
+
+class TeachSettings(Section):
+    """
+    Section ``teach``: the teachers, by the names of their files, and how often one is asked.
+
+    *teacher* writes the first rationales, *refiner* the later ones; they may be the same. *prompts*
+    names the prompt files of a teacher that is a language model. Each of at most *attempts*
+    attempts draws *draws* texts; of those accepted, *choose* says which is kept.
+    """
+
+    teacher: str
+    refiner: str
+    prompts: str
+    attempts: int
+    draws: int
+    choose: Literal["first", "shortest", "likely"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """
+    One rationale to rewrite: the problem, what was taught so far, and what went wrong.
+
+    *errors* are the student's own on this problem (none where only the dev *profile*, the kinds of
+    gap common on dev, asks for the rewrite).
+    """
+
+    problem: Problem
+    rationale: Rationale
+    errors: Sequence[Error] = ()
+    profile: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Reply:
+    """
+    A rationale text and the kinds of gap that it treats, or the *reason* why there is none.
+
+    *teacher* is who wrote the text where that is not the module itself, *fingerprint* the key of
+    the request that it answers.
+    """
+
+    text: str | None
+    gaps: list[str] = field(default_factory=list)
+    reason: str | None = None
+    teacher: str | None = None
+    fingerprint: str | None = None
+
+
+@dataclass
+class Plan:
+    """What a teacher would ask a model: how many answers are stored, and which are new."""
+
+    cached: int = 0
+    new: list[request.Request] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """
+    What a teacher is asked for: *draws* of each text, in a stage and round of the loop.
+
+    With a *plan* nothing is asked of a model: what would be is noted there instead.
+    """
+
+    stage: str
+    round: str
+    prompts: str
+    draws: range
+    spending: Spending | None = None
+    plan: Plan | None = None
+
+
+class Teacher(Protocol):
+    """
+    The interface of a module in ``redistill/teachers``.
+
+    Both verbs return, for each thing asked in its order, at most one reply a draw; none where the
+    teacher has nothing further to say. A module that asks a language model sets ``ASKS = True``;
+    one whose calls cost money also ``PAID = True``, and needs the section ``budget``.
+    """
+
+    Settings: type[Section]
+
+    def explain(
+        self, problems: Sequence[Problem], settings: Section, sitting: Sitting
+    ) -> list[list[Reply]]:
+        """Write the first rationale of each problem."""
+        ...
+
+    def refine(
+        self, requests: Sequence[Request], settings: Section, sitting: Sitting
+    ) -> list[list[Reply]]:
+        """Rewrite each rationale in the light of the errors."""
+        ...
+
+
+@dataclass(frozen=True)
+class Engaged:
+    """The teacher of a run, with everything that params.yaml says of it."""
+
+    name: str
+    module: Teacher
+    settings: Section
+    rules: TeachSettings
+    spending: Spending | None = None
+    plan: Plan | None = None
+
+    @property
+    def asks(self) -> bool:
+        """Whether it asks a language model, which takes time or money."""
+        return bool(getattr(self.module, "ASKS", False))
+
+    def sitting(self, stage: str, round: str, draws: range) -> Sitting:
+        """What this teacher is asked for in *stage*."""
+        return Sitting(stage, round, self.rules.prompts, draws, self.spending, self.plan)
+
+
+def engage(path: Path, verb: Literal["explain", "refine"]) -> Engaged:
+    """
+    The teacher that the settings *path* name for *verb*.
+
+    Raises RefusedError for rules that are none.
+    """
+    rules = sections.load(path, "teach", TeachSettings)
+    for name in ("attempts", "draws"):
+        if not 1 <= getattr(rules, name) <= 100:
+            raise RefusedError(f"{path}: teach.{name}: expected 1 to 100", code=CONFIG)
+    name = rules.teacher if verb == "explain" else rules.refiner
+    module = load_teacher(name)
+    limits = sections.load(path, "spending", Spending) if paid(module) else None
+    own = sections.load(path, name, module.Settings)
+    return Engaged(name, module, own, rules, limits)
+
+
+def paid(module: Teacher) -> bool:
+    """Whether calls of this teacher cost money."""
+    return bool(getattr(module, "PAID", False))
+
+
+def load_teacher(name: str) -> Teacher:
+    """The teacher in ``redistill/teachers/<name>.py``."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name):
+        raise RefusedError(f"teacher: {name!r} is not the name of a teacher", code=CONFIG)
+    try:
+        return cast(Teacher, importlib.import_module(f"redistill.teachers.{name}"))
+    except ModuleNotFoundError as problem:
+        if problem.name != f"redistill.teachers.{name}":
+            raise
+        raise RefusedError(
+            f"teacher: there is no redistill/teachers/{name}.py", code=CONFIG
+        ) from None

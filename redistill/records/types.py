@@ -1,0 +1,119 @@
+"""The records that stages pass on."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Split = Literal["train", "dev", "test"]
+Verdict = Literal["correct", "wrong", "no_answer", "cut_off"]
+Status = Literal["first", "refined", "kept"]
+Identity = Field(min_length=1, max_length=200)
+Text = Field(min_length=1)
+
+
+class Record(BaseModel):
+    """What all records share: no unknown fields, no coercion, no change after reading."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    id: str = Identity
+
+
+class Version(BaseModel):
+    """A rationale text that a later one replaced."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    round: str
+    text: str
+
+
+class Problem(Record):
+    """A question with its gold answer and, where the source has one, a worked solution."""
+
+    question: str = Text
+    answer: str = Text
+    choices: dict[str, str] | None = None
+    solution: str | None = None
+    source: str = ""
+
+
+class Rationale(Record):
+    """
+    A worked answer to one problem, with everything it replaced.
+
+    *round* is the one in which the text was written, *parent* the hash of the text it replaced,
+    *gaps* the kinds of gap that the text treats, *fingerprint* the hash of the request for it.
+    """
+
+    problem: str = Identity
+    text: str = Text
+    round: str
+    teacher: str
+    status: Status
+    parent: str | None = None
+    reason: str | None = None
+    gaps: list[str] = []
+    history: list[Version] = []
+    fingerprint: str = ""
+
+
+class Slip(BaseModel):
+    """A completion that is not correct, of a problem that the student can solve as well."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    completion: str
+    answer: str | None = None
+    verdict: Verdict
+
+
+class Prediction(Record):
+    """
+    A student's completion with the answer that was read from it; *tokens* excludes EOS.
+
+    Where further completions were drawn, *passes* of *samples* were correct, and *slip* is the
+    first that was not, if the completion itself is correct.
+    """
+
+    problem: str = Identity
+    split: Split
+    completion: str
+    answer: str | None
+    verdict: Verdict
+    strict: bool
+    lenient: bool
+    eos: bool
+    tokens: int = Field(ge=0)
+    samples: int | None = Field(default=None, ge=1)
+    passes: int | None = Field(default=None, ge=0)
+    slip: Slip | None = None
+
+
+class Exemplar(BaseModel):
+    """A dev problem on which the student showed the same gap."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    problem: str
+    question: str
+    completion: str
+
+
+class Error(Record):
+    """
+    A prediction worth showing to the teacher: where it first went wrong, and what was tried.
+
+    *pass_rate* is the share of drawn completions that were correct, where any were drawn.
+    """
+
+    problem: str = Identity
+    split: Split
+    completion: str
+    verdict: Verdict
+    answer: str | None = None
+    gap: str
+    first_wrong_step: str | None = None
+    history: list[Version] = []
+    exemplars: list[Exemplar] = []
+    pass_rate: float | None = None

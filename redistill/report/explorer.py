@@ -1,0 +1,252 @@
+"""The life of every problem over the branches, as the report's explorer finds and shows it."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from redistill.analysis import costs
+from redistill.console.safe_text import safe_text
+from redistill.diff import render
+from redistill.records import jsonl
+from redistill.records.types import Error, Prediction, Problem, Rationale, Split
+from redistill.settings.branches import FIRST, Branch
+from redistill.solutions import gaps, wordings
+
+SPLITS: tuple[Split, ...] = ("train", "dev", "test")
+VERDICTS = {"correct": "c", "wrong": "w", "no_answer": "n", "cut_off": "x"}
+STATUSES = {"first": "f", "refined": "r", "kept": "k"}
+NONE, ABSENT = -1, "-"
+MAX_SEARCHED = 2000  # characters of a question that are searched and listed; its life has it all
+MAX_REASONS = 60  # reasons that can be chosen; a foreign file can have one a row
+_STEP = re.compile(r"step (\d{1,6}): (.*)", re.DOTALL)
+
+Key = tuple[Split, str]
+Part = tuple[str, str]  # an edit, or "!" and the step that is wrong
+
+
+@dataclass(frozen=True)
+class Run:
+    """The records of a run: *problems* in order, the others by branch and then by problem."""
+
+    branches: Mapping[str, Branch]
+    rounds: Sequence[str]
+    problems: Sequence[tuple[Split, Problem]]
+    rationales: Mapping[str, Mapping[str, Rationale]]
+    predictions: Mapping[str, Mapping[Key, Prediction]]
+    errors: Mapping[str, Mapping[Key, Error]]
+
+    def lesson(self, branch: str, problem: str) -> Rationale | None:
+        """The rationale of *problem* that the student of *branch* was taught."""
+        return self.rationales[self.branches[branch].rationales].get(problem)
+
+    def of_split(self, split: Split) -> dict[str, list[Prediction]]:
+        """The predictions of every branch for the problems of *split*."""
+        return {
+            name: [row for (kind, _), row in rows.items() if kind == split]
+            for name, rows in self.predictions.items()
+        }
+
+
+def read(
+    problems: Path,
+    rationales: Path,
+    predictions: Path,
+    errors: Path,
+    branches: Mapping[str, Branch],
+    rounds: Sequence[str],
+) -> Run:
+    """The records in these folders; those of a branch that was passed through are empty files."""
+    lessons = dict.fromkeys(branch.rationales for branch in branches.values())
+    return Run(
+        branches,
+        rounds,
+        [(s, p) for s in SPLITS for p in jsonl.read(problems / f"{s}.jsonl", Problem)],
+        {
+            name: {r.problem: r for r in jsonl.read(rationales / f"{name}.jsonl", Rationale)}
+            for name in lessons
+        },
+        {
+            name: {
+                (split, row.problem): row
+                for split in SPLITS
+                for row in jsonl.read(predictions / name / f"{split}.jsonl", Prediction)
+            }
+            for name in branches
+        },
+        {
+            name: {(e.split, e.problem): e for e in jsonl.read(errors / f"{name}.jsonl", Error)}
+            for name in branches
+        },
+    )
+
+
+def index(run: Run) -> dict[str, Any]:
+    """
+    What the explorer filters by, in columns: one entry a problem, in the order of *run*.
+
+    Verdicts and the status of rationales are a letter each, gaps and reasons places in their lists.
+    """
+    known, reasons = _gaps(run), _reasons(run)
+    keys = [(split, problem.id) for split, problem in run.problems]
+    lessons = {name: run.rationales[branch.rationales] for name, branch in run.branches.items()}
+    return {
+        "branches": [
+            {
+                "name": safe_text(name),
+                "kind": costs.kind(name, run.branches, run.rounds),
+                "taught": safe_text(branch.rationales),
+                "passed": not run.predictions[name],
+                "verdicts": "".join(_verdict(run.predictions[name].get(key)) for key in keys),
+                "gaps": [_gap(run.errors[name].get(key), known) for key in keys],
+                "statuses": "".join(_status(lessons[name], key) for key in keys),
+                "reasons": [_reason(lessons[name], key, reasons) for key in keys],
+            }
+            for name, branch in run.branches.items()
+        ],
+        "gaps": [safe_text(gap) for gap in known],
+        "reasons": [safe_text(reason) for reason in reasons],
+        "splits": [[split, sum(s == split for s, _ in keys)] for split in SPLITS],
+        "ids": [safe_text(problem) for _, problem in keys],
+    }
+
+
+def questions(run: Run) -> list[str]:
+    """The question of every problem, as the explorer lists and searches it."""
+    return [safe_text(problem.question, MAX_SEARCHED) for _, problem in run.problems]
+
+
+def lives(run: Run) -> Iterator[dict[str, Any]]:
+    """The life of every problem in the order of *run*; docs/report.md says what is in it."""
+    for split, problem in run.problems:
+        content = {
+            "id": safe_text(problem.id),
+            "split": split,
+            "question": _text(problem.question),
+            "answer": _text(problem.answer),
+            "source": safe_text(problem.source),
+            "solution": _text(problem.solution or ""),
+            "choices": [[_text(k), _text(v)] for k, v in (problem.choices or {}).items()],
+            "branches": list(_branches(run, (split, problem.id))),
+        }
+        yield {key: value for key, value in content.items() if value}
+
+
+def parts(completion: str, step: str | None) -> list[Part]:
+    """*completion* in parts, with "!" before the *step* that `locate` names, where it is found."""
+    start, end = _place(completion, step) or (0, 0)
+    cut = [("=", completion[:start]), ("!", completion[start:end]), ("=", completion[end:])]
+    return [(sign, _text(text)) for sign, text in cut if text]
+
+
+def _branches(run: Run, key: Key) -> Iterator[dict[str, Any]]:
+    for number, (name, branch) in enumerate(run.branches.items()):
+        content: dict[str, Any] = {"branch": number}
+        if key[0] == "train" and branch.rationales != name:
+            content["taught"] = safe_text(branch.rationales)
+        elif key[0] == "train" and (lesson := run.lesson(name, key[1])):
+            before = run.lesson(branch.from_, key[1]) if name != FIRST else None
+            content["lesson"] = _lesson(lesson, before)
+        answer, error = run.predictions[name].get(key), run.errors[name].get(key)
+        if answer:
+            content["answer"] = _answer(answer, error)
+        if error:
+            content["error"] = _error(error)
+        if len(content) > 1:
+            yield content
+
+
+def _lesson(lesson: Rationale, before: Rationale | None) -> dict[str, Any]:
+    """A rationale with what it changes; without a text where it is the one before."""
+    content: dict[str, Any] = {
+        "status": lesson.status,
+        "round": safe_text(lesson.round),
+        "teacher": safe_text(lesson.teacher),
+        "reason": safe_text(lesson.reason or ""),
+        "gaps": [safe_text(gap) for gap in lesson.gaps],
+    }
+    if before is None:
+        content["edits"] = [("=", _text(lesson.text))]
+    elif before.text != lesson.text:
+        content["edits"] = render.words(before.text, lesson.text)
+    return {key: value for key, value in content.items() if value}
+
+
+def _answer(answer: Prediction, error: Error | None) -> dict[str, Any]:
+    """A completion with its first wrong step; where drawn ones were mined, the slip that was."""
+    step = error.first_wrong_step if error else None
+    mined = answer.slip if answer.verdict == "correct" else None
+    content: dict[str, Any] = {
+        "verdict": answer.verdict,
+        "read": _text(answer.answer or ""),
+        "tokens": answer.tokens,
+        "endless": not answer.eos,
+        "lenient": answer.lenient and answer.verdict != "correct",
+        "parts": parts(answer.completion, None if mined else step),
+    }
+    if answer.samples is not None and answer.passes is not None:
+        content["passes"] = [answer.passes, answer.samples]
+    if mined:
+        content["slip"] = {"verdict": mined.verdict, "parts": parts(mined.completion, step)}
+    return {key: value for key, value in content.items() if value or key == "tokens"}
+
+
+def _error(error: Error) -> dict[str, Any]:
+    content = {
+        "gap": safe_text(error.gap),
+        "step": _text(error.first_wrong_step or ""),
+        "like": [safe_text(exemplar.problem) for exemplar in error.exemplars],
+    }
+    return {key: value for key, value in content.items() if value}
+
+
+def _place(completion: str, step: str | None) -> tuple[int, int] | None:
+    """From where to where *step* stands, as `locate` counts steps or quotes a sentence."""
+    if not step:
+        return None
+    named = _STEP.fullmatch(step)
+    if named is None:
+        start = completion.find(step)
+        return (start, start + len(step)) if start >= 0 else None
+    found = wordings.nth(completion, int(named[1]))
+    return (found.start, found.end) if found and str(found) == named[2] else None
+
+
+def _text(text: str) -> str:
+    return safe_text(text, render.LIMIT)
+
+
+def _gaps(run: Run) -> list[str]:
+    """The gaps that occur, the known ones first and in their order."""
+    found = {error.gap for errors in run.errors.values() for error in errors.values()}
+    return [*(gap for gap in gaps.ALL if gap in found), *sorted(found - set(gaps.ALL))]
+
+
+def _reasons(run: Run) -> list[str]:
+    """Why rationales were kept, most frequent first."""
+    counts: dict[str, int] = {}
+    for lessons in run.rationales.values():
+        for lesson in lessons.values():
+            if lesson.status == "kept" and lesson.reason:
+                counts[lesson.reason] = counts.get(lesson.reason, 0) + 1
+    return sorted(counts, key=lambda reason: (-counts[reason], reason))[:MAX_REASONS]
+
+
+def _verdict(answer: Prediction | None) -> str:
+    return VERDICTS[answer.verdict] if answer else ABSENT
+
+
+def _gap(error: Error | None, known: Sequence[str]) -> int:
+    return known.index(error.gap) if error else NONE
+
+
+def _status(lessons: Mapping[str, Rationale], key: Key) -> str:
+    lesson = lessons.get(key[1]) if key[0] == "train" else None
+    return STATUSES[lesson.status] if lesson else ABSENT
+
+
+def _reason(lessons: Mapping[str, Rationale], key: Key, known: Sequence[str]) -> int:
+    lesson = lessons.get(key[1]) if key[0] == "train" else None
+    kept = lesson is not None and lesson.status == "kept" and lesson.reason in known
+    return known.index(lesson.reason) if lesson and kept and lesson.reason else NONE
