@@ -18,9 +18,11 @@ import torch
 
 from redistill.records import json_file, jsonl
 from redistill.records.types import Problem
-from redistill.settings import sections
-from redistill.students.answer import exam, local
+from redistill.settings.sections import LOAD
+from redistill.students.answer import local
+from redistill.students.answer.settings import EvaluateSettings
 from redistill.students.model import load, tokens
+from redistill.students.model.settings import StudentSettings
 
 FILE = click.Path(exists=True, path_type=Path)
 Ids = Sequence[Sequence[int]]
@@ -43,8 +45,8 @@ def main(
 ) -> None:
     """Measure the three in turns, and write what came out."""
     load.quiet()
-    asked = sections.load(settings, "student", load.StudentSettings)
-    rules = sections.load(settings, "evaluate", exam.EvaluateSettings)
+    asked = LOAD(settings, "student", StudentSettings)
+    rules = LOAD(settings, "evaluate", EvaluateSettings)
     batch_size, max_new_tokens = rules.batch_size, rules.max_new_tokens
     model, words = load.model(student).eval(), load.tokenizer(student)
     encoder = tokens.Encoder(words, asked.prompt, chat=asked.chat)

@@ -23,6 +23,7 @@ from typing import Any
 import click
 
 from redistill.records import json_file
+from redistill.students.base.settings import Shape
 
 OURS = """
 import json, os, resource, sys, time
@@ -181,7 +182,7 @@ def _made(folder: Path, hidden: int, layers: int, vocabulary: int, rows: int) ->
         )
     )
     model.save_pretrained(folder / "model")
-    shape = embedded.Shape(
+    shape = Shape(
         architecture="llama",
         hidden=1, layers=1, heads=1, feed_forward=1, vocabulary=300, context=1024, texts=1,
         batch_size=1, steps=1, learning_rate=0.0,

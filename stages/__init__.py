@@ -1,4 +1,4 @@
-"""What every stage's command shares: how it ends, and that it dies with its `dvc repro`."""
+"""What every stage shares: its settings, how it ends, and that it dies with its `dvc repro`."""
 
 import ctypes
 import os
@@ -9,36 +9,48 @@ from typing import Any, NoReturn
 
 import click
 
-from redistill.console import safe_text
 from redistill.console.exceptions import RefusedError
-from redistill.settings import secrets, sections
+from redistill.console.safe_text import safe_text
+from redistill.settings import installed, secrets, sections
 
 FILE = click.Path(exists=False, dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 PARAMS = Path("params.yaml")
 PR_SET_PDEATHSIG = 1
-TEACHING = ("generate", "refine", "control", "tailor")  # they call a teacher: it may need a key
 
 
 class Stage(click.Command):
-    """A command whose refusals end as one line on stderr and their exit code."""
+    """
+    A command that is given the settings of the run, and whose refusals end as one line on stderr.
+
+    The settings are read once, here; with `click.pass_obj` they are the command's first argument.
+    """
+
+    keeps_keys = False  # whether it calls a teacher, which may need a key
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Run the stage; leave with 0 only if its output is complete."""
         if sys.platform == "linux":  # a killed dvc must not leave a stage behind that writes on
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         try:
-            self._drop_keys()
             super().main(*args, **kwargs)
         except RefusedError as refusal:
-            click.echo(f"{self.name}: {safe_text.safe_text(str(refusal))}", err=True)
+            click.echo(f"{self.name}: {safe_text(str(refusal))}", err=True)
             sys.exit(refusal.code)
         sys.exit(0)
 
-    def _drop_keys(self) -> None:
-        """Start this command again without keys in its environment, if it has no use for them."""
-        if self.name in TEACHING or not PARAMS.is_file():
-            return
-        kept = secrets.without_keys(sections.read(PARAMS))
-        if kept is not None:
-            os.execve(sys.executable, sys.orig_argv, kept)  # noqa: S606 - this very command
+    def invoke(self, ctx: click.Context) -> Any:
+        """Read the settings, let go of keys, and run the command."""
+        installed.check(Path())
+        ctx.obj = params = sections.read(PARAMS)
+        if not self.keeps_keys:
+            kept = secrets.without_keys(params.content)
+            if kept is not None:  # again, without keys in the environment: there is no use for them
+                os.execve(sys.executable, sys.orig_argv, kept)  # noqa: S606 - this very command
+        return super().invoke(ctx)
+
+
+class TeachingStage(Stage):
+    """A stage that calls a teacher."""
+
+    keeps_keys = True

@@ -4,28 +4,33 @@ from pathlib import Path
 
 import click
 
-from redistill.records import json_file
-from redistill.settings import sections
-from redistill.students.base import embedded, make
+from redistill.console import timing as times
+from redistill.records.json_file import write_json
+from redistill.settings.sections import Params
+from redistill.students.base import make
+from redistill.students.base.settings import shape
 from redistill.students.model import load
-from stages import FILE, FOLDER, PARAMS, Stage
+from redistill.students.model.settings import StudentSettings
+from stages import FILE, FOLDER, Stage
 
 
 @click.command(cls=Stage, name="base")
 @click.option("--out", type=FOLDER, required=True, help="Where the base student goes.")
-@click.option("--metrics", type=FILE, required=True, help="Where loss and speed go.")
-def main(out: Path, metrics: Path) -> None:
+@click.option("--metrics", type=FILE, required=True, help="Where its loss goes.")
+@click.option("--timing", type=FILE, required=True, help="Where its speed goes.")
+@click.pass_obj
+def main(params: Params, out: Path, metrics: Path, timing: Path) -> None:
     """Make the base student that every round starts from."""
-    student = sections.load(PARAMS, "student", load.StudentSettings)
-    shape = sections.load(PARAMS, "embedded", embedded.Shape)
+    student = params.section("student", StudentSettings)
 
     note = make.origin(student)
-    model, tokenizer, figures = make.begin(
-        student.model, shape, sections.seed(PARAMS), revision=note.get("commit")
+    model, tokenizer, figures, took = make.begin(
+        student.model, shape(params, student.model), params.seed, revision=note.get("commit")
     )
 
     load.save(model, tokenizer, out, note)
-    json_file.write_json(metrics, figures)
+    write_json(metrics, figures)
+    times.write(timing, took)
     click.echo(f"base: {student.model}, {figures['parameters']} parameters")
 
 

@@ -8,9 +8,9 @@ from redistill.diagnosis import mine
 from redistill.records import json_file, jsonl
 from redistill.records.balance import Balance
 from redistill.records.types import Prediction, Problem, Rationale
-from redistill.settings import sections
+from redistill.settings.sections import Params
 from redistill.solutions import gaps
-from stages import FILE, PARAMS, Stage
+from stages import FILE, Stage
 
 
 @click.command(cls=Stage, name="mine")
@@ -22,7 +22,9 @@ from stages import FILE, PARAMS, Stage
 @click.option("--before", type=FILE, required=True, help="The dev predictions it must beat.")
 @click.option("--out", type=FILE, required=True, help="Where the errors go.")
 @click.option("--metrics", type=FILE, required=True, help="Where gaps and the decision go.")
+@click.pass_obj
 def main(
+    params: Params,
     train_problems: Path,
     dev_problems: Path,
     rationales: Path,
@@ -33,7 +35,7 @@ def main(
     metrics: Path,
 ) -> None:
     """Find what the student got wrong, where, and whether to go on."""
-    settings = sections.load(PARAMS, "mine", mine.MineSettings)
+    settings = params.section("mine", mine.MineSettings)
     problems = [*jsonl.read(train_problems, Problem), *jsonl.read(dev_problems, Problem)]
     lessons = jsonl.by_problem(jsonl.read(rationales, Rationale), str(rationales))
     on_dev = jsonl.read(dev, Prediction)

@@ -7,9 +7,9 @@ import click
 from redistill.diagnosis import mine, pool
 from redistill.records import json_file, jsonl
 from redistill.records.types import Error
-from redistill.settings import sections
+from redistill.settings.sections import Params
 from redistill.solutions.gaps import describe
-from stages import FILE, PARAMS, Stage
+from stages import FILE, Stage
 
 
 @click.command(cls=Stage, name="pool")
@@ -21,9 +21,12 @@ from stages import FILE, PARAMS, Stage
 @click.option("--more-gaps", type=FILE, required=True, help="And the gaps that go with these.")
 @click.option("--out", type=FILE, required=True, help="Where all errors go.")
 @click.option("--metrics", type=FILE, required=True, help="Where gaps and balance go.")
-def main(errors: Path, gaps: Path, more: Path, more_gaps: Path, out: Path, metrics: Path) -> None:
+@click.pass_obj
+def main(
+    params: Params, errors: Path, gaps: Path, more: Path, more_gaps: Path, out: Path, metrics: Path
+) -> None:
     """Put the errors of several students together."""
-    settings = sections.load(PARAMS, "mine", mine.MineSettings)
+    settings = params.section("mine", mine.MineSettings)
     named = {file.stem: jsonl.read(file, Error) for file in (errors, more)}
 
     pooled, balance = pool.pool(named)

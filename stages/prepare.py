@@ -4,37 +4,50 @@ from pathlib import Path
 
 import click
 
-from redistill.problems import outside as problems_outside
-from redistill.problems import splits as splitting
-from redistill.problems.task import PrepareSettings, load_task
-from redistill.records import json_file, jsonl
-from redistill.settings import sections
-from stages import FILE, FOLDER, PARAMS, Stage
+from redistill.problems import held_out as questions
+from redistill.problems import sets, splits
+from redistill.problems.task import PrepareSettings, further_tasks, load_task
+from redistill.records import jsonl
+from redistill.records.json_file import write_json
+from redistill.settings.sections import Params
+from stages import FILE, FOLDER, Stage
 
 
 @click.command(cls=Stage, name="prepare")
 @click.option("--train", type=FILE, required=True, help="Where the train split goes.")
 @click.option("--dev", type=FILE, required=True, help="Where the dev split goes.")
 @click.option("--test", type=FILE, required=True, help="Where the test split goes.")
+@click.option("--held-out", type=FILE, required=True, help="Where digests of dev and test go.")
 @click.option("--outside", type=FOLDER, required=True, help="Where out-of-domain tests go.")
 @click.option("--metrics", type=FILE, required=True, help="Where the balance goes.")
-def main(train: Path, dev: Path, test: Path, outside: Path, metrics: Path) -> None:
+@click.pass_obj
+def main(
+    params: Params,
+    train: Path,
+    dev: Path,
+    test: Path,
+    held_out: Path,
+    outside: Path,
+    metrics: Path,
+) -> None:
     """Lay out the problems of the task in splits that share no question."""
-    settings = sections.load(PARAMS, "prepare", PrepareSettings)
-    task, seed = load_task(settings.task), sections.seed(PARAMS)
+    settings = params.section("prepare", PrepareSettings)
+    task = load_task(settings.task)
 
-    rows = task.problems(sections.load(PARAMS, settings.task, task.Settings), seed)
-    splits, balance = splitting.split(rows, published=task.PUBLISHED)
-    tests, balances = splitting.outside(PARAMS, settings, splits, seed)
+    rows = task.problems(params.section(settings.task, task.Settings), params.seed)
+    found, balance = splits.split(rows, published=task.PUBLISHED)
+    further = further_tasks(params, settings)
+    tests, balances = splits.outside(further, found, params.seed)
 
     balance.check(settings.max_loss)
-    jsonl.write(train, splits["train"])
-    jsonl.write(dev, splits["dev"])
-    jsonl.write(test, splits["test"])
-    problems_outside.write(outside, tests)
-    sizes = {name: len(found) for name, found in splits.items()}
-    lost = {name: found.as_dict() for name, found in balances.items()}
-    json_file.write_json(metrics, {"balance": balance.as_dict(), "sizes": sizes, "outside": lost})
+    jsonl.write(train, found["train"])
+    jsonl.write(dev, found["dev"])
+    jsonl.write(test, found["test"])
+    questions.write(held_out, questions.held_out([*found["dev"], *found["test"]]))
+    sets.write_tests(outside, tests)
+    sizes = {name: len(problems) for name, problems in found.items()}
+    lost = {name: made.as_dict() for name, made in balances.items()}
+    write_json(metrics, {"balance": balance.as_dict(), "sizes": sizes, "outside": lost})
     click.echo("; ".join([f"{balance}: {sizes}", *map(str, balances.values())]))
 
 

@@ -7,12 +7,15 @@ import click
 from redistill.analysis.summary import read_summary
 from redistill.datasets import card, files
 from redistill.datasets import rows as dataset_rows
-from redistill.problems.splits import SPLITS
+from redistill.problems.sets import SPLITS
+from redistill.problems.task import PrepareSettings
+from redistill.rationales.teacher import TeachSettings
 from redistill.records import json_file, jsonl
 from redistill.records.types import Prediction, Problem, Rationale
-from redistill.settings import branches as branching
-from redistill.settings import sections
-from stages import FILE, FOLDER, PARAMS, Stage
+from redistill.rounds import branches as branching
+from redistill.settings.sections import Params
+from redistill.students.model.settings import StudentSettings
+from stages import FILE, FOLDER, Stage
 
 
 @click.command(cls=Stage, name="publish")
@@ -22,12 +25,19 @@ from stages import FILE, FOLDER, PARAMS, Stage
 @click.option("--metrics", type=FOLDER, required=True, help="The metrics of all rounds.")
 @click.option("--out", type=FOLDER, required=True, help="Where data sets go, each by its name.")
 @click.option("--balance", type=FILE, required=True, help="Where the balance goes.")
+@click.pass_obj
 def main(
-    problems: Path, rationales: Path, predictions: Path, metrics: Path, out: Path, balance: Path
+    params: Params,
+    problems: Path,
+    rationales: Path,
+    predictions: Path,
+    metrics: Path,
+    out: Path,
+    balance: Path,
 ) -> None:
     """Lay out the rationales of the best round as a data set."""
-    settings = sections.load(PARAMS, "publish", dataset_rows.PublishSettings)
-    branches = branching.branches(PARAMS)
+    settings = params.section("publish", dataset_rows.PublishSettings)
+    branches = branching.branches(params)
     summary = read_summary(metrics / "summary.json")
     names = dataset_rows.chain(summary["best"]["round"], branches)
     splits = {s: jsonl.read(problems / f"{s}.jsonl", Problem) for s in SPLITS}
@@ -38,7 +48,11 @@ def main(
     views = dataset_rows.views(splits["train"], lessons[names[-1]], students, branches)
     overlap = dataset_rows.gate(views, splits)
     rounds = dataset_rows.rounds(names, branches, lessons, metrics / "rationales")
-    origin = dataset_rows.origin(PARAMS)
+    origin = dataset_rows.origin(
+        params.section("prepare", PrepareSettings).task,
+        params.section("teach", TeachSettings),
+        params.section("student", StudentSettings),
+    )
     found = dataset_rows.provenance(settings, views, overlap, origin, rounds, summary)
 
     files.write(out / settings.name, views.rows, found, card.card(found))

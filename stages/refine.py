@@ -1,47 +1,70 @@
-"""Ask the teacher to rewrite the rationales behind the student's errors."""
+"""Ask the teacher to rewrite rationales: for a round, an arm of the ladder, or other students."""
 
 from pathlib import Path
 
 import click
 
-from redistill.rationales import refine, rewrite
+from redistill.grading.grader import GradeSettings, load_grader
+from redistill.problems import held_out as questions
+from redistill.rationales import controls, guards, refine
+from redistill.rationales.select import chooser
+from redistill.rationales.teacher import engage
 from redistill.records import jsonl
+from redistill.records.json_file import write_json
 from redistill.records.types import Error, Problem, Rationale
-from redistill.settings import sections
-from redistill.solutions import gaps as solutions_gaps
-from stages import FILE, FOLDER, PARAMS, Stage
+from redistill.rounds.branches import branches
+from redistill.rounds.targets import rewrites
+from redistill.settings.sections import Params
+from redistill.solutions import gaps as diagnosing
+from redistill.students.model.settings import StudentSettings
+from stages import FILE, FOLDER, TeachingStage
 
 
-@click.command(cls=Stage, name="refine")
-@click.option("--round", required=True, help="The round that the new rationales are for.")
+@click.command(cls=TeachingStage, name="refine")
+@click.option("--name", required=True, help="The round or arm that the new rationales are for.")
 @click.option("--problems", type=FILE, required=True, help="The train problems.")
-@click.option("--rationales", type=FILE, required=True, help="What the student was taught.")
-@click.option("--errors", type=FILE, required=True, help="What it got wrong all the same.")
-@click.option("--gaps", type=FILE, required=True, help="The gaps on dev, and whether to stop.")
+@click.option("--held-out", type=FILE, required=True, help="Digests of what may not be quoted.")
+@click.option("--rationales", type=FILE, required=True, help="What is rewritten.")
+@click.option("--like", type=FILE, required=True, help="Those of the round that an arm is like.")
+@click.option("--errors", type=FILE, required=True, help="What a student got wrong all the same.")
+@click.option("--gaps", type=FILE, required=True, help="Its gaps on dev, and whether to stop.")
 @click.option("--student", type=FOLDER, required=True, help="Whom several draws are to fit.")
 @click.option("--out", type=FILE, required=True, help="Where the new rationales go.")
 @click.option("--metrics", type=FILE, required=True, help="Where the balance goes.")
+@click.pass_obj
 def main(
-    round: str,
+    params: Params,
+    name: str,
     problems: Path,
+    held_out: Path,
     rationales: Path,
+    like: Path,
     errors: Path,
     gaps: Path,
     student: Path,
     out: Path,
     metrics: Path,
 ) -> None:
-    """Ask the teacher to rewrite the rationales behind the student's errors."""
-    settings = sections.load(PARAMS, "refine", refine.RefineSettings)
+    """Ask the teacher to rewrite the rationales behind a student's errors."""
+    settings = params.section("refine", refine.RefineSettings)
+    guard = params.section("guard", guards.GuardSettings)
+    grader = load_grader(params.section("grade", GradeSettings).grader)
+    teacher, asked = engage(params, "refine"), params.section("student", StudentSettings)
     known = {problem.id: problem for problem in jsonl.read(problems, Problem)}
-    before, mistakes = jsonl.read(rationales, Rationale), jsonl.read(errors, Error)
-    diagnosis = solutions_gaps.read(gaps)
+    before, mirrored = jsonl.read(rationales, Rationale), jsonl.read(like, Rationale)
+    mistakes, diagnosis = jsonl.read(errors, Error), diagnosing.read(gaps)
+    rewrite, unquoted = rewrites(params)[name], questions.read(held_out)
 
-    requests = refine.asked(known, before, mistakes, diagnosis, settings)
-    said = rewrite.rewrite(
-        PARAMS, requests, before, student, out, metrics, round=round, stop=diagnosis.stop
+    requests = controls.requests(
+        name, rewrite, branches(params), known, before, mirrored, mistakes, diagnosis, settings
     )
-    click.echo(said)
+    choose = chooser(teacher.rules, [r.problem for _, r in requests.placed], student, asked)
+    refined = refine.refine(requests, before, teacher, grader, unquoted, choose, guard, round=name)
+
+    refined.balance.check(settings.max_loss)
+    jsonl.write(out, refined.rationales)
+    write_json(metrics, refined.as_dict())
+    click.echo(f"{name}: {refined.balance}; {refined.attempts}; kept {refined.kept}")
 
 
 if __name__ == "__main__":

@@ -5,33 +5,47 @@ from pathlib import Path
 import click
 
 from redistill.datasets import load
+from redistill.datasets.take import take
 from redistill.grading.grader import GradeSettings, load_grader
-from redistill.records import json_file, jsonl
+from redistill.problems import held_out as questions
+from redistill.records import jsonl
+from redistill.records.json_file import write_json
 from redistill.records.types import Problem
-from redistill.settings import sections, targets
-from stages import FILE, FOLDER, PARAMS, Stage
+from redistill.rounds import targets
+from redistill.settings.sections import Params
+from stages import FILE, FOLDER, Stage
 
 
 @click.command(cls=Stage, name="take")
 @click.option("--name", required=True, help="The source, and the name of the rationales.")
 @click.option("--problems", type=FILE, required=True, help="The train problems.")
+@click.option("--held-out", type=FILE, required=True, help="Digests of what may not be quoted.")
 @click.option("--imported", type=FOLDER, required=True, help="Where imported data sets are.")
 @click.option("--out", type=FILE, required=True, help="Where the rationales go.")
 @click.option("--metrics", type=FILE, required=True, help="Where the balance goes.")
-def main(name: str, problems: Path, imported: Path, out: Path, metrics: Path) -> None:
+@click.pass_obj
+def main(
+    params: Params,
+    name: str,
+    problems: Path,
+    held_out: Path,
+    imported: Path,
+    out: Path,
+    metrics: Path,
+) -> None:
     """Take the rationales of a published data set for the problems of this run."""
-    source = targets.source(PARAMS, name)
-    grader = load_grader(sections.load(PARAMS, "grade", GradeSettings).grader)
+    source = targets.source(params, name)
+    grader = load_grader(params.section("grade", GradeSettings).grader)
     known = {problem.id: problem for problem in jsonl.read(problems, Problem)}
     folder = load.folder(source, imported)
     rows = load.read(folder, hub=source.hub is not None)
-    provenance = load.provenance(folder)
+    provenance, unquoted = load.provenance(folder), questions.read(held_out)
 
-    taken = load.take(rows, known, name, source.version, grader)
+    taken = take(rows, known, name, source.version, grader, unquoted)
 
     taken.balance.check(source.max_loss)
     jsonl.write(out, taken.rationales)
-    json_file.write_json(metrics, taken.as_dict() | {"provenance": provenance})
+    write_json(metrics, taken.as_dict() | {"provenance": provenance})
     click.echo(f"{name}: {taken.balance}; train problems without one: {taken.untaught}")
 
 

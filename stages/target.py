@@ -4,27 +4,33 @@ from pathlib import Path
 
 import click
 
-from redistill.records import json_file
+from redistill.console import timing as times
+from redistill.records.json_file import write_json
+from redistill.settings.sections import Params
 from redistill.students.base import make
+from redistill.students.base.settings import load_target
 from redistill.students.model import load
-from stages import FILE, FOLDER, PARAMS, Stage
+from stages import FILE, FOLDER, Stage
 
 
 @click.command(cls=Stage, name="target")
 @click.option("--name", required=True, help="The target.")
 @click.option("--out", type=FOLDER, required=True, help="Where its base student goes.")
-@click.option("--metrics", type=FILE, required=True, help="Where loss and speed go.")
-def main(name: str, out: Path, metrics: Path) -> None:
+@click.option("--metrics", type=FILE, required=True, help="Where its loss goes.")
+@click.option("--timing", type=FILE, required=True, help="Where its speed goes.")
+@click.pass_obj
+def main(params: Params, name: str, out: Path, metrics: Path, timing: Path) -> None:
     """Make the base student of a target."""
-    target = make.target(PARAMS, name)
+    target = load_target(params, name)
 
     note = make.origin(target, f"targets.{name}")
-    model, tokenizer, figures = make.begin(
+    model, tokenizer, figures, took = make.begin(
         target.model, target.shape, target.seed, revision=note.get("commit"), say=name
     )
 
     load.save(model, tokenizer, out, note)
-    json_file.write_json(metrics, figures)
+    write_json(metrics, figures)
+    times.write(timing, took)
     click.echo(f"{name}: {target.model}, {figures['parameters']} parameters")
 
 

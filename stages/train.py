@@ -4,53 +4,61 @@ from pathlib import Path
 
 import click
 
-from redistill.records import json_file, jsonl
+from redistill.console import timing as times
+from redistill.records import jsonl
+from redistill.records.json_file import write_json
 from redistill.records.types import Problem, Rationale
-from redistill.settings import sections
-from redistill.settings.branches import branches
-from redistill.students.model import load
+from redistill.rounds.branches import branches
+from redistill.settings.sections import Params
+from redistill.students.answer.settings import EvaluateSettings
+from redistill.students.model.settings import StudentSettings
 from redistill.students.train import fit
-from redistill.students.train.lora import LoraSettings
-from stages import FILE, FOLDER, PARAMS, Stage
+from redistill.students.train.settings import TrainSettings, lora
+from stages import FILE, FOLDER, Stage
 
 
 @click.command(cls=Stage, name="train")
 @click.option("--branch", required=True, help="The round or control to train.")
 @click.option("--problems", type=FILE, required=True, help="The train problems.")
 @click.option("--rationales", type=FILE, required=True, help="What the student is taught.")
-@click.option(
-    "--start", type=FOLDER, required=True, help="The student whose weights it starts from."
-)
+@click.option("--start", type=FOLDER, required=True, help="The student that it starts from.")
 @click.option("--out", type=FOLDER, required=True, help="Where the student goes.")
-@click.option("--metrics", type=FILE, required=True, help="Where loss, NLL and speed go.")
+@click.option("--metrics", type=FILE, required=True, help="Where loss and NLL go.")
+@click.option("--timing", type=FILE, required=True, help="Where the speed goes.")
+@click.pass_obj
 def main(
-    branch: str, problems: Path, rationales: Path, start: Path, out: Path, metrics: Path
+    params: Params,
+    branch: str,
+    problems: Path,
+    rationales: Path,
+    start: Path,
+    out: Path,
+    metrics: Path,
+    timing: Path,
 ) -> None:
     """Fine-tune a student on a round's rationales."""
-    settings = sections.load(PARAMS, "train", fit.TrainSettings)
-    student = sections.load(PARAMS, "student", load.StudentSettings)
-    lora = sections.load(PARAMS, "lora", LoraSettings)
+    settings = params.section("train", TrainSettings)
+    student = params.section("student", StudentSettings)
     known = {problem.id: problem for problem in jsonl.read(problems, Problem)}
     lessons = jsonl.read(rationales, Rationale)
-    longest = sections.value(
-        PARAMS, "evaluate", "max_new_tokens"
-    )  # to refuse by: it changes nothing
+    longest = params.section("evaluate", EvaluateSettings).max_new_tokens  # only to refuse by
 
-    figures = fit.fit(
+    fitted = fit.fit(
         known,
         lessons,
         start,
         out,
-        branches(PARAMS)[branch],
+        branches(params)[branch],
         student,
         settings,
-        sections.seed(PARAMS),
-        lora,
+        params.seed,
+        lora(params, settings),
         max_new_tokens=longest,
     )
 
-    json_file.write_json(metrics, figures)
-    click.echo(f"{branch}: {fit.told(figures)}")
+    write_json(metrics, fitted.figures)
+    times.write(timing, fitted.timing)
+    click.echo(f"{branch}: {fitted}")
 
 
 if __name__ == "__main__":

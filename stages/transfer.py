@@ -7,9 +7,10 @@ import click
 from redistill.analysis import plots, summary, transfer
 from redistill.records import json_file, jsonl
 from redistill.records.types import Prediction
-from redistill.settings import branches as branching
-from redistill.settings import sections, targets
-from stages import FILE, FOLDER, PARAMS, Stage
+from redistill.rounds import branches as branching
+from redistill.rounds import targets
+from redistill.settings.sections import Params
+from stages import FILE, FOLDER, Stage
 
 
 @click.command(cls=Stage, name="transfer")
@@ -21,13 +22,22 @@ from stages import FILE, FOLDER, PARAMS, Stage
 @click.option("--out", type=FILE, required=True, help="Where the table goes.")
 @click.option("--gains", type=FILE, required=True, help="Where its gains go, as CSV.")
 @click.option("--forest", type=FILE, required=True, help="Where their picture goes, as SVG.")
-def main(table: str, predictions: Path, scores: Path, out: Path, gains: Path, forest: Path) -> None:
+@click.pass_obj
+def main(
+    params: Params,
+    table: str,
+    predictions: Path,
+    scores: Path,
+    out: Path,
+    gains: Path,
+    forest: Path,
+) -> None:
     """Put the cells of the transfer table side by side."""
-    settings = sections.load(PARAMS, "report", summary.ReportSettings)
-    alpha = targets.tables(PARAMS)[table].alpha
-    branches, rounds = branching.branches(PARAMS), branching.rounds(PARAMS)
+    settings = params.section("report", summary.ReportSettings)
+    alpha = targets.tables(params)[table].alpha
+    branches, rounds = branching.branches(params), branching.rounds(params)
     tests = {n: jsonl.read(predictions / n / "test.jsonl", Prediction) for n in branches}
-    seen = {name: json_file.read_json(scores / f"{name}.json") for name in rounds}
+    seen = {name: summary.scores(scores, name) for name in rounds}
 
     chosen = summary.choose(rounds, seen) if rounds else None
     found = transfer.transfer(branches, rounds, chosen, settings.control, tests, alpha)

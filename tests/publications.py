@@ -5,7 +5,7 @@ from typing import Any
 
 from redistill.datasets import card, files, rows
 from redistill.records.types import Prediction, Problem, Rationale, Version
-from redistill.settings.branches import Branch
+from redistill.rounds.branches import Branch
 
 BRANCHES = {
     "r0": Branch(from_="r0", rationales="r0", start="base", times=1),

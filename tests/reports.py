@@ -10,7 +10,7 @@ from redistill.records import json_file, jsonl
 from redistill.records.types import Error, Exemplar, Prediction, Problem, Rationale, Version
 from redistill.report.explorer import Run
 from redistill.report.text import Facts, Recorded
-from redistill.settings.branches import Arm, Branch
+from redistill.rounds.branches import Arm, Branch
 
 BRANCHES: dict[str, Branch] = {
     "r0": Branch(from_="r0", rationales="r0", start="base", times=1),

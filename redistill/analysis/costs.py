@@ -8,7 +8,7 @@ from redistill.analysis import ladder
 from redistill.analysis.summary import passed_through
 from redistill.llm.budget import NANO
 from redistill.records.json_file import read_json
-from redistill.settings.branches import FIRST, Arm, Branch
+from redistill.rounds.branches import FIRST, Arm, Branch
 
 COLUMNS = (
     "round", "kind", "accuracy", "low", "high", "calls", "teacher_tokens", "cost", "steps",
@@ -28,7 +28,7 @@ def table(
     """
     One row a branch that was trained: its accuracy on test, and all that it took to get there.
 
-    *replies* are what `asked` read, *ledger* the rows of the record store. What a teacher's tokens
+    *replies* are what `replies` read, *ledger* the rows of the record store. What a teacher's tokens
     and money came to is None where the ledger does not know it: a teacher in this process is not
     in it. Money counts what failed, too.
     """
@@ -72,8 +72,8 @@ def lessons(name: str, branches: Mapping[str, Branch]) -> list[str]:
     return found
 
 
-def asked(folder: Path, branches: Mapping[str, Branch]) -> dict[str, int]:
-    """How many texts a teacher gave for each set of rationales, as metrics under *folder* say."""
+def replies(folder: Path, branches: Mapping[str, Branch]) -> dict[str, int]:
+    """Count the texts that a teacher gave for each set of rationales, by metrics in *folder*."""
     names = dict.fromkeys(branch.rationales for branch in branches.values())
     return {name: int(read_json(folder / f"{name}.json")["attempts"]["replies"]) for name in names}
 

@@ -10,7 +10,7 @@ from redistill.analysis.scores import paired
 from redistill.console.exceptions import RefusedError
 from redistill.records.json_file import read_json
 from redistill.records.types import Prediction
-from redistill.settings.branches import FIRST, Arm, Branch
+from redistill.rounds.branches import FIRST, Arm, Branch
 
 NOT_BETTER = 1  # the exit code of a check that fails
 LABELS = {

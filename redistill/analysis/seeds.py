@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from redistill.analysis import statistics
 from redistill.console.exceptions import CONFIG, INTERNAL, RefusedError
 from redistill.records import fingerprint, json_file
 from redistill.records.json_file import read_json
-from redistill.settings import sections as settings_sections
+from redistill.settings import sections
 
 NAMED = re.compile(r"(.*?)seed-?(\d+)")
 KEY = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*")
@@ -66,7 +67,7 @@ class Plan:
 
         It is the same before an experiment as after it, which leaves its settings in params.yaml.
         """
-        content = settings_sections.read(self.root / "params.yaml")
+        content = deepcopy(dict(sections.read(self.root / "params.yaml").content))
         for pair in self.pairs:
             _set(content, pair)
         content.pop("seed", None)

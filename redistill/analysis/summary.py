@@ -30,7 +30,7 @@ def passed_through(round_metrics: Mapping[str, Any]) -> bool:
 
 
 def choose(rounds: Sequence[str], metrics: Mapping[str, Mapping[str, Any]]) -> str:
-    """The round with the highest dev accuracy among those that trained a student."""
+    """Return the round with the highest dev accuracy among those that trained a student."""
     accuracy = {
         name: float(metrics[name]["dev"]["accuracy"])
         for name in rounds
@@ -134,19 +134,24 @@ def steps_so_far(
 
 
 def collect(names: Sequence[str], rounds: Sequence[str], folder: Path) -> dict[str, dict[str, Any]]:
-    """The metrics of every branch in *folder*: evaluation, training and out-of-domain tests."""
+    """Collect the metrics of every branch in *folder*: scores, training and out-of-domain tests."""
     training = {name: read_json(folder / "training" / f"{name}.json") for name in names}
     found = {}
     for name in names:
-        evaluated = read_json(folder / "rounds" / f"{name}.json")
         found[name] = {
-            **evaluated,
-            "outside": read_json(folder / "outside" / f"{name}.json")["tests"],
+            **scores(folder / "rounds", name),
+            "outside": read_json(folder / "outside" / f"{name}.json")["scores"],
             "training": training[name],
             "nll_before": training[name].get("nll_before"),
             "steps_so_far": steps_so_far(name, rounds, training),
         }
     return found
+
+
+def scores(folder: Path, name: str) -> dict[str, Any]:
+    """Read the scores of the branch *name* by split, and whether it was passed through."""
+    graded = read_json(folder / f"{name}.json")
+    return {"passed_through": graded["passed_through"], **graded["scores"]}
 
 
 def balances(folder: Path) -> list[tuple[str, dict[str, Any]]]:

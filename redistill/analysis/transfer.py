@@ -10,7 +10,7 @@ from redistill.analysis.ladder import compare
 from redistill.console.exceptions import RefusedError
 from redistill.records.jsonl import by_problem
 from redistill.records.types import Prediction
-from redistill.settings.branches import BASE, FIRST, Branch, Cell, origin, target_of
+from redistill.rounds.branches import BASE, FIRST, Branch, Cell, origin, target_of
 
 AGAINST = {  # what each version is held against, in this order
     "matched": ("first",),

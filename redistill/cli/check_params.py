@@ -1,95 +1,110 @@
 """All sections of params.yaml at once, for a check before anything runs."""
 
-import difflib
-from pathlib import Path
-
-from redistill.analysis import summary
+from redistill.analysis.summary import ReportSettings
 from redistill.console.exceptions import CONFIG, RefusedError
-from redistill.datasets import rows
-from redistill.diagnosis import mine
-from redistill.grading import grader
-from redistill.llm import budget
+from redistill.datasets.rows import PublishSettings
+from redistill.diagnosis.mine import MineSettings
+from redistill.grading.grader import GradeSettings, load_grader
+from redistill.llm.budget import SpendingSettings
 from redistill.problems.task import PrepareSettings, further_tasks, load_task
-from redistill.rationales import generate, guards, refine, teacher
-from redistill.settings import branches, targets
-from redistill.settings import sections as settings_sections
-from redistill.settings.sections import Section
-from redistill.students.answer import exam
-from redistill.students.base import embedded, make
-from redistill.students.model import load
-from redistill.students.train import fit, lora
+from redistill.rationales import teacher as teaching
+from redistill.rationales.generate import GenerateSettings
+from redistill.rationales.guards import GuardSettings
+from redistill.rationales.refine import RefineSettings
+from redistill.rounds import branches, targets
+from redistill.settings.sections import Params, Section, nearest
+from redistill.students.answer.settings import EvaluateSettings
+from redistill.students.base.settings import EMBEDDED, Shape, load_target
+from redistill.students.model.settings import StudentSettings
+from redistill.students.train.settings import LoraSettings, TrainSettings
 
 SECTIONS: dict[str, type[Section]] = {
     "prepare": PrepareSettings,
-    "student": load.StudentSettings,
-    "embedded": embedded.Shape,
-    "teach": teacher.TeachSettings,
-    "generate": generate.GenerateSettings,
-    "grade": grader.GradeSettings,
-    "train": fit.TrainSettings,
-    "lora": lora.LoraSettings,
-    "evaluate": exam.EvaluateSettings,
-    "mine": mine.MineSettings,
-    "refine": refine.RefineSettings,
-    "guard": guards.GuardSettings,
-    "report": summary.ReportSettings,
-    "publish": rows.PublishSettings,
+    "student": StudentSettings,
+    "teach": teaching.TeachSettings,
+    "generate": GenerateSettings,
+    "grade": GradeSettings,
+    "train": TrainSettings,
+    "evaluate": EvaluateSettings,
+    "mine": MineSettings,
+    "refine": RefineSettings,
+    "guard": GuardSettings,
+    "report": ReportSettings,
+    "publish": PublishSettings,
 }
-NAMED = ("rounds", "arms", "transfers", "branches", "targets", "sources", "pools", "tailored",
-         "tables")  # fmt: skip
-PLAIN = ("seed", *NAMED)
+OPTIONAL: dict[str, type[Section]] = {EMBEDDED: Shape, "lora": LoraSettings}
+NEEDED = ("rounds", "branches", "rewrites")  # lists of names that a run cannot do without
+ABSENT = ("arms", "transfers", "targets", "sources", "pools", "tailored", "tables")
+PLAIN = ("seed", *NEEDED, *ABSENT)
 
 
-def check(path: Path) -> int:
+def check(params: Params) -> int:
     """
-    Hold every section of *path* to its model and return how many there are.
+    Hold every section of *params* to its model and return how many there are.
 
-    Raises RefusedError for a section that nothing reads, with the nearest that something does.
+    A section that this run does not read may be absent or null. Raises RefusedError for a section
+    that no run like this reads, with the nearest that something does.
     """
-    content = settings_sections.read(path)
-    settings_sections.seed(path)
-    for name in NAMED:
-        if name not in content:
-            raise RefusedError(f"{path}: no section {name!r}; it may be {{}}", code=CONFIG)
-    targets.check(path)
-    for name in content["targets"] or {}:
-        make.target(path, name)
-    prepare = settings_sections.load(path, "prepare", PrepareSettings)
-    task = load_task(prepare.task)
-    teachers = [teacher.engage(path, "explain"), teacher.engage(path, "refine")]
-    _check_graders(path, prepare, task.GRADER)
-    sections = {
-        **SECTIONS,
-        prepare.task: task.Settings,
-        **{engaged.name: engaged.module.Settings for engaged in teachers},
-    }
-    if any(engaged.spending is not None for engaged in teachers):
-        sections["spending"] = budget.SpendingSettings
-    for name in content:
-        if name not in sections and name not in PLAIN:
-            known = [*sections, *PLAIN]
-            close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-            hint = f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)}"
-            raise RefusedError(f"{path}: {name}: nothing reads this section{hint}", code=CONFIG)
-    for name, model in sections.items():
-        settings_sections.load(path, name, model)
-    control = settings_sections.load(path, "report", summary.ReportSettings).control
-    if control not in branches.loop(path) and branches.rounds(path):
+    assert params.seed >= 0  # noqa: S101 - asking for it is what checks it
+    for name in NEEDED:
+        if name not in params.content:
+            raise RefusedError(f"{params.file}: no section {name!r}", code=CONFIG)
+    targets.check(params)
+    for name in params.named("targets"):
+        load_target(params, name)
+    models = read_by(params)
+    for name, content in params.content.items():
+        if content is not None and name not in {*models, *OPTIONAL, *PLAIN}:
+            hint = nearest(str(name), [*models, *OPTIONAL, *PLAIN])
+            raise RefusedError(
+                f"{params.file}: {name}: nothing reads this section{hint}", code=CONFIG
+            )
+    for name, model in models.items():
+        params.section(name, model)
+    for name, model in OPTIONAL.items():
+        if params.content.get(name) is not None:
+            params.section(name, model)
+    _check_graders(params)
+    known = branches.branches(params)
+    control = params.section("report", ReportSettings).control
+    if control not in branches.loop(known) and branches.rounds_of(known):
         raise RefusedError(
-            f"{path}: report.control: there is no branch {control!r} beside the rounds", code=CONFIG
-        )
-    return len(content)
-
-
-def _check_graders(path: Path, prepare: PrepareSettings, fits: str | None) -> None:
-    """Refuse a grader that is not that of the task, and out-of-domain tests that are not there."""
-    chosen = settings_sections.load(path, "grade", grader.GradeSettings).grader
-    grader.load_grader(chosen)
-    if fits is not None and chosen != fits:
-        raise RefusedError(
-            f"{path}: grade.grader: the answers of the task {prepare.task} are for the grader "
-            f"{fits!r}, not {chosen!r}",
+            f"{params.file}: report.control: there is no branch {control!r} beside the rounds",
             code=CONFIG,
         )
-    for further, _ in further_tasks(path, prepare).values():
-        grader.load_grader(further.GRADER or chosen)
+    return len(params.content)
+
+
+def read_by(params: Params) -> dict[str, type[Section]]:
+    """Return the sections that this run reads, with their models: those of what it chooses too."""
+    task = params.section("prepare", PrepareSettings).task
+    models = {**SECTIONS, task: load_task(task).Settings}
+    teach = params.section("teach", teaching.TeachSettings)
+    for name in (teach.teacher, teach.refiner):
+        module = teaching.load_teacher(name)
+        models[name] = module.Settings
+        if teaching.paid(module):
+            models["spending"] = SpendingSettings
+    if params.section("student", StudentSettings).model == EMBEDDED:
+        models[EMBEDDED] = Shape
+    if params.section("train", TrainSettings).method == "lora":
+        models["lora"] = LoraSettings
+    return models
+
+
+def _check_graders(params: Params) -> None:
+    """Refuse a grader that is not that of the task, and out-of-domain tests that are not there."""
+    chosen = params.section("grade", GradeSettings).grader
+    prepare = params.section("prepare", PrepareSettings)
+    fits = load_task(prepare.task).GRADER
+    load_grader(chosen)
+    if fits is not None and chosen != fits:
+        raise RefusedError(
+            f"{params.file}: grade.grader: the answers of the task {prepare.task} are for the "
+            f"grader {fits!r}, not {chosen!r}",
+            code=CONFIG,
+        )
+    for further, _ in further_tasks(params, prepare).values():
+        load_grader(further.GRADER or chosen)
+    teaching.engage(params, "explain")
+    teaching.engage(params, "refine")

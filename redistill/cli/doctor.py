@@ -13,14 +13,18 @@ from redistill.console.preflight import Finding, held
 from redistill.grading.grader import Grader, GradeSettings, load_grader
 from redistill.problems import splits as splitting
 from redistill.problems.overlap import GRAM, overlapping
-from redistill.problems.splits import SPLITS
+from redistill.problems.sets import SPLITS
 from redistill.problems.task import PrepareSettings, load_task
 from redistill.records.balance import Balance
 from redistill.records.fingerprint import normalised
 from redistill.records.jsonl import by_problem, read
 from redistill.records.types import Problem, Rationale, Split
-from redistill.settings import branches as branching
+from redistill.rounds import branches as branching
 from redistill.settings import sections
+from redistill.settings.sections import Params
+from redistill.students.base.settings import load_target, target_size
+from redistill.students.model.settings import StudentSettings
+from redistill.students.train.settings import TrainSettings
 
 EXAMPLES = 3
 COPIES = 2  # of every student on disk: in the workspace and in DVC's cache
@@ -42,18 +46,18 @@ def diagnose(root: Path) -> Diagnosis:
     Without problems on disk the task is asked for them; without rationales, reference solutions
     stand in. Nothing is written, and no teacher is asked.
     """
-    file = root / "params.yaml"
     found = [*dvc_locks.locks(root)]
     try:
-        count = check_params.check(file)
+        params = sections.read(root / "params.yaml")
+        count = check_params.check(params)
         found.append(Finding("params.yaml", "holds", f"{count} sections are well-formed"))
-        splits, told = _problems(root, file)
+        splits, told = _problems(root, params)
     except RefusedError as refusal:
         return Diagnosis([*found, Finding("problems", "fails", str(refusal))])
-    grader = load_grader(sections.load(file, "grade", GradeSettings).grader)
+    grader = load_grader(params.section("grade", GradeSettings).grader)
     found += [told, gold(splits, grader), overlap(splits), *_shared(splits)]
     try:
-        labels, examples = _student(root, file, splits["train"])
+        labels, examples = _student(root, params, splits["train"])
     except RefusedError as refusal:
         labels, examples = [Finding("student", "fails", str(refusal))], []
     return Diagnosis([*found, *labels], examples)
@@ -99,14 +103,14 @@ def _shared(splits: Mapping[Split, Sequence[Problem]]) -> list[Finding]:
     return [Finding("shared words", "note", f"{told} in a row with train or dev{example}")]
 
 
-def _problems(root: Path, file: Path) -> tuple[dict[Split, list[Problem]], Finding]:
+def _problems(root: Path, params: Params) -> tuple[dict[Split, list[Problem]], Finding]:
     folder = root / "data/problems"
     if all((folder / f"{name}.jsonl").is_file() for name in SPLITS):
         found = {name: read(folder / f"{name}.jsonl", Problem) for name in SPLITS}
         return found, Finding("problems", "holds", "as data/problems has them")
-    asked = sections.load(file, "prepare", PrepareSettings)
+    asked = params.section("prepare", PrepareSettings)
     task = load_task(asked.task)
-    rows = task.problems(sections.load(file, asked.task, task.Settings), sections.seed(file))
+    rows = task.problems(params.section(asked.task, task.Settings), params.seed)
     splits, balance = splitting.split(rows, published=task.PUBLISHED)
     told = f"as the task {asked.task} gives them ({balance}); not on disk yet"
     return splits, _balanced(balance, asked.max_loss, told)
@@ -122,17 +126,17 @@ def _balanced(balance: Balance, max_loss: float, told: str) -> Finding:
 
 
 def _student(
-    root: Path, file: Path, train: Sequence[Problem]
+    root: Path, params: Params, train: Sequence[Problem]
 ) -> tuple[list[Finding], list[list[tuple[str, str]]]]:
-    from redistill.students.answer.exam import EvaluateSettings
+    from redistill.students.answer.settings import EvaluateSettings
     from redistill.students.base import make
-    from redistill.students.model import load, precision, tokens
-    from redistill.students.train import checks, fit
+    from redistill.students.model import precision, tokens
+    from redistill.students.train import checks
 
-    asked = sections.load(file, "student", load.StudentSettings)
-    limits = sections.load(file, "train", fit.TrainSettings)
-    exam = sections.load(file, "evaluate", EvaluateSettings)
-    words = make.words(root, file)
+    asked = params.section("student", StudentSettings)
+    limits = params.section("train", TrainSettings)
+    exam = params.section("evaluate", EvaluateSettings)
+    words = make.words(root, params)
     encoder = tokens.Encoder(words.tokenizer, asked.prompt, chat=asked.chat, system=asked.system)
     lessons, source = _lessons(root, train)
     found = [
@@ -154,7 +158,7 @@ def _student(
             {"train.precision": limits.precision}
             | ({"evaluate.precision": exam.precision} if exam.engine == "local" else {})
         ),
-        _disk(root, file, words.bytes),
+        _disk(root, params, words.bytes),
     ]
     chosen = lessons[:: max(1, len(lessons) // EXAMPLES)][:EXAMPLES]
     rows = [encoder.example(problem, text) for problem, text in chosen]
@@ -173,17 +177,14 @@ def _lessons(root: Path, train: Sequence[Problem]) -> tuple[list[tuple[Problem, 
     return list(zip(train, texts, strict=True)), "none yet; reference solutions stand in"
 
 
-def _disk(root: Path, file: Path, weights: int | None) -> Finding:
+def _disk(root: Path, params: Params, weights: int | None) -> Finding:
     """Room for all students, in the workspace and in DVC's cache, and for a checkpoint."""
     if weights is None:
         return Finding("disk", "note", "the student's size is not known before it is opened")
-    from redistill.students.base import make
-
     sizes = {branching.BASE: weights} | {
-        name: make.size(make.target(file, name), weights)
-        for name in sections.read(file).get("targets") or {}
+        name: target_size(load_target(params, name), weights) for name in params.named("targets")
     }
-    branches = branching.branches(file)
+    branches = branching.branches(params)
     students = [sizes[branching.target_of(name, branches)] for name in branches] + [*sizes.values()]
     needed = sum(students) * COPIES + max(students) * OPTIMISER
     return preflight.room(root, needed, f"{len(students)} students and a checkpoint")

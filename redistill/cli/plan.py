@@ -1,19 +1,26 @@
 """What a run would ask of its teacher, and what that can cost, before anything is spent."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from redistill.console.exceptions import RefusedError
-from redistill.grading.grader import GradeSettings, load_grader
+from redistill.grading.grader import Grader, GradeSettings, load_grader
 from redistill.llm import budget
 from redistill.llm.budget import Amount
+from redistill.problems import held_out
+from redistill.problems.held_out import HeldOut
 from redistill.rationales import generate, guards, refine, select
-from redistill.rationales.teacher import Engaged, Plan, Request, TeachSettings, engage
+from redistill.rationales.teacher import Engaged, Plan, TeachSettings, engage
 from redistill.records import jsonl
 from redistill.records.types import Error, Problem, Rationale
-from redistill.settings import branches, sections, targets
-from redistill.solutions import gaps as solutions_gaps
+from redistill.rounds import targets
+from redistill.rounds.branches import Arm, Round
+from redistill.rounds.targets import Tailored
+from redistill.settings import sections
+from redistill.settings.sections import Params
+from redistill.solutions import gaps
+from redistill.students.model.settings import StudentSettings
 
 
 @dataclass(frozen=True)
@@ -32,68 +39,77 @@ class Row:
 
 
 @dataclass(frozen=True)
-class _Files:
-    """What a teacher rewrites, and the errors and gaps because of which it does."""
+class _Run:
+    """What planning needs of a run: its settings, its train problems, and what none may quote."""
 
-    rationales: Path
-    errors: Path
-    gaps: Path
+    root: Path
+    params: Params
+    problems: list[Problem]
+    held_out: HeldOut
 
-    @classmethod
-    def of(cls, root: Path, rationales: str, errors: str) -> "_Files":
-        return cls(
-            root / f"data/rationales/{rationales}.jsonl",
-            root / f"data/errors/{errors}.jsonl",
-            root / f"metrics/gaps/{errors}.json",
-        )
+    @property
+    def grader(self) -> Grader:
+        return load_grader(self.params.section("grade", GradeSettings).grader)
+
+    @property
+    def student(self) -> StudentSettings:
+        return self.params.section("student", StudentSettings)
 
 
 def plan(root: Path) -> list[Row]:
     """
-    The calls of every stage that asks a teacher, for the run in the folder *root*.
+    Bound the calls of every stage that asks a teacher, for the run in the folder *root*.
 
     A stage whose input is there is planned by running it on the store alone: what is stored is
     counted, and what is not is what may be asked, further attempts included. For the others the
     number of train problems is the bound.
     """
-    settings, problems = _opened(root)
-    refiner = engage(settings, "refine")
-    rows = [_first(problems, engage(settings, "explain"), settings)]
-    for name, branch in branches.branches(settings).items():
-        if name in branches.rounds(settings)[1:]:
-            mined = not any(row.new for row in rows)  # else what lies there is of an earlier run
-            files = _Files.of(root, branch.from_, branch.from_)
-            rows.append(_later(f"refine@{name}", files, problems, refiner, settings, mined=mined))
-    known = {row.stage: row for row in rows}
-    for name, arm in branches.arms(settings).items():
-        rows.append(_arm(name, arm, known[f"refine@{arm.like}"], problems, refiner))
-    for name, tailored in targets.tailored(settings).items():
-        files = _Files.of(root, tailored.rationales, tailored.errors)
-        mined = not any(row.new for row in rows)
-        rows.append(_later(f"tailor@{name}", files, problems, refiner, settings, mined=mined))
+    run = _opened(root)
+    refiner = engage(run.params, "refine")
+    rows = [_first(run, engage(run.params, "explain"))]
+    known: dict[str, Row] = {}
+    for name, rewrite in _in_order(targets.rewrites(run.params)).items():
+        mined = not any(row.new for row in rows)  # else what lies there is of an earlier run
+        if isinstance(rewrite, Arm):
+            row = _arm(name, rewrite, known[rewrite.like], len(run.problems), refiner)
+        else:
+            row = _later(name, rewrite, run, refiner, mined=mined)
+        known[name] = row
+        rows.append(row)
     return rows
 
 
 def first_prompts(root: Path) -> list[tuple[str, str]]:
-    """The first prompt of each verb as a teacher would get it, with the name of its stage."""
+    """Return the first prompt of each verb as a teacher would get it, with its stage's name."""
     from redistill.rationales import prompt
 
-    settings, problems = _opened(root)
-    prompts = sections.load(settings, "teach", TeachSettings).prompts
-    found = [("generate", prompt.explain(problems[0], prompts))]
-    for name, branch in branches.branches(settings).items():
-        files = _Files.of(root, branch.from_, branch.from_)
-        requests = _requests(files, problems, settings) if name != "r0" else []
-        if requests and name in branches.rounds(settings):
-            found.append((f"refine@{name}", prompt.refine(requests[0][1], prompts)))
+    run = _opened(root)
+    prompts = run.params.section("teach", TeachSettings).prompts
+    found = [("generate", prompt.explain(run.problems[0], prompts))]
+    for name, rewrite in targets.rewrites(run.params).items():
+        requests = None if isinstance(rewrite, Arm) else _requests(rewrite, run)
+        if requests and requests.placed:
+            found.append((f"refine@{name}", prompt.refine(requests.placed[0][1], prompts)))
     return found
 
 
-def _opened(root: Path) -> tuple[Path, list[Problem]]:
-    settings, train = root / "params.yaml", root / "data/problems/train.jsonl"
-    if not train.is_file():
+def _opened(root: Path) -> _Run:
+    train, quoted = root / "data/problems/train.jsonl", root / "data/problems/held-out.jsonl"
+    if not train.is_file() or not quoted.is_file():
         raise RefusedError(f"{train}: is not there yet; run dvc repro prepare")
-    return settings, jsonl.read(train, Problem)
+    params = sections.read(root / "params.yaml")
+    return _Run(root, params, jsonl.read(train, Problem), held_out.read(quoted))
+
+
+def _in_order(found: Mapping[str, Round | Tailored]) -> dict[str, Round | Tailored]:
+    """*found* with the rounds first, then the arms that are like them, then what is tailored."""
+    kinds = (Arm, Round, Tailored)
+    order = {Round: 0, Arm: 1, Tailored: 2}
+
+    def place(name: str) -> int:
+        return next(order[kind] for kind in kinds if isinstance(found[name], kind))
+
+    return {name: found[name] for name in sorted(found, key=place)}
 
 
 def total(rows: Sequence[Row]) -> Row:
@@ -109,56 +125,48 @@ def total(rows: Sequence[Row]) -> Row:
     )
 
 
-def _first(problems: Sequence[Problem], teacher: Engaged, settings: Path) -> Row:
+def _first(run: _Run, teacher: Engaged) -> Row:
     noted = Plan()
-    grader = load_grader(sections.load(settings, "grade", GradeSettings).grader)
-    choose = select.chooser(_unchosen(teacher), problems, Path("none"), settings)
-    generate.generate(problems, replace(teacher, plan=noted), grader, choose, round="r0")
+    choose = select.chooser(_unchosen(teacher), run.problems, Path("none"), run.student)
+    planned = replace(teacher, plan=noted)
+    generate.generate(run.problems, planned, run.grader, run.held_out, choose, round="r0")
     return _row("generate", noted, teacher)
 
 
 def _later(
-    stage: str,
-    files: _Files,
-    problems: Sequence[Problem],
-    teacher: Engaged,
-    settings: Path,
-    *,
-    mined: bool,
+    name: str, rewrite: Round | Tailored, run: _Run, teacher: Engaged, *, mined: bool
 ) -> Row:
+    stage = f"refine@{name}"
     if not teacher.asks:
         return Row(stage, 0, 0, 0, 0)
-    requests = _requests(files, problems, settings) if mined else None
+    requests = _requests(rewrite, run) if mined else None
     if requests is None:
-        most = len(problems) * teacher.rules.attempts * teacher.rules.draws
+        most = len(run.problems) * teacher.rules.attempts * teacher.rules.draws
         return Row(stage, 0, most, None, None if teacher.spending else 0)
     noted = Plan()
-    grader = load_grader(sections.load(settings, "grade", GradeSettings).grader)
-    guard = sections.load(settings, "guard", guards.GuardSettings)
-    lessons = jsonl.read(files.rationales, Rationale)
-    choose = select.chooser(_unchosen(teacher), problems, Path("none"), settings)
+    guard = run.params.section("guard", guards.GuardSettings)
+    choose = select.chooser(_unchosen(teacher), run.problems, Path("none"), run.student)
     refine.refine(
         requests,
-        lessons,
+        jsonl.read(_files(rewrite, run.root)[0], Rationale),
         replace(teacher, plan=noted),
-        grader,
+        run.grader,
+        run.held_out,
         choose,
         guard,
-        stop=False,
-        round=stage.partition("@")[2],
+        round=name,
     )
     return _row(stage, noted, teacher)
 
 
-def _arm(
-    name: str, arm: branches.Arm, like: Row, problems: Sequence[Problem], teacher: Engaged
-) -> Row:
+def _arm(name: str, arm: Arm, like: Row, problems: int, teacher: Engaged) -> Row:
     """At most as many calls as the round that the arm is like can make, some perhaps stored."""
+    stage = f"refine@{name}"
     if not teacher.asks:
-        return Row(f"control@{name}", 0, 0, 0, 0)
-    every = len(problems) * teacher.rules.attempts * teacher.rules.draws
+        return Row(stage, 0, 0, 0, 0)
+    every = problems * teacher.rules.attempts * teacher.rules.draws
     most = every if arm.scope == "all" else like.cached + like.new
-    return Row(f"control@{name}", 0, most, None, None if teacher.spending else 0)
+    return Row(stage, 0, most, None, None if teacher.spending else 0)
 
 
 def _unchosen(teacher: Engaged) -> TeachSettings:
@@ -166,22 +174,31 @@ def _unchosen(teacher: Engaged) -> TeachSettings:
     return teacher.rules.model_copy(update={"choose": "first"})
 
 
-def _requests(
-    files: _Files, problems: Sequence[Problem], settings: Path
-) -> list[tuple[int, Request]] | None:
-    """What would be asked about *files*; None where they are not there yet."""
-    if not all(file.is_file() for file in (files.rationales, files.errors, files.gaps)):
+def _files(rewrite: Round | Tailored, root: Path) -> tuple[Path, Path, Path]:
+    """What a teacher rewrites, and the errors and gaps because of which it does."""
+    return (
+        root / f"data/rationales/{rewrite.of}.jsonl",
+        root / f"data/errors/{rewrite.from_}.jsonl",
+        root / f"metrics/gaps/{rewrite.from_}.json",
+    )
+
+
+def _requests(rewrite: Round | Tailored, run: _Run) -> refine.Requests | None:
+    """What would be asked for *rewrite*; None where its files are not there yet."""
+    files = _files(rewrite, run.root)
+    if not all(file.is_file() for file in files):
         return None
-    known = {problem.id: problem for problem in problems}
-    lessons = jsonl.read(files.rationales, Rationale)
+    rationales, errors, diagnosis = files
+    known = {problem.id: problem for problem in run.problems}
+    lessons = jsonl.read(rationales, Rationale)
     if any(lesson.problem not in known for lesson in lessons):
         return None  # left over from a run on other problems
     return refine.asked(
         known,
         lessons,
-        jsonl.read(files.errors, Error),
-        solutions_gaps.read(files.gaps),
-        sections.load(settings, "refine", refine.RefineSettings),
+        jsonl.read(errors, Error),
+        gaps.read(diagnosis),
+        run.params.section("refine", refine.RefineSettings),
     )
 
 

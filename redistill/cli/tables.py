@@ -8,6 +8,7 @@ from rich.text import Text
 
 from redistill.console.preflight import Finding
 from redistill.console.safe_text import MAX_SHOWN, safe_text
+from redistill.llm.budget import NANO
 from redistill.records.types import Error, Prediction, Problem, Rationale
 
 MAX_END = 200  # characters of a completion: its answer stands at the end
@@ -77,6 +78,11 @@ def life(
         if error := errors.get(name):
             parts.append(f"gap: {error.gap}; first wrong: {error.first_wrong_step or 'none seen'}")
     return safe_text("\n".join(parts), 20 * MAX_SHOWN)
+
+
+def money(nano: int | None) -> str:
+    """Show *nano* billionths of the currency, as far as they are known."""
+    return "unknown" if nano is None else f"{nano / NANO:.4f}"
 
 
 def verdict(branch: str, old: Prediction, new: Prediction) -> str:

@@ -1,22 +1,15 @@
-"""A published data set taken over: its rationales for the problems that this run has."""
+"""A published data set in a folder: its rows and its provenance, checked before they are used."""
 
 import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from redistill.console.exceptions import CONFIG, TRY_AGAIN, RefusedError
-from redistill.grading.grader import Grader
-from redistill.problems.overlap import asked
-from redistill.rationales import guards
 from redistill.records import jsonl, manifest
-from redistill.records.balance import Balance
-from redistill.records.types import Problem, Rationale, Record, Text, Version
-from redistill.settings.targets import Source
+from redistill.records.types import Problem, Record, Text, Version
+from redistill.rounds.targets import Source
 
 RECORDS = "records.jsonl"  # the view that has questions, answers and lineage
 PROVENANCE = "provenance.json"
@@ -61,25 +54,6 @@ class Published(Record):
             choices=choices or None,
             source=self.source,
         )
-
-
-@dataclass(frozen=True)
-class Taken:
-    """The rationales that were taken, which rows were not, by reason, and what else is to know."""
-
-    rationales: list[Rationale]
-    rejected: dict[str, list[str]]
-    untaught: int
-    balance: Balance
-
-    def as_dict(self) -> dict[str, Any]:
-        """What a metrics file records; of the rejected rows the first ids."""
-        return {
-            "balance": self.balance.as_dict(),
-            "rejected": {reason: ids[:20] for reason, ids in self.rejected.items()},
-            "problems_without": self.untaught,
-            "teachers": dict(sorted(Counter(row.teacher for row in self.rationales).items())),
-        }
 
 
 def folder(source: Source, imported: Path) -> Path:
@@ -133,66 +107,3 @@ def provenance(folder: Path) -> dict[str, Any]:
         return {name: content[name] for name in NOTED}
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as problem:
         raise RefusedError(f"{file}: not the provenance of a data set: {problem}") from None
-
-
-def take(
-    rows: Sequence[Published],
-    problems: Mapping[str, Problem],
-    name: str,
-    version: Literal["first", "last"],
-    grader: Grader,
-) -> Taken:
-    """
-    The *rows* as rationales called *name*, each for the one of *problems* that it was written for.
-
-    That is the one that asks the same question with the same choices, whatever its id. A row is
-    rejected whose question no problem asks, whose problem has another answer here, or that is the
-    second for its problem; and one whose text the guards of a first rationale reject, by this
-    run's *grader*. With the *version* ``first`` the text is that which all others replaced.
-    """
-    by_question = {asked(problem): problem for problem in problems.values()}
-    kept: dict[str, Rationale] = {}
-    rejected: dict[str, list[str]] = {}
-    for row in rows:
-        theirs = row.asks()
-        problem = by_question.get(asked(theirs))
-        if problem is None:
-            known = row.problem in problems
-            reason = "another question of this id" if known else "no problem asks this question"
-        elif problem.answer != row.answer:
-            reason = "another answer to this question"
-        elif problem.id in kept:
-            reason = "a second rationale for the problem"
-        else:
-            made = _rationale(row, problem, name, version)
-            fault = guards.first(problem, made.text, grader)
-            if fault is None:
-                kept[problem.id] = made
-                continue
-            reason = fault
-        rejected.setdefault(reason, []).append(row.id)
-    lost = {reason: len(ids) for reason, ids in sorted(rejected.items())}
-    balance = Balance("take", len(rows), len(kept), lost)
-    if not kept:
-        raise RefusedError(f"{balance}: no row is for a train problem of this run")
-    return Taken([*kept.values()], rejected, len(problems) - len(kept), balance)
-
-
-def _rationale(
-    row: Published, problem: Problem, name: str, version: Literal["first", "last"]
-) -> Rationale:
-    """*row* for *problem*; its round is *name*: for this run it was written there."""
-    first = version == "first" and bool(row.history)
-    return Rationale(
-        id=problem.id,
-        problem=problem.id,
-        text=row.history[0].text if first else row.rationale,
-        round=name,
-        teacher=row.teacher,
-        status="first" if version == "first" else row.status,
-        parent=None if version == "first" else row.parent or None,
-        reason=None if version == "first" else row.reason or None,
-        gaps=[] if first else row.gaps,
-        history=[] if version == "first" else row.history,
-        fingerprint="" if first else row.fingerprint,
-    )

@@ -14,12 +14,14 @@ from redistill.analysis import summary as summaries
 from redistill.console.exceptions import RefusedError
 from redistill.problems import overlap as overlaps
 from redistill.problems.task import load_task
+from redistill.rationales.teacher import TeachSettings
 from redistill.records.balance import Balance
 from redistill.records.jsonl import by_problem
 from redistill.records.types import Prediction, Problem, Rationale, Split
-from redistill.settings import secrets, sections
-from redistill.settings.branches import FIRST, Branch
+from redistill.rounds.branches import FIRST, Branch
+from redistill.settings import secrets
 from redistill.settings.sections import Section
+from redistill.students.model.settings import StudentSettings
 from redistill.students.model.tokens import question
 
 PROMPTS = Path(__file__).parent.parent / "prompts"
@@ -124,17 +126,15 @@ def gate(published: Views, splits: Mapping[Split, Sequence[Problem]]) -> dict[st
     return found
 
 
-def origin(path: Path) -> dict[str, Any]:
-    """What the settings *path* say of where a run's problems, texts and students come from."""
-    name = sections.value(path, "prepare", "task")
-    task = load_task(name)
-    kind = sections.value(path, "teach", "prompts")
-    files = [PROMPTS / f"{verb}-{kind}.txt" for verb in ("explain", "refine")]
+def origin(task: str, teach: TeachSettings, student: StudentSettings) -> dict[str, Any]:
+    """Say where the problems, texts and students of a run come from, by its settings."""
+    found = load_task(task)
+    files = [PROMPTS / f"{verb}-{teach.prompts}.txt" for verb in ("explain", "refine")]
     return {
-        "task": {"name": name, "source": task.SOURCE, "licence": task.LICENCE},
-        "teach": {key: sections.value(path, "teach", key) for key in ("teacher", "refiner")},
+        "task": {"name": task, "source": found.SOURCE, "licence": found.LICENCE},
+        "teach": {"teacher": teach.teacher, "refiner": teach.refiner},
         "prompts": {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in files},
-        "student": {key: sections.value(path, "student", key) for key in ("model", "revision")},
+        "student": {"model": student.model, "revision": student.revision},
     }
 
 

@@ -12,7 +12,7 @@ from redistill.diff.compare import Change, Row, compare
 from redistill.records.fingerprint import digest
 from redistill.records.jsonl import stream
 from redistill.records.types import Prediction, Rationale
-from redistill.settings.branches import NAME
+from redistill.rounds.branches import NAME
 
 RATIONALES = "data/rationales/{}.jsonl"
 ANSWERS = "data/predictions/{}/train.jsonl"

@@ -45,8 +45,7 @@ EXPORTED = (*COLUMNS, "encoding", "request")
 SELECTABLE = (
     "finish_reason", "outcome", "stage", "round", "model", "returned_model", "problem", "key",
 )  # fmt: skip
-STAGE = re.compile(r"generate|refine|control|tailor")
-ROUND = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -142,13 +141,13 @@ class Store:
                 found.setdefault(key, Answer(key, status, body))
         return found
 
-    def of_problems(self, stage: str, round: str) -> list[tuple[str, str, Answer]]:
-        """Problem, model and answer of every call that *stage* made for *round*, in order."""
+    def of_problems(self, round: str) -> list[tuple[str, str, Answer]]:
+        """Problem, model and answer of every call that was made for *round*, in order."""
         rows = self._rows(
-            "select problem, model, key from attempts where stage = ? and round = ? "
+            "select problem, model, key from attempts where round = ? "
             f"and state = 'done' and retired = 0 and outcome in ({_marks(FINAL)}) "
             "order by id",
-            [stage, round, *FINAL],
+            [round, *FINAL],
         )
         stored = self.answers(key for _, _, key in rows)
         return [(problem, model, stored[key]) for problem, model, key in rows]
@@ -496,7 +495,7 @@ def _imported(number: int, row: dict[str, Any]) -> list[Any]:
         raw = _as_bytes(row["body"], row["encoding"])
         texts = [str(row[name]) for name in ("uid", "key", "stage", "round", "request")]
         of_canonical(texts[4])
-        known = STAGE.fullmatch(texts[2]) and ROUND.fullmatch(texts[3])
+        known = NAME.fullmatch(texts[2]) and NAME.fullmatch(texts[3])
         if not known or row["outcome"] not in OUTCOMES or not 0 <= row["started"] < 1e11:
             raise ValueError("stage, round, outcome or time")
         found = _checksum(texts[1], row["outcome"], row["status"], raw or b"")

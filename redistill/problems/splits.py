@@ -2,17 +2,15 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from redistill.console.exceptions import RefusedError
-from redistill.problems.outside import Outside
 from redistill.problems.overlap import asked
+from redistill.problems.sets import SPLITS, ProblemSet
 from redistill.problems.source import Rejected
-from redistill.problems.task import PrepareSettings, further_tasks
+from redistill.problems.task import Task
 from redistill.records.balance import Balance
 from redistill.records.types import Problem, Split
-
-SPLITS: tuple[Split, ...] = ("train", "dev", "test")
+from redistill.settings.sections import Section
 
 
 def split(
@@ -56,22 +54,24 @@ def split(
 
 
 def outside(
-    path: Path, settings: PrepareSettings, splits: Mapping[Split, Sequence[Problem]], seed: int
-) -> tuple[dict[str, Outside], dict[str, Balance]]:
+    further: Mapping[str, tuple[Task, Section]],
+    splits: Mapping[Split, Sequence[Problem]],
+    seed: int,
+) -> tuple[dict[str, ProblemSet], dict[str, Balance]]:
     """
-    The out-of-domain tests in *settings*, read from *path*, and the balance of each.
+    Draw the out-of-domain tests from the *further* tasks, and say where their other rows went.
 
-    They are the test splits of the further tasks. A question that stands in train or dev of
-    *splits* would be no test and is left out, counted, as is one that repeats. Refused is a test
-    that has nothing left.
+    They are the test splits of those tasks. A question that stands in train or dev of *splits*
+    would be no test and is left out, counted, as is one that repeats. Refused is a test that has
+    nothing left.
     """
     taught: tuple[Split, ...] = ("train", "dev")
     known = {asked(problem): name for name in taught for problem in splits[name]}
     tests, balances = {}, {}
-    for name, (further, section) in further_tasks(path, settings).items():
-        rows = [row for where, row in further.problems(section, seed) if where == "test"]
+    for name, (task, section) in further.items():
+        rows = [row for where, row in task.problems(section, seed) if where == "test"]
         kept, balances[name] = _untaught(f"prepare.outside.{name}", rows, known)
-        tests[name] = Outside(kept, further.GRADER)
+        tests[name] = ProblemSet(kept, grader=task.GRADER)
     return tests, balances
 
 

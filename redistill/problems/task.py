@@ -3,14 +3,12 @@
 import importlib
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Protocol, cast
 
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.problems.source import Rejected
 from redistill.records.types import Problem, Split
-from redistill.settings import sections
-from redistill.settings.sections import Section
+from redistill.settings.sections import Params, Section
 
 STATED = ("Settings", "problems", "GRADER", "PUBLISHED", "SOURCE", "LICENCE")
 
@@ -66,11 +64,11 @@ def load_task(name: str, place: str = "prepare.task") -> Task:
     return cast(Task, found)
 
 
-def further_tasks(path: Path, settings: PrepareSettings) -> dict[str, tuple[Task, Section]]:
+def further_tasks(params: Params, settings: PrepareSettings) -> dict[str, tuple[Task, Section]]:
     """The tasks of the out-of-domain tests, each with its section, checked."""
     found = {}
     for name, content in settings.outside.items():
         further = load_task(name, "prepare.outside")
-        section = sections.hold(path, f"prepare.outside.{name}", content, further.Settings)
+        section = params.hold(f"prepare.outside.{name}", content, further.Settings)
         found[name] = (further, section)
     return found

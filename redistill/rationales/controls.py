@@ -2,47 +2,59 @@
 
 from collections.abc import Mapping, Sequence
 
-from redistill.rationales.refine import NOT_WRONG, STOPPED, on_train
+from redistill.rationales.refine import (
+    NOT_WRONG,
+    STOPPED,
+    RefineSettings,
+    Requests,
+    asked,
+    on_train,
+)
 from redistill.rationales.teacher import Request
 from redistill.records.fingerprint import digest
 from redistill.records.types import Error, Problem, Rationale
-from redistill.settings.branches import Arm, Branch, depth
+from redistill.rounds.branches import Arm, Branch, Round, depth
+from redistill.rounds.targets import Tailored
 from redistill.solutions import gaps
 from redistill.solutions.gaps import Diagnosis
 
 AFRESH = 1000  # the first draw of a text that is written afresh, times the depth of its arm
 
 
-def asked(
+def requests(
+    name: str,
+    rewrite: Round | Tailored,
+    branches: Mapping[str, Branch],
     problems: Mapping[str, Problem],
     before: Sequence[Rationale],
     like: Sequence[Rationale],
     errors: Sequence[Error],
     diagnosis: Diagnosis,
-    arm: Arm,
-) -> list[tuple[int, Request]]:
+    settings: RefineSettings,
+) -> Requests:
     """
-    What the teacher is asked for an *arm*, by the place of the rationale among those *before*.
+    Choose what the teacher is asked for *rewrite*, the one called *name*, and with what feedback.
 
-    The places are those about which the round that it is *like* asked, by that round's rationales,
-    so that every arm makes as many calls; what differs is the feedback. *errors* and *diagnosis*
-    are those of the arm's own student, and only the feedback ``error`` shows them as they are.
+    For a round, and for rationales tailored to other errors, that is what `refine.asked` says. An
+    arm asks about what the round rewrote whose rationales are *like*, so that every arm makes as
+    many calls; what differs is the feedback. *errors* and *diagnosis* are those of the arm's own
+    student, and only the feedback ``error`` shows them as they are.
     """
+    if not isinstance(rewrite, Arm):
+        return asked(problems, before, errors, diagnosis, settings)
+    afresh = AFRESH * depth(name, branches) if rewrite.feedback == "none" else None
     rewritten = {row.problem for row in like if row.reason not in (NOT_WRONG, STOPPED)}
-    places = [n for n, row in enumerate(before) if arm.scope == "all" or row.problem in rewritten]
     if not rewritten:
-        return []
-    told = _told([before[place].problem for place in places], on_train(errors), arm)
-    profile = list(diagnosis.common) if arm.feedback == "error" else []
-    return [
+        return Requests([], afresh)
+    every = rewrite.scope == "all"
+    places = [n for n, row in enumerate(before) if every or row.problem in rewritten]
+    told = _told([before[place].problem for place in places], on_train(errors), rewrite)
+    profile = list(diagnosis.common) if rewrite.feedback == "error" else []
+    placed = [
         (place, Request(problems[before[place].problem], before[place], shown, profile))
         for place, shown in zip(places, told, strict=True)
     ]
-
-
-def afresh(name: str, arm: Arm, branches: Mapping[str, Branch]) -> int | None:
-    """The first draw for the arm *name* where its teacher writes afresh, None where it rewrites."""
-    return AFRESH * depth(name, branches) if arm.feedback == "none" else None
+    return Requests(placed, afresh)
 
 
 def _told(

@@ -3,8 +3,10 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from redistill.grading.grader import Grader
+from redistill.problems.held_out import HeldOut
 from redistill.rationales import guards
 from redistill.rationales.attempts import Attempts, Choose, attempt
 from redistill.rationales.teacher import Engaged, Reply
@@ -29,15 +31,31 @@ class Generated:
     unsolved: list[str]
     balance: Balance
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return what a metrics file records: everything but the texts."""
+        return {
+            "balance": self.balance.as_dict(),
+            "rewritten": len(self.rationales),
+            "attempts": self.attempts.as_dict(),
+            "unsolved": self.unsolved,
+        }
+
 
 def generate(
-    problems: Sequence[Problem], teacher: Engaged, grader: Grader, choose: Choose, *, round: str
+    problems: Sequence[Problem],
+    teacher: Engaged,
+    grader: Grader,
+    held_out: HeldOut,
+    choose: Choose,
+    *,
+    round: str,
 ) -> Generated:
     """
-    One rationale a problem from *teacher*, and where the other rows went.
+    Have *teacher* write one rationale a problem, and say where the other rows went.
 
-    A text that does not reach the gold answer in the task's format is rejected with its reason; a
-    problem is asked about in as many attempts as the teacher's rules allow.
+    A text that does not reach the gold answer in the task's format is rejected with its reason, as
+    is one that quotes a question of *held_out*; a problem is asked about in as many attempts as the
+    teacher's rules allow.
     """
 
     def ask(places: list[int], draws: range) -> list[list[Reply]]:
@@ -45,7 +63,7 @@ def generate(
         return teacher.module.explain([problems[p] for p in places], teacher.settings, sitting)
 
     def judge(place: int, reply: Reply) -> str | None:
-        return guards.first(problems[place], reply.text or "", grader)
+        return guards.first(problems[place], reply.text or "", grader, held_out)
 
     found = attempt(len(problems), ask, judge, choose, teacher.rules)
     rationales = [

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from redistill.grading.grader import Grader
+from redistill.problems.held_out import HeldOut
 from redistill.records.fingerprint import normalised
 from redistill.records.types import Error, Problem
 from redistill.settings.sections import Section
@@ -24,11 +25,12 @@ class GuardSettings(Section):
     min_copied: int
 
 
-def first(problem: Problem, text: str, grader: Grader) -> str | None:
+def first(problem: Problem, text: str, grader: Grader, held_out: HeldOut) -> str | None:
     """
-    Why the first rationale *text* of *problem* is not acceptable; None where it is.
+    Say why the first rationale *text* of *problem* is not acceptable; None where it is.
 
-    Talk about students and attempts is let through where the problem itself talks so.
+    Talk about students and attempts is let through where the problem itself talks so, and a
+    question of *held_out*, which is dev and test, where the problem's own question has it.
     """
     if grader.strict(text) is None:
         return "not in the answer format"
@@ -37,6 +39,8 @@ def first(problem: Problem, text: str, grader: Grader) -> str | None:
     told = f"{problem.question}\n{problem.solution or ''}".casefold()
     if any(match.group().casefold() not in told for match in TALK.finditer(text)):
         return "talks about teaching"
+    if held_out.quoted(text) and not held_out.quoted(problem.question):
+        return "quotes another split"
     return None
 
 
@@ -46,16 +50,17 @@ def refined(
     before: str,
     errors: Sequence[Error],
     grader: Grader,
+    held_out: HeldOut,
     settings: GuardSettings,
 ) -> str | None:
     """
-    Why *text* may not replace *before* as the rationale of *problem*; None where it may.
+    Say why *text* may not replace *before* as the rationale of *problem*; None where it may.
 
     The guards are those of a first rationale, and: it differs, it is not longer than *max_growth*
-    times the old one, it does not open with the answer, it is not the student's wrong completion,
-    and it quotes no question of another split.
+    times the old one, it does not open with the answer, and it is not the student's wrong
+    completion.
     """
-    reason = first(problem, text, grader)
+    reason = first(problem, text, grader, held_out)
     if reason:
         return reason
     if text == before:
@@ -70,6 +75,4 @@ def refined(
         wrong = normalised(error.completion)
         if len(wrong) >= settings.min_copied and wrong in plain:
             return "copies the student"
-        if any(normalised(e.question) in plain for e in error.exemplars):
-            return "quotes another split"
     return None

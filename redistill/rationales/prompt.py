@@ -15,8 +15,7 @@ from redistill.records.types import Exemplar, Problem
 FOLDER = Path(__file__).parent.parent / "prompts"
 BLANK = re.compile(r"\[\[([a-z_]+)\]\]")
 OPEN, CLOSE = "<rationale>", "</rationale>"
-MAX_STUDENT = 4000  # characters of a completion; one that rambles on would be paid for by the page
-NOTHING = "(none)"
+NOTHING, UNKNOWN = "(none)", "not located"
 
 
 @cache
@@ -40,27 +39,30 @@ def explain(problem: Problem, kind: str) -> str:
 
 def refine(request: Request, kind: str) -> str:
     """
-    The prompt that asks for a better rationale in the light of the student's error.
+    Write the prompt that asks for a better rationale in the light of the student's errors.
 
     It shows the question, every rationale so far with its round, what the student wrote, the
-    verdict on it, the first wrong step where one is known, and dev cases with the same gap. What
-    the student wrote stands between fences that do not occur in it.
+    verdict on it, the first wrong step where one is known, and dev cases with the same gap. Several
+    errors on the problem, as of several students, are all shown, by numbers. What students wrote
+    stands between fences that do not occur in it.
     """
-    error = next(iter(request.errors), None)
-    old = request.rationale
+    errors, old = request.errors, request.rationale
     versions = [(v.round, v.text) for v in old.history] + [(old.round, old.text)]
-    completion = error.completion if error else ""
-    exemplars = error.exemplars if error else []
-    mark = fence(completion, *(exemplar.completion for exemplar in exemplars))
+    exemplars = list({e.problem: e for error in errors for e in error.exemplars}.values())
+    mark = fence(*(e.completion for e in errors), *(e.completion for e in exemplars))
     return fill(
         template("refine", kind),
         _asked(request.problem)
         | {
             "history": "\n\n".join(f"Round {name}:\n{text}" for name, text in versions),
-            "completion": _fenced(completion, mark) if error else NOTHING,
-            "verdict": error.verdict.replace("_", " ") if error else NOTHING,
-            "gap": error.gap.replace("_", " ") if error else ", ".join(request.profile) or NOTHING,
-            "first_wrong_step": (error.first_wrong_step if error else None) or "not located",
+            "completion": _numbered([_fenced(e.completion, mark) for e in errors]),
+            "verdict": _numbered([e.verdict.replace("_", " ") for e in errors]),
+            "gap": _numbered([e.gap.replace("_", " ") for e in errors])
+            if errors
+            else ", ".join(request.profile) or NOTHING,
+            "first_wrong_step": _numbered([e.first_wrong_step or UNKNOWN for e in errors])
+            if errors
+            else UNKNOWN,
             "exemplars": _cases(exemplars, mark),
         },
     )
@@ -117,10 +119,18 @@ def _asked(problem: Problem) -> dict[str, str]:
     }
 
 
+def _numbered(texts: Sequence[str]) -> str:
+    """*texts* as one: itself where it is the only one, else each after its number."""
+    if len(texts) < 2:
+        return texts[0] if texts else NOTHING
+    lines = any("\n" in text for text in texts)
+    return ("\n" if lines else "; ").join(
+        f"({number}){chr(10) if lines else ' '}{text}" for number, text in enumerate(texts, 1)
+    )
+
+
 def _fenced(text: str, mark: str) -> str:
-    cut = len(text) - MAX_STUDENT
-    shown = f"{text[:MAX_STUDENT]}\n[{cut} more characters]" if cut > 0 else text
-    return f"{mark}\n{shown}\n{mark}"
+    return f"{mark}\n{text}\n{mark}"
 
 
 def _cases(exemplars: Sequence[Exemplar], mark: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from redistill.grading.grader import Grader
+from redistill.problems.held_out import HeldOut
 from redistill.rationales import guards
 from redistill.rationales.attempts import Attempts, Choose, attempt
 from redistill.rationales.teacher import Engaged, Reply, Request
@@ -16,7 +17,6 @@ from redistill.settings.sections import Section
 from redistill.solutions.gaps import Diagnosis
 
 NOT_WRONG, STOPPED = "not wrong", "stopped"  # why a rationale is kept without asking
-Stage = Literal["refine", "control", "tailor"]  # those that rewrite rationales
 UNSEEN = {"pass_rate"}  # of an error: no teacher reads it, so it changes no rewrite
 
 
@@ -26,6 +26,20 @@ class RefineSettings(Section):
     scope: Literal["wrong", "all"]
     extend: bool
     max_loss: float
+
+
+@dataclass(frozen=True)
+class Requests:
+    """
+    What a teacher is asked to rewrite, each by the place of the rationale among those before.
+
+    *afresh* is the first draw of a control whose teacher is given the problem alone, as for a first
+    rationale; None where it rewrites. With *stop* the loop has ended, and nothing is asked.
+    """
+
+    placed: list[tuple[int, Request]]
+    afresh: int | None = None
+    stop: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,7 +54,7 @@ class Refined:
     balance: Balance
 
     def as_dict(self) -> dict[str, Any]:
-        """What a metrics file records: everything but the texts."""
+        """Return what a metrics file records: everything but the texts."""
         return {
             "asked": self.asked,
             "rewritten": self.rewritten,
@@ -56,9 +70,9 @@ def asked(
     errors: Sequence[Error],
     diagnosis: Diagnosis,
     settings: RefineSettings,
-) -> list[tuple[int, Request]]:
+) -> Requests:
     """
-    Which of the rationales *before* the teacher is asked to rewrite, by their place.
+    Choose which of the rationales *before* the teacher is asked to rewrite.
 
     Those behind *errors* on train; with *extend* also those in which a gap common on dev can open,
     with scope "all" every one, and none where the *diagnosis* is to stop.
@@ -69,15 +83,16 @@ def asked(
         Request(problems[old.problem], old, by_problem.get(old.problem, []), profile)
         for old in before
     ]
-    return [
+    placed = [
         (place, request)
         for place, request in enumerate(requests)
         if not diagnosis.stop and (request.errors or profile or settings.scope == "all")
     ]
+    return Requests(placed, stop=diagnosis.stop)
 
 
 def on_train(errors: Sequence[Error]) -> dict[str, list[Error]]:
-    """The *errors* on train by their problem, in the order they came."""
+    """Return the *errors* on train by their problem, in the order they came."""
     found: dict[str, list[Error]] = {}
     for error in errors:
         if error.split == "train":
@@ -86,59 +101,56 @@ def on_train(errors: Sequence[Error]) -> dict[str, list[Error]]:
 
 
 def refine(
-    requests: Sequence[tuple[int, Request]],
+    requests: Requests,
     before: Sequence[Rationale],
     teacher: Engaged,
     grader: Grader,
+    held_out: HeldOut,
     choose: Choose,
     guard: guards.GuardSettings,
     *,
-    stop: bool,
     round: str,
-    stage: Stage = "refine",
-    afresh: int | None = None,
 ) -> Refined:
     """
-    The rationales *before*, those at the places of *requests* rewritten by *teacher*.
+    Return the rationales *before*, those of *requests* rewritten by *teacher*.
 
-    With *afresh*, a control, the teacher is given the problem alone, as for a first rationale, and
-    its draws are counted from there, so that none is one that it gave before.
-
-    A rewrite that a guard rejects in every attempt, or that the teacher cannot give, leaves the
-    old rationale with the last reason. With *stop* (the round before was not better) every
-    rationale is kept with that as its reason.
+    Draws that are written afresh are counted from ``requests.afresh`` on, so that none is one that
+    the teacher gave before. A rewrite that a guard rejects in every attempt, or that the teacher
+    cannot give, leaves the old rationale with the last reason. Where the loop has stopped (the
+    round before was not better) every rationale is kept with that as its reason.
     """
+    placed = requests.placed
 
     def ask(places: list[int], draws: range) -> list[list[Reply]]:
-        chosen = [requests[place][1] for place in places]
-        first = afresh or 0
-        sitting = teacher.sitting(stage, round, range(first + draws.start, first + draws.stop))
-        if afresh is None:
+        chosen = [placed[place][1] for place in places]
+        first = requests.afresh or 0
+        sitting = teacher.sitting("refine", round, range(first + draws.start, first + draws.stop))
+        if requests.afresh is None:
             return teacher.module.refine(chosen, teacher.settings, sitting)
         problems = [request.problem for request in chosen]
         return teacher.module.explain(problems, teacher.settings, sitting)
 
     def judge(place: int, reply: Reply) -> str | None:
-        request = requests[place][1]
-        old = request.rationale.text
-        return guards.refined(request.problem, reply.text or "", old, request.errors, grader, guard)
+        request = placed[place][1]
+        old, text = request.rationale.text, reply.text or ""
+        return guards.refined(request.problem, text, old, request.errors, grader, held_out, guard)
 
-    found = attempt(len(requests), ask, judge, choose, teacher.rules)
-    results = {place: number for number, (place, _) in enumerate(requests)}
+    found = attempt(len(placed), ask, judge, choose, teacher.rules)
+    results = {place: number for number, (place, _) in enumerate(placed)}
     out: list[Rationale] = []
     kept: Counter[str] = Counter()
     for place, old in enumerate(before):
         number = results.get(place)
         reply = None if number is None else found.kept[number]
         if number is not None and reply is not None:
-            out.append(_next(requests[number][1], reply, round, teacher))
+            out.append(_next(placed[number][1], reply, round, teacher))
             continue
         reason = found.reasons[number] if number is not None else None
-        reason = reason or (STOPPED if stop else NOT_WRONG)
+        reason = reason or (STOPPED if requests.stop else NOT_WRONG)
         kept[reason] += 1
         out.append(old.model_copy(update={"status": "kept", "reason": reason}))
     balance = Balance("refine", len(before), len(out))
-    return Refined(out, len(requests), len(out) - kept.total(), dict(kept), found, balance)
+    return Refined(out, len(placed), len(out) - kept.total(), dict(kept), found, balance)
 
 
 def _because(request: Request) -> str:

@@ -6,13 +6,14 @@ from pathlib import Path
 from redistill.rationales.attempts import Choose
 from redistill.rationales.teacher import TeachSettings
 from redistill.records.types import Problem
+from redistill.students.model.settings import StudentSettings
 
 
 def chooser(
-    rules: TeachSettings, problems: Sequence[Problem], student: Path, params: Path
+    rules: TeachSettings, problems: Sequence[Problem], student: Path, asked: StudentSettings
 ) -> Choose:
     """
-    The way of choosing that *rules* name, for texts on *problems* by their place.
+    Return the way of choosing that *rules* name, for texts on *problems* by their place.
 
     ``first`` takes the first drawn, ``shortest`` the one of the fewest characters, ``likely`` the
     one whose tokens *student* finds most likely on average, as GRAPE (arXiv 2502.04194) and RSR
@@ -27,10 +28,10 @@ def chooser(
     def likely(texts: Sequence[tuple[int, Sequence[str]]]) -> list[int]:
         if all(len(found) < 2 for _, found in texts):
             return [0 for _ in texts]
-        from redistill.students.model import likelihood
+        from redistill.students.train import likelihood
 
         rows = [(problems[place], text) for place, found in texts for text in found]
-        scores = iter(likelihood.mean_nll_each(student, rows, params))
+        scores = iter(likelihood.mean_nll_each(student, rows, asked))
         return [_least([next(scores) for _ in found]) for _, found in texts]
 
     return likely

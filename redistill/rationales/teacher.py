@@ -4,15 +4,13 @@ import importlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal, Protocol, cast
 
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.llm import request
 from redistill.llm.budget import SpendingSettings as Spending
 from redistill.records.types import Error, Problem, Rationale
-from redistill.settings import sections
-from redistill.settings.sections import Section
+from redistill.settings.sections import Params, Section
 
 
 class TeachSettings(Section):
@@ -132,20 +130,20 @@ class Engaged:
         return Sitting(stage, round, self.rules.prompts, draws, self.spending, self.plan)
 
 
-def engage(path: Path, verb: Literal["explain", "refine"]) -> Engaged:
+def engage(params: Params, verb: Literal["explain", "refine"]) -> Engaged:
     """
-    The teacher that the settings *path* name for *verb*.
+    Engage the teacher that *params* name for *verb*.
 
     Raises RefusedError for rules that are none.
     """
-    rules = sections.load(path, "teach", TeachSettings)
+    rules = params.section("teach", TeachSettings)
     for name in ("attempts", "draws"):
         if not 1 <= getattr(rules, name) <= 100:
-            raise RefusedError(f"{path}: teach.{name}: expected 1 to 100", code=CONFIG)
+            raise RefusedError(f"{params.file}: teach.{name}: expected 1 to 100", code=CONFIG)
     name = rules.teacher if verb == "explain" else rules.refiner
     module = load_teacher(name)
-    limits = sections.load(path, "spending", Spending) if paid(module) else None
-    own = sections.load(path, name, module.Settings)
+    limits = params.section("spending", Spending) if paid(module) else None
+    own = params.section(name, module.Settings)
     return Engaged(name, module, own, rules, limits)
 
 

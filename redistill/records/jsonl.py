@@ -3,7 +3,7 @@
 import json
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isinf
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -81,6 +81,13 @@ def write(path: Path, records: Iterable[Record]) -> None:
     """
     rows = sorted(records, key=lambda record: record.id)
     write_rows(path, (row.model_dump() for row in rows))
+
+
+def write_all(folder: Path, sets: Mapping[str, Iterable[Record]]) -> None:
+    """Write each of *sets* to a file of its name in *folder*, which is there even if none is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, records in sets.items():
+        write(folder / f"{name}.jsonl", records)
 
 
 def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> int:

@@ -58,6 +58,25 @@ class Rationale(Record):
     fingerprint: str = ""
 
 
+class Output(BaseModel):
+    """What a student wrote: its text, whether it ended by itself, and its tokens without EOS."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    text: str
+    eos: bool
+    tokens: int = Field(ge=0)
+
+
+class Completion(Record):
+    """A student's greedy output for a problem, and the outputs that were *drawn* beside it."""
+
+    problem: str = Identity
+    split: Split
+    output: Output
+    drawn: list[Output] = []
+
+
 class Slip(BaseModel):
     """A completion that is not correct, of a problem that the student can solve as well."""
 

@@ -11,7 +11,7 @@ from redistill.console.safe_text import safe_text
 from redistill.diff import render
 from redistill.records import jsonl
 from redistill.records.types import Error, Prediction, Problem, Rationale, Split
-from redistill.settings.branches import FIRST, Branch
+from redistill.rounds.branches import FIRST, Branch
 from redistill.solutions import gaps, wordings
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,11 @@ from redistill.console.safe_text import safe_text
 from redistill.records.json_file import write_text
 from redistill.report import explorer
 from redistill.report.text import Facts, sentences, tables, tiles
-from redistill.settings.branches import FIRST
+from redistill.rounds.branches import FIRST
 
 PAGES = Path(__file__).parent
 INDEX = "index.html"
+TIMING = "timing.js"
 PROBLEMS = "problems"  # the folder of the data beside the page
 LIVES, QUESTIONS = 100, 2000  # problems in a file of the one and of the other kind
 _SVG = "{http://www.w3.org/2000/svg}"
@@ -96,6 +97,16 @@ def script(name: str, content: Any) -> str:
     for sign in "<>&":  # translate would take ten times as long
         data = data.replace(sign, f"\\u{ord(sign):04x}")
     return f"redistill({json.dumps(name)},{data});\n"
+
+
+def write_timing(folder: Path, times: Mapping[str, Mapping[str, float]]) -> None:
+    """
+    Write *times* for the page to *folder*, which lies beside it and is of this machine alone.
+
+    They differ from run to run, so they are no part of the report that DVC hashes.
+    """
+    rows = [[name, found["seconds"], found["tokens_per_second"]] for name, found in times.items()]
+    write_text(folder / TIMING, script("timing", rows))
 
 
 def page(facts: Facts, pictures: Sequence[str], problems: int) -> str:

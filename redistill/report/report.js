@@ -20,18 +20,18 @@ function redistill(name, content) {
   if (wanted) wanted.resolve(content);
 }
 
-function load(name) {
+function load(name, folder = "problems") {
   const known = waiting.get(name);
   if (known) return known.promise;
   const wanted = {};
   wanted.promise = new Promise((resolve, reject) => Object.assign(wanted, {resolve, reject}));
   waiting.set(name, wanted);
   const script = document.createElement("script");
-  script.src = `problems/${name}.js`;
+  script.src = `${folder}/${name}.js`;
   script.onload = () => { script.remove(); if (waiting.get(name) === wanted) script.onerror(); };
   script.onerror = () => {
     waiting.delete(name);
-    wanted.reject(new Error(`problems/${name}.js cannot be read: the folder problems belongs beside this page, whole.`));
+    wanted.reject(new Error(`${folder}/${name}.js cannot be read: the folder problems belongs beside this page, whole.`));
   };
   document.head.append(script);
   return wanted.promise;
@@ -406,6 +406,18 @@ function trouble(problem) {
   byId("trouble").hidden = false;
 }
 
+// What took how long lies apart, since it differs from run to run; a report without it is whole.
+async function times() {
+  const rows = await load("timing", "../../metrics/timing");
+  for (const [stage, seconds, speed] of rows) {
+    const row = el("tr"), head = el("th", "words", stage);
+    head.scope = "row";
+    row.append(head, el("td", "", counted(seconds)), el("td", "", counted(speed)));
+    byId("times-rows").append(row);
+  }
+  byId("times").hidden = rows.length === 0;
+}
+
 async function start() {
   index = await load("index");
   shown = index.branches.filter((b) => !b.passed);
@@ -433,3 +445,4 @@ async function start() {
 }
 
 start().catch(trouble);
+times().catch(() => {});

@@ -9,7 +9,7 @@ from redistill.analysis import ladder as ladders
 from redistill.analysis import summary as summaries
 from redistill.llm.budget import NANO
 from redistill.records import json_file
-from redistill.settings.branches import FIRST, Branch
+from redistill.rounds.branches import FIRST, Branch
 
 
 @dataclass(frozen=True)

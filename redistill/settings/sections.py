@@ -1,6 +1,8 @@
-"""The settings of a run: read as DVC reads them, and held to strict models."""
+"""The settings of a run: read once as DVC reads them, their sections held to strict models."""
 
 import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,47 +25,74 @@ class Section(BaseModel):
 S = TypeVar("S", bound=Section)
 
 
-def load(path: Path, name: str, model: type[S]) -> S:
+@dataclass(frozen=True)
+class Params:
     """
-    Read section *name* of the YAML file *path* into *model*.
+    All settings of a run, as one reading of *file* found them.
 
-    Raises RefusedError for an unknown key (with the nearest known name), a missing key or section,
-    and a value of the wrong type.
+    A section is held to its model when it is asked for, so that a stage stumbles over its own
+    sections only; `redistill params` asks for all of them.
     """
-    settings = read(path)
-    if name not in settings:
-        raise _refused(f"{path}: no section {name!r}{_nearest(name, settings)}")
-    return hold(path, name, settings[name], model)
+
+    file: Path
+    content: Mapping[str, Any]
+
+    @property
+    def seed(self) -> int:
+        """The run's seed, a whole number from 0."""
+        value = self.content.get("seed")
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise _refused(f"{self.file}: seed: expected a whole number from 0, got {value!r}")
+        return value
+
+    def section(self, name: str, model: type[S]) -> S:
+        """
+        Hold section *name* to *model*.
+
+        Raises RefusedError for an unknown key (with the nearest known name), a missing key or
+        section, and a value of the wrong type.
+        """
+        if self.content.get(name) is None:
+            raise _refused(f"{self.file}: no section {name!r}{nearest(name, self.content)}")
+        return self.hold(name, self.content[name], model)
+
+    def named(self, name: str) -> dict[str, Any]:
+        """
+        Return what section *name* lists by name; empty where it is absent.
+
+        Raises RefusedError for a section that is no list of names.
+        """
+        content = self.content.get(name)
+        if content is not None and not isinstance(content, dict):
+            raise _refused(f"{self.file}: {name}: expected names, got {type(content).__name__}")
+        return {} if content is None else content
+
+    def hold(self, place: str, content: object, model: type[S]) -> S:
+        """Hold *content*, which stands at *place* of the file, to *model*, as `section` does."""
+        if not isinstance(content, dict):
+            raise _refused(
+                f"{self.file}: {place}: expected a section, got {type(content).__name__}"
+            )
+        try:
+            return model.model_validate(content)
+        except ValidationError as problem:
+            faults = "; ".join(self._told(place, model, error) for error in problem.errors())
+            raise _refused(faults) from None
+
+    def _told(self, name: str, model: type[Section], error: Any) -> str:
+        place = ".".join([name, *(str(part) for part in error["loc"])])
+        match error["type"]:
+            case "extra_forbidden":
+                known = _fields(model, error["loc"][:-1])
+                return f"{self.file}: {place}: unknown key{nearest(str(error['loc'][-1]), known)}"
+            case "missing":
+                return f"{self.file}: {place}: missing"
+            case _:
+                return f"{self.file}: {place}: {error['msg']}, got {error['input']!r}"
 
 
-def hold(path: Path, place: str, content: object, model: type[S]) -> S:
-    """Hold *content*, which stands at *place* of the file *path*, to *model*, as `load` does."""
-    if not isinstance(content, dict):
-        raise _refused(f"{path}: {place}: expected a section, got {type(content).__name__}")
-    try:
-        return model.model_validate(content)
-    except ValidationError as problem:
-        raise _refused("; ".join(_told(path, place, model, e) for e in problem.errors())) from None
-
-
-def seed(path: Path) -> int:
-    """The run's seed, a whole number from 0."""
-    value = read(path).get("seed")
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise _refused(f"{path}: seed: expected a whole number from 0, got {value!r}")
-    return value
-
-
-def value(path: Path, section: str, key: str) -> Any:
-    """One value of *section* in *path*, for those who need no more of it."""
-    content = read(path).get(section)
-    if not isinstance(content, dict) or key not in content:
-        raise _refused(f"{path}: {section}.{key}: missing")
-    return content[key]
-
-
-def read(path: Path) -> dict[str, Any]:
-    """The whole of *path* as YAML 1.2, in which repeated keys are errors, as DVC reads it."""
+def read(path: Path) -> Params:
+    """Read the whole of *path* as YAML 1.2, in which repeated keys are errors, as DVC does."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise _refused(f"{path}: larger than {MAX_BYTES} bytes")
@@ -77,19 +106,13 @@ def read(path: Path) -> dict[str, Any]:
         raise _refused(f"{path}: not readable as YAML 1.2: {told}") from problem
     if not isinstance(content, dict):
         raise _refused(f"{path}: expected sections, got {type(content).__name__}")
-    return content
+    return Params(path, content)
 
 
-def _told(path: Path, name: str, model: type[Section], error: Any) -> str:
-    place = ".".join([name, *(str(part) for part in error["loc"])])
-    match error["type"]:
-        case "extra_forbidden":
-            known = _fields(model, error["loc"][:-1])
-            return f"{path}: {place}: unknown key{_nearest(str(error['loc'][-1]), known)}"
-        case "missing":
-            return f"{path}: {place}: missing"
-        case _:
-            return f"{path}: {place}: {error['msg']}, got {error['input']!r}"
+def nearest(name: str, known: Any) -> str:
+    """Say which of *known* is nearest to *name*, or which there are."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(sorted(known))}"
 
 
 def _fields(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
@@ -99,11 +122,6 @@ def _fields(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             model = inner
     return list(model.model_fields)
-
-
-def _nearest(name: str, known: Any) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(sorted(known))}"
 
 
 def _refused(message: str) -> RefusedError:

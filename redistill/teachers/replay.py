@@ -91,7 +91,7 @@ def _stored(file: Path, sitting: Sitting) -> dict[str, list[Reply]]:
         raise RefusedError(f"replay.store: there is no file {file}", code=CONFIG)
     found: dict[str, list[Reply]] = defaultdict(list)
     with stores.reading(file) as known:
-        for problem, model, answer in known.of_problems(sitting.stage, sitting.round):
+        for problem, model, answer in known.of_problems(sitting.round):
             reading = response.read(answer.status, answer.body)
             text = prompt.rationale(reading.text)
             reason = None if text else "no rationale between the markers"

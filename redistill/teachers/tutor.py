@@ -25,11 +25,11 @@ def explain(problems: Sequence[Problem], settings: Settings, sitting: Sitting) -
     """
     The terse rationales: the equations of the reference solutions, or their sentences as they are.
 
-    A problem without a solution to work from has none; a second draw would be the same. Asked
-    afresh, for the control without feedback, it varies the wording and nothing else.
+    A problem without a solution to work from has none. A further draw varies the wording and
+    nothing else.
     """
     texts = [_write(problem, settings, frozenset()) for problem in problems]
-    if sitting.stage == "control":
+    if sitting.draws.start > 0:
         return [
             _given(None if text is None else _reworded(text, f"{problem.id} {sitting.draws}"), [])
             for problem, text in zip(problems, texts, strict=True)

@@ -16,27 +16,30 @@ import torch
 from redistill.console.exceptions import RefusedError
 from redistill.records import manifest
 from redistill.records.types import Problem, Rationale
-from redistill.settings.branches import Branch
+from redistill.rounds.branches import Branch
 from redistill.students.base import embedded
+from redistill.students.base.settings import Shape
 from redistill.students.model import load
-from redistill.students.train import checkpoints, loop, lora
+from redistill.students.model.settings import StudentSettings
+from redistill.students.train import checkpoints, loop
 from redistill.students.train import fit as fitting
+from redistill.students.train.settings import LoraSettings, TrainSettings
 
-SHAPE = embedded.Shape(
+SHAPE = Shape(
     architecture="llama",
     hidden=32, layers=2, heads=2, feed_forward=64, vocabulary=400, context=8192,
     texts=200, batch_size=8, steps=3, learning_rate=0.002,
 )  # fmt: skip
-ASKED = load.StudentSettings(
+ASKED = StudentSettings(
     model="embedded", revision=None, prompt="[[question]]\n", chat=None, system=None,
     attention=None,
 )  # fmt: skip
-RULES = fitting.TrainSettings(
+RULES = TrainSettings(
     method="full", steps=14, batch_size=4, accumulate=2, learning_rate=0.01, warmup=0.1,
     weight_decay=0.01, precision="fp32", packing=False, checkpointing=False, save_every=3,
     max_tokens=200, nll_rows=4, max_loss=0.5,
 )  # fmt: skip
-LORA = lora.LoraSettings(rank=4, alpha=8.0, dropout=0.1, targets="all-linear")
+LORA = LoraSettings(rank=4, alpha=8.0, dropout=0.1, targets="all-linear")
 FIRST = Branch(from_="r0", rationales="r0", start="base", times=1)
 PROBLEMS = {
     f"p{n}": Problem(

@@ -14,6 +14,7 @@ from redistill.rationales.teacher import Reply, Sitting
 from redistill.records import jsonl, manifest
 from redistill.records.types import Problem, Rationale
 from redistill.settings.sections import Section
+from redistill.students.base.settings import Shape
 from redistill.teachers import local, replay
 from tests.imports import ROOT
 
@@ -160,11 +161,11 @@ def test_a_teacher_with_nothing_to_say_is_a_reason():
 def test_the_likely_text_is_the_one_that_the_student_would_have_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from redistill.students.base import embedded, make
+    from redistill.students.base import make
     from redistill.students.model import load, tokens
     from redistill.students.train import loop
 
-    shape = embedded.Shape(
+    shape = Shape(
         architecture="llama",
         hidden=32, layers=1, heads=2, feed_forward=32, vocabulary=300, context=128, texts=50,
         batch_size=8, steps=1, learning_rate=0.001,
@@ -187,10 +188,10 @@ def test_the_likely_text_is_the_one_that_the_student_would_have_written(
 @pytest.fixture(scope="module")
 def chatty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of a few thousand weights with a chat template."""
-    from redistill.students.base import embedded, make
+    from redistill.students.base import make
     from redistill.students.model import load
 
-    shape = embedded.Shape(
+    shape = Shape(
         architecture="llama",
         hidden=32, layers=1, heads=2, feed_forward=32, vocabulary=300, context=4096, texts=50,
         batch_size=8, steps=1, learning_rate=0.001,

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from redistill.students.base import embedded, make
+from redistill.students.base import make
+from redistill.students.base.settings import Shape
 from redistill.students.model import load
 from tests.imports import ROOT
 from tests.publications import small
 
 PYTHON = os.environ.get("REDISTILL_TRL_PYTHON", "")
-SHAPE = embedded.Shape(
+SHAPE = Shape(
     architecture="llama", hidden=16, layers=1, heads=2, feed_forward=32, vocabulary=300,
     context=2048, texts=60, batch_size=8, steps=2, learning_rate=0.001,
 )  # fmt: skip

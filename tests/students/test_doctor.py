@@ -20,12 +20,13 @@ from redistill.problems.task import load_task
 from redistill.records import jsonl
 from redistill.records.types import Problem, Rationale
 from redistill.students.base import embedded
+from redistill.students.base.settings import Shape, parameters
 from redistill.students.model import load, precision
 from redistill.students.model.tokens import Encoder, Example
 from redistill.students.train import checks
 from tests.imports import ROOT
 
-SHAPE = embedded.Shape(
+SHAPE = Shape(
     architecture="llama",
     hidden=32, layers=2, heads=2, feed_forward=64, vocabulary=400, context=256, texts=200,
     batch_size=8, steps=3, learning_rate=0.002,
@@ -140,7 +141,7 @@ def test_the_size_of_the_embedded_student_is_known_before_it_is_made(tokenizer):
     load.seeded(1)
     model = embedded.untrained(SHAPE, len(tokenizer), 0, 1)
 
-    assert embedded.parameters(SHAPE, len(tokenizer)) == model.num_parameters()
+    assert parameters(SHAPE, len(tokenizer)) == model.num_parameters()
 
 
 @pytest.fixture

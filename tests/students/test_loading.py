@@ -15,6 +15,7 @@ from redistill.console.exceptions import RefusedError
 from redistill.records import manifest
 from redistill.students.base import make
 from redistill.students.model import load, precision
+from redistill.students.model.note import NOTE
 from tests.imports import ROOT
 from tests.loop import training as small
 
@@ -42,7 +43,7 @@ def student(made: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def foreign(student: Path) -> Path:
     """A directory as it comes from elsewhere: without our note and manifest."""
-    (student / load.NOTE).unlink()
+    (student / NOTE).unlink()
     (student / manifest.NAME).unlink()
     return student
 

@@ -7,24 +7,28 @@ from pathlib import Path
 
 import pytest
 import torch
+from redistill.problems.outside import Outside
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from redistill.console.exceptions import RefusedError
 from redistill.grading import grader
-from redistill.problems.outside import Outside
 from redistill.records.types import Problem, Rationale
-from redistill.settings.branches import Branch
+from redistill.rounds.branches import Branch
 from redistill.students.answer import engine, outside
-from redistill.students.answer.exam import EvaluateSettings, examine
-from redistill.students.base import embedded, make
-from redistill.students.model import likelihood, load
+from redistill.students.answer.exam import examine
+from redistill.students.answer.settings import EvaluateSettings
+from redistill.students.base import make
+from redistill.students.base.settings import Shape
+from redistill.students.model import load
 from redistill.students.model import tokens as model_tokens
-from redistill.students.model.batch import collate
-from redistill.students.train import checks, loop
+from redistill.students.model.settings import StudentSettings
+from redistill.students.train import checks, likelihood, loop
 from redistill.students.train import fit as fitting
+from redistill.students.train.batch import collate
+from redistill.students.train.settings import TrainSettings
 from tests.imports import ROOT
 
-SHAPE = embedded.Shape(
+SHAPE = Shape(
     architecture="llama",
     hidden=32,
     layers=2,
@@ -37,7 +41,7 @@ SHAPE = embedded.Shape(
     steps=3,
     learning_rate=0.002,
 )
-ASKED = load.StudentSettings(
+ASKED = StudentSettings(
     model="embedded",
     revision=None,
     prompt="[[question]]\n",
@@ -45,7 +49,7 @@ ASKED = load.StudentSettings(
     system=None,
     attention=None,
 )
-RULES = fitting.TrainSettings(
+RULES = TrainSettings(
     method="full",
     steps=2,
     batch_size=4,

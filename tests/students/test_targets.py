@@ -8,16 +8,17 @@ import pytest
 from redistill.console.exceptions import RefusedError
 from redistill.students.answer import engine
 from redistill.students.base import embedded, make
+from redistill.students.base.settings import Shape, load_target, parameters, target_size
 from redistill.students.model import load
 
-SHAPE = embedded.Shape(
+SHAPE = Shape(
     architecture="llama", hidden=32, layers=2, heads=2, feed_forward=64, vocabulary=400,
     context=256, texts=60, batch_size=4, steps=2, learning_rate=0.002,
 )  # fmt: skip
 KINDS = ("llama", "qwen2", "gpt_neox")
 
 
-def shaped(kind: str) -> embedded.Shape:
+def shaped(kind: str) -> Shape:
     return SHAPE.model_copy(update={"architecture": kind})
 
 
@@ -27,7 +28,7 @@ def test_a_students_size_is_known_before_it_is_made(kind: str):
         shape = shaped(kind).model_copy(update=change)
         made = embedded.untrained(shape, 400, 0, 1)
 
-        assert made.num_parameters() == embedded.parameters(shape, 400)
+        assert made.num_parameters() == parameters(shape, 400)
         assert made.config.model_type == kind
 
 
@@ -62,12 +63,12 @@ SIZES = ", ".join(f"{name}: {value}" for name, value in SHAPE.model_dump().items
 def test_a_target_has_a_seed_and_a_shape_of_its_own(tmp_path: Path):
     other = settings(tmp_path, "{model: some/where, revision: null, seed: 1, shape: null}")
 
-    assert make.target(other, "wide").shape is None
-    assert make.size(make.target(other, "wide"), 99) == 99
+    assert load_target(other, "wide").shape is None
+    assert target_size(load_target(other, "wide"), 99) == 99
     made = settings(tmp_path, f"{{model: embedded, revision: null, seed: 7, shape: {{{SIZES}}}}}")
-    found = make.target(made, "wide")
+    found = load_target(made, "wide")
     assert (found.seed, found.shape) == (7, SHAPE)
-    assert make.size(found, 99) == 4 * embedded.parameters(SHAPE, 400)
+    assert target_size(found, 99) == 4 * parameters(SHAPE, 400)
 
 
 @pytest.mark.parametrize(
@@ -85,6 +86,6 @@ def test_a_target_has_a_seed_and_a_shape_of_its_own(tmp_path: Path):
 )
 def test_a_target_that_cannot_be_made_is_refused_by_name(text: str, fault: str, tmp_path: Path):
     with pytest.raises(RefusedError, match=fault):
-        make.target(settings(tmp_path, text), "wide")
+        load_target(settings(tmp_path, text), "wide")
     with pytest.raises(RefusedError, match="there is none 'deep'"):
-        make.target(settings(tmp_path, text), "deep")
+        load_target(settings(tmp_path, text), "deep")

@@ -7,13 +7,14 @@ import torch
 
 from redistill.console.exceptions import RefusedError
 from redistill.students.answer import engine
-from redistill.students.model import batch as batches
 from redistill.students.model import load, memory, tokens
+from redistill.students.train import batch as batches
 from redistill.students.train import checkpoints, checks, fit, loop, packing
 from redistill.students.train import lora as loras
+from redistill.students.train.settings import LoraSettings
 from tests.loop import training as small
 
-LORA = loras.LoraSettings(rank=4, alpha=8.0, dropout=0.0, targets="all-linear")
+LORA = LoraSettings(rank=4, alpha=8.0, dropout=0.0, targets="all-linear")
 PLAN = loop.Plan(
     steps=4,
     batch_size=6,

@@ -9,8 +9,8 @@ from redistill.graders import numeric
 from redistill.rationales import controls, teacher
 from redistill.rationales.teacher import Request
 from redistill.records.types import Error, Problem, Rationale
-from redistill.settings import branches
-from redistill.settings.branches import Arm
+from redistill.rounds import branches
+from redistill.rounds.branches import Arm
 from redistill.solutions import gaps
 from redistill.solutions.gaps import Diagnosis
 from redistill.teachers import tutor

@@ -12,7 +12,7 @@ from redistill.cli import main
 from redistill.console.exceptions import RefusedError
 from redistill.records import json_file
 from redistill.records.types import Prediction
-from redistill.settings import branches
+from redistill.rounds import branches
 from tests.imports import ROOT
 
 N = 200

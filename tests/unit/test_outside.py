@@ -7,17 +7,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from redistill.problems.outside import Outside
+from redistill.students.answer.outside import told
 from ruamel.yaml import YAML
 
 from redistill.analysis.summary import outside_lines
-from redistill.cli import check_params
 from redistill.console.exceptions import RefusedError
 from redistill.problems import outside, splits, task
-from redistill.problems.outside import Outside
 from redistill.problems.source import Rejected
 from redistill.records import jsonl
 from redistill.records.types import Problem
-from redistill.students.answer.outside import told
 from tests.imports import ROOT
 
 SECTION = {

@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 from dvc.utils.serialize import load_yaml
 
-from redistill.cli import check_params
 from redistill.console.exceptions import RefusedError
 from redistill.diagnosis.mine import MineSettings
-from redistill.settings import branches as branching
+from redistill.rounds import branches as branching
 from redistill.settings import sections
 from tests.imports import ROOT
 
@@ -52,7 +51,7 @@ def test_a_misspelt_key_is_refused_with_the_nearest_name(tmp_path: Path):
     file = changed(tmp_path, "alpha: 0.1", "alhpa: 0.1")
 
     with pytest.raises(RefusedError, match=r"mine.alhpa: unknown key; did you mean 'alpha'") as it:
-        sections.load(file, "mine", MineSettings)
+        file.section("mine", MineSettings)
     assert it.value.code == 78
 
 
@@ -60,7 +59,7 @@ def test_a_misspelt_section_is_refused_with_the_nearest_name(tmp_path: Path):
     file = changed(tmp_path, "\nmine:", "\nmien:")
 
     with pytest.raises(RefusedError, match="no section 'mine'; did you mean 'mien'"):
-        sections.load(file, "mine", MineSettings)
+        file.section("mine", MineSettings)
     with pytest.raises(RefusedError, match="mien: nothing reads this section; did you mean 'mine'"):
         check_params.check(file)
 

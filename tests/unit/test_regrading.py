@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from redistill.problems.outside import Outside
 
 from redistill.analysis.scores import score
 from redistill.cli import main, regrade
 from redistill.console.exceptions import RefusedError
 from redistill.grading import grader
 from redistill.problems import outside
-from redistill.problems.outside import Outside
 from redistill.records import json_file, jsonl
 from redistill.records.types import Prediction, Problem, Slip
 from tests.imports import ROOT

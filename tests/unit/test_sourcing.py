@@ -13,7 +13,7 @@ from redistill.problems import splits as splitting
 from redistill.problems.source import Rejected
 from redistill.records import jsonl
 from redistill.records.types import Problem
-from redistill.settings import sections
+from redistill.settings.sections import Params
 from redistill.tasks import (
     addsub,
     aqua,
@@ -269,7 +269,7 @@ def test_shares_and_counts_out_of_range_are_refused_by_key(key: str, value: obje
     section = settings(gsm8k).model_dump() | {key: value}
 
     with pytest.raises(RefusedError, match=rf"p: gsm8k\.{key}: .*{fault}"):
-        sections.hold(Path("p"), "gsm8k", section, gsm8k.Settings)
+        Params(Path("p"), {}).hold("gsm8k", section, gsm8k.Settings)
 
 
 def test_rows_are_taken_by_seed_and_not_by_their_order(tmp_path: Path):

@@ -19,7 +19,7 @@ from redistill.tasks import jsonl, wordproblems
 from tests.imports import ROOT
 
 GSM8K = ROOT.parent / "shared" / "data" / "gsm8k"
-SHIPPED = sections.load(ROOT / "params.yaml", "wordproblems", wordproblems.Settings)
+SHIPPED = sections.read(ROOT / "params.yaml").section("wordproblems", wordproblems.Settings)
 SMALL = SHIPPED.model_copy(update={"train": 300, "dev": 50, "test": 100})
 
 

@@ -11,8 +11,8 @@ from redistill.cli import main
 from redistill.console.exceptions import RefusedError
 from redistill.records import json_file
 from redistill.records.types import Prediction
-from redistill.settings import branches as branching
-from redistill.settings.branches import Branch, Cell
+from redistill.rounds import branches as branching
+from redistill.rounds.branches import Branch, Cell
 from tests.imports import ROOT
 
 N = 200

@@ -6,19 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from redistill.records.types import Output
 from redistill.students.answer import engine, sampling
 from redistill.students.model import load
-from redistill.students.model.precision import Precision
+from redistill.students.model.settings import Attention, Precision
 from redistill.students.model.tokens import Encoder
-
-
-@dataclass(frozen=True)
-class Completion:
-    """The text that a student wrote, whether it ended by itself, and its tokens without EOS."""
-
-    text: str
-    eos: bool
-    tokens: int
 
 
 @dataclass(frozen=True)
@@ -35,7 +27,7 @@ class Engine(Protocol):
 
     def __call__(
         self, prompts: Sequence[Sequence[int]], draws: Draws | None, say: str
-    ) -> list[Completion]:
+    ) -> list[Output]:
         """Complete *prompts*, in the order given; greedy without *draws*."""
         ...
 
@@ -49,14 +41,12 @@ def local(
     max_new_tokens: int,
     batch_size: int,
     precision: Precision,
-    attention: load.Attention | None = None,
+    attention: Attention | None = None,
 ) -> Iterator[Engine]:
     """The model of *student* in this process, opened once for everything that is asked of it."""
     model = load.model(student, dtype=precision, attention=attention)
 
-    def complete(
-        prompts: Sequence[Sequence[int]], draws: Draws | None, say: str
-    ) -> list[Completion]:
+    def complete(prompts: Sequence[Sequence[int]], draws: Draws | None, say: str) -> list[Output]:
         answers = engine.answer(
             model,
             prompts,
@@ -67,6 +57,6 @@ def local(
             say=say,
             pick=sampling.nucleus(draws.temperature, draws.top_p, draws.seeds) if draws else None,
         )
-        return [Completion(encoder.decode(a.ids), a.eos, len(a.ids)) for a in answers]
+        return [Output(text=encoder.decode(a.ids), eos=a.eos, tokens=len(a.ids)) for a in answers]
 
     yield complete

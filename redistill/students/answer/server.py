@@ -23,8 +23,9 @@ from redistill.console.exceptions import CONFIG, TRY_AGAIN, RefusedError
 from redistill.console.progress import Progress
 from redistill.llm import endpoint, response
 from redistill.llm.response import RETRIED, Reading
-from redistill.students.answer.local import Completion, Draws, Engine
-from redistill.students.model.load import NOTE
+from redistill.records.types import Output
+from redistill.students.answer.local import Draws, Engine
+from redistill.students.model.note import NOTE
 
 COMMAND = "REDISTILL_STUDENT_SERVER"  # a command that serves {model} at {port}
 URL = "REDISTILL_STUDENT_URL"  # or the address of a server that is running
@@ -249,7 +250,7 @@ def _complete(
     max_new_tokens: int,
     text_of: Callable[[Sequence[int]], str],
     dialect: str,
-) -> list[Completion]:
+) -> list[Output]:
     """Complete *prompts* at *server*; raises RefusedError where a single one has no answer."""
     bodies = []
     for place, prompt in enumerate(prompts):
@@ -268,7 +269,7 @@ def _complete(
     return [_understood(r, prompt) for r, prompt in zip(readings, prompts, strict=True)]
 
 
-def _understood(reading: Reading, prompt: Sequence[int]) -> Completion:
+def _understood(reading: Reading, prompt: Sequence[int]) -> Output:
     eos = reading.outcome == "answered"
     if reading.prompt_tokens is None or reading.completion_tokens is None:
         raise RefusedError("the student's server does not count tokens (usage)", code=CONFIG)
@@ -278,7 +279,7 @@ def _understood(reading: Reading, prompt: Sequence[int]) -> Completion:
             f"{reading.prompt_tokens}: it does not see what the student was trained on",
             code=CONFIG,
         )
-    return Completion(reading.text, eos, max(0, reading.completion_tokens - eos))
+    return Output(text=reading.text, eos=eos, tokens=max(0, reading.completion_tokens - eos))
 
 
 async def _all(server: Server, bodies: Sequence[dict[str, Any]], say: str) -> list[Reading]:

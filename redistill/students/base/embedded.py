@@ -1,37 +1,15 @@
 """The embedded student: a small model with a tokenizer of its own, pre-trained in minutes."""
 
-from typing import Any, Literal
+from typing import Any
 
-from redistill.settings.sections import Section
 from redistill.students.base import curriculum
+from redistill.students.base.settings import Shape
 from redistill.students.model.tokens import IGNORED, Example
 
 INITIAL = 0.06  # spread of the first weights: the usual 0.02 is for models ten times as wide
 WIDTH = 128  # tokens of a row that lessons are packed into
 QUARTER = 0.25  # of a head has rotary positions in GPT-NeoX
 THETA = 100.0  # base of the rotary positions: sharp at the short distances that digits have
-
-
-class Shape(Section):
-    """
-    The size of the embedded student, and how much it reads before the first round.
-
-    *architecture* is that of Transformers: ``llama``; ``qwen2``, with biases in the attention; or
-    ``gpt_neox``, with layer norms, a feed-forward of two matrices beside the attention instead of
-    after it, biases everywhere, and rotary positions in a quarter of each head.
-    """
-
-    architecture: Literal["llama", "gpt_neox", "qwen2"]
-    hidden: int
-    layers: int
-    heads: int
-    feed_forward: int
-    vocabulary: int
-    context: int
-    texts: int
-    batch_size: int
-    steps: int
-    learning_rate: float
 
 
 def tokenizer(shape: Shape, seed: int) -> Any:
@@ -65,18 +43,6 @@ def tokenizer(shape: Shape, seed: int) -> Any:
         model_max_length=shape.context,
         clean_up_tokenization_spaces=False,
     )
-
-
-def parameters(shape: Shape, vocabulary: int) -> int:
-    """The weights of a student of *shape*: embeddings (tied), attention, feed-forward, norms."""
-    hidden, inner = shape.hidden, shape.feed_forward
-    attention = 4 * hidden**2
-    if shape.architecture == "gpt_neox":
-        layer = attention + 4 * hidden + 2 * hidden * inner + inner + hidden + 4 * hidden
-        return vocabulary * hidden + shape.layers * layer + 2 * hidden
-    biases = 3 * hidden if shape.architecture == "qwen2" else 0
-    layer = attention + biases + 3 * hidden * inner + 2 * hidden
-    return vocabulary * hidden + shape.layers * layer + hidden
 
 
 def untrained(shape: Shape, vocabulary: int, eos: int, pad: int) -> Any:

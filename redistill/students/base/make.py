@@ -3,52 +3,23 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from redistill.console.exceptions import CONFIG, RefusedError
-from redistill.settings import sections
-from redistill.settings.sections import Section
+from redistill.console.timing import Timing
+from redistill.settings.sections import Params
 from redistill.students.base import embedded
+from redistill.students.base.settings import (
+    EMBEDDED,
+    Shape,
+    Target,
+    parameters,
+)
 from redistill.students.model import load, precision
+from redistill.students.model.note import read_note
+from redistill.students.model.settings import StudentSettings
 
-EMBEDDED = "embedded"
 BASE = Path("data/students/base")
-
-
-class Target(Section):
-    """
-    A further base student: *model* and *revision* as in the section ``student``.
-
-    *seed* and *shape* make an embedded one; the shape is null for any other.
-    """
-
-    model: str
-    revision: str | None
-    seed: Annotated[int, Field(ge=0)]
-    shape: embedded.Shape | None
-
-
-def target(path: Path, name: str) -> Target:
-    """The target *name* of the settings *path*; refuses an embedded one without a shape."""
-    content = sections.read(path).get("targets") or {}
-    if name not in content:
-        raise RefusedError(f"{path}: targets: there is none {name!r}", code=CONFIG)
-    found = sections.hold(path, f"targets.{name}", content[name], Target)
-    if (found.model == EMBEDDED) != (found.shape is not None):
-        raise RefusedError(
-            f"{path}: targets.{name}.shape: what an embedded student needs, and null for others",
-            code=CONFIG,
-        )
-    return found
-
-
-def size(target: Target, other: int) -> int:
-    """The bytes of an embedded *target*; *other*, as the source is taken to have, for any other."""
-    if target.shape is None:
-        return other
-    return 4 * embedded.parameters(target.shape, target.shape.vocabulary)
 
 
 @dataclass(frozen=True)
@@ -62,27 +33,27 @@ class Words:
     told: str
 
 
-def words(root: Path, file: Path) -> Words:
+def words(root: Path, params: Params) -> Words:
     """
-    The tokenizer of the base student of the run in *root* with the settings *file*.
+    Open the tokenizer of the base student of the run in *root* with the settings *params*.
 
     That in data/students/base where the run has begun with this student; else the embedded one is
     made anew, which takes a second, or yours is opened without its weights.
     """
     load.quiet()
-    student = sections.load(file, "student", load.StudentSettings)
+    student = params.section("student", StudentSettings)
     name = student.model
     base = root / BASE
-    if load.read_note(base).get("model") == name:
+    if read_note(base).get("model") == name:
         return _of_folder(base, "as data/students/base has it")
     if name != EMBEDDED:
         if Path(name).is_dir():
             return _of_folder(Path(name), "as it is")
         opened = load.only_tokenizer(name, revision=student.revision)
         return Words(opened, None, None, None, "its weights are not opened")
-    shape = sections.load(file, EMBEDDED, embedded.Shape)
-    made = embedded.tokenizer(shape, sections.seed(file))
-    size = 4 * embedded.parameters(shape, len(made))
+    shape = params.section(EMBEDDED, Shape)
+    made = embedded.tokenizer(shape, params.seed)
+    size = 4 * parameters(shape, len(made))
     return Words(made, len(made), shape.context, size, "not pre-trained yet")
 
 
@@ -98,7 +69,7 @@ def _of_folder(folder: Path, told: str) -> Words:
     )
 
 
-def origin(student: load.StudentSettings | Target, place: str = "student") -> dict[str, str]:
+def origin(student: StudentSettings | Target, place: str = "student") -> dict[str, str]:
     """
     What is noted of where the base student comes from: a hub id with the commit it stands for.
 
@@ -117,14 +88,14 @@ def origin(student: load.StudentSettings | Target, place: str = "student") -> di
 
 def begin(
     name: str,
-    shape: embedded.Shape | None,
+    shape: Shape | None,
     seed: int,
     *,
     revision: str | None = None,
     say: str = "base",
-) -> tuple[Any, Any, dict[str, Any]]:
+) -> tuple[Any, Any, dict[str, Any], Timing | None]:
     """
-    Model, tokenizer and figures of the base student called *name*.
+    Make the base student called *name*: model, tokenizer, figures, and how long it was trained.
 
     "embedded" is built and pre-trained on the curriculum here; any other name is a Hugging Face
     directory, hub id or ``.gguf`` file, taken as it is, a hub id at its *revision*. *say* is what
@@ -135,7 +106,7 @@ def begin(
     load.quiet()
     if name != EMBEDDED or shape is None:
         model, tokenizer = load.pretrained(name, revision=revision)
-        return model, tokenizer, {"parameters": model.num_parameters()}
+        return model, tokenizer, {"parameters": model.num_parameters()}, None
     tokenizer = embedded.tokenizer(shape, seed)
     load.seeded(seed)
     eos, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
@@ -151,5 +122,5 @@ def begin(
         seed=seed,
     )
     rows = embedded.rows(tokenizer, shape, seed)
-    figures = loop.train(model, rows, plan, pad=pad, say=say)
-    return model, tokenizer, {**figures, "parameters": model.num_parameters()}
+    figures, timing = loop.train(model, rows, plan, pad=pad, say=say)
+    return model, tokenizer, {**figures, "parameters": model.num_parameters()}, timing

@@ -1,6 +1,5 @@
 """Opening and saving students: Hugging Face directories, safetensors only, no remote code."""
 
-import json
 import os
 import struct
 from collections.abc import Iterator
@@ -15,24 +14,12 @@ from transformers.utils import logging
 
 from redistill.console.exceptions import CONFIG, INTERNAL, RefusedError
 from redistill.records import manifest
-from redistill.settings.sections import Section
+from redistill.students.model.note import NOTE, save_note
+from redistill.students.model.settings import Attention
 
-NOTE = "redistill.json"  # what we know of a student, beside its weights
 ADAPTER = "adapter_config.json"  # what marks a directory of peft as an adapter
 
-Attention = Literal["sdpa", "eager", "flash_attention_2"]
 Precision = Literal["auto", "fp32", "bf16"]
-
-
-class StudentSettings(Section):
-    """Section ``student``: its base weights, how it is asked, and how its attention is computed."""
-
-    model: str
-    revision: str | None
-    prompt: str
-    chat: bool | None
-    system: str | None
-    attention: Attention | None
 
 
 def quiet() -> None:
@@ -185,19 +172,6 @@ def save(opened: Any, words: Any, out: Path, note: dict[str, Any]) -> None:
     opened.save_pretrained(out)
     words.save_pretrained(out)
     save_note(out, note)
-
-
-def save_note(out: Path, note: dict[str, Any]) -> None:
-    """Write *note* and the manifest: all there is to a round that was passed through."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / NOTE).write_text(json.dumps(note, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    manifest.write(out)
-
-
-def read_note(student: Path) -> dict[str, Any]:
-    """What `save` noted of *student*; empty for one from elsewhere."""
-    file = student / NOTE
-    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
 
 
 def _padded(words: Any) -> Any:

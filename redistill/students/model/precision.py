@@ -10,8 +10,7 @@ from typing import Literal
 import torch
 
 from redistill.console.preflight import Finding
-
-Precision = Literal["auto", "fp32", "bf16"]
+from redistill.students.model.settings import Precision
 
 
 def device() -> str:

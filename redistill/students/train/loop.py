@@ -24,9 +24,10 @@ from transformers import (
 
 from redistill.console.exceptions import CONFIG, INTERNAL, RefusedError
 from redistill.console.progress import Progress
-from redistill.students.model import batch, memory
+from redistill.console.timing import Timing
+from redistill.students.model import memory
 from redistill.students.model.tokens import IGNORED, Example
-from redistill.students.train import packing
+from redistill.students.train import batch, packing
 from redistill.students.train.checkpoints import KEPT, Keeper, newest
 
 BETA2 = 0.98  # Adam averages squared gradients over 50 steps: our runs have hundreds, not 1e5
@@ -77,15 +78,15 @@ def train(
     pad: int,
     say: str,
     saving: Saving | None = None,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], Timing]:
     """
     Train *model* in place on *examples* for exactly *plan.steps* optimiser steps.
 
     *batch_size* rows make a step, taken *batch_size / accumulate* at a time. With *saving* it goes
     on from the latest complete checkpoint, as if it had never stopped. Returns loss of the first
-    and last tenth of the steps and at most POINTS points between, tokens, wall seconds and tokens
-    per second of this process. Raises RefusedError (code 70) at the first step whose loss or
-    gradient is not finite, and where memory runs out.
+    and last tenth of the steps, at most POINTS points between and the tokens; apart from these, how
+    long this process took for how many of them. Raises RefusedError (code 70) at the first step
+    whose loss or gradient is not finite, and where memory runs out.
     """
     if not examples:
         raise RefusedError("there is nothing to train on: 0 rationales")
@@ -115,13 +116,8 @@ def train(
     model.config.use_cache = cached
     watch.progress.close()
     tokens = int(trainer.state.num_input_tokens_seen)
-    return {
-        "steps": plan.steps,
-        **_curve(watch.losses),
-        "tokens": tokens,
-        "seconds": round(seconds, 1),
-        "tokens_per_second": round((tokens - watch.tokens_before) / seconds),
-    }
+    figures = {"steps": plan.steps, **_curve(watch.losses), "tokens": tokens}
+    return figures, Timing(seconds, tokens - watch.tokens_before)
 
 
 def _arguments(plan: Plan, on_cpu: bool, saving: Saving | None, scratch: str) -> TrainingArguments:

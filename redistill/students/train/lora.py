@@ -4,21 +4,7 @@ import warnings
 from typing import Any
 
 from redistill.console.exceptions import CONFIG, RefusedError
-from redistill.settings.sections import Section
-
-
-class LoraSettings(Section):
-    """
-    Section ``lora``, read where ``train.method`` is lora.
-
-    *alpha* / *rank* scales what is learnt, *targets* are the names of the layers that get it, or
-    "all-linear" for every linear layer but the head (arXiv 2106.09685).
-    """
-
-    rank: int
-    alpha: float
-    dropout: float
-    targets: str | list[str]
+from redistill.students.train.settings import LoraSettings
 
 
 def adapted(model: Any, settings: LoraSettings, seed: int) -> Any:

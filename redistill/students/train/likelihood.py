@@ -8,10 +8,10 @@ from typing import Any
 import torch
 
 from redistill.records.types import Problem
-from redistill.settings import sections
 from redistill.students.model import load
-from redistill.students.model.batch import collate, row
+from redistill.students.model.settings import StudentSettings
 from redistill.students.model.tokens import IGNORED, Encoder, Example
+from redistill.students.train.batch import collate, row
 
 
 def mean_nll(model: Any, examples: Sequence[Example], *, pad: int, batch_size: int) -> float:
@@ -49,13 +49,15 @@ def _as_attention_needs(model: Any) -> Any:
 BATCH = 16
 
 
-def mean_nll_each(student: Path, rows: Sequence[tuple[Problem, str]], params: Path) -> list[float]:
-    """The mean negative log-likelihood, in nats a token, of each text as an answer to its problem.
+def mean_nll_each(
+    student: Path, rows: Sequence[tuple[Problem, str]], asked: StudentSettings
+) -> list[float]:
+    """
+    Measure the mean negative log-likelihood, in nats a token, of each text as an answer.
 
-    EOS counts as a token of the text. *params* says how the student is prompted.
+    EOS counts as a token of the text. *asked* says how the student is prompted.
     """
     load.quiet()
-    asked = sections.load(params, "student", load.StudentSettings)
     model = load.model(student, attention=asked.attention)
     tokenizer = load.tokenizer(student)
     encoder = Encoder(tokenizer, asked.prompt, chat=asked.chat, system=asked.system)

@@ -1,0 +1,94 @@
+"""The commands on paid calls: the ledger, what is asked again, and the record store."""
+
+import json
+from pathlib import Path
+
+import click
+
+from redistill.cli import tables
+from redistill.console.safe_text import safe_text
+from redistill.records import jsonl
+
+PARAMS = Path("params.yaml")
+LADDER = Path("metrics/ladder.json")
+REPORT = Path("data/report/index.html")
+FILE = click.Path(dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def ledger(as_json: bool) -> None:
+    """Print what the teacher's calls came to, by stage, round and model."""
+    from redistill.llm import store
+
+    with store.reading(store.path()) as known:
+        rows = known.ledger()
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    head = ("stage", "round", "model", "outcome", "calls", "tokens in", "tokens out", "cost")
+    cells = [
+        (
+            *(str(row[name]).replace("_", " ") for name in ("stage", "round", "model", "outcome")),
+            *(str(row[name]) for name in ("calls", "prompt_tokens", "completion_tokens")),
+            tables.money(row["nano"]),
+        )
+        for row in rows
+    ]
+    tables.table([head, *cells], title="Calls to the teacher, paid or reserved")
+
+
+@click.command()
+@click.option("--where", "conditions", multiple=True, required=True, help="As in outcome=refused.")
+def retry(conditions: tuple[str, ...]) -> None:
+    """Set stored answers aside, so that the next run asks for them again."""
+    from redistill.llm import store
+
+    pairs = [condition.partition("=") for condition in conditions]
+    with store.writing(store.path()) as writer:
+        chosen = writer.retire({name: value for name, _, value in pairs})
+    click.echo(f"{len(chosen)} answers are set aside")
+    stages = sorted({s if s == "generate" else f"{s}@{r}" for _, s, r, _ in chosen})
+    if stages:
+        told = f"ask again: dvc repro --force --single-item {' '.join(stages)} && dvc repro"
+        click.echo(safe_text(told))
+
+
+@click.group("store")
+def store() -> None:
+    """Export, import or reconcile the record store."""
+
+
+@store.command("export")
+@click.argument("file", type=click.Path(path_type=Path))
+def export_store(file: Path) -> None:
+    """Write every call with its request and its answer to FILE, as sorted JSONL."""
+    from redistill.llm import store
+
+    with store.reading(store.path()) as known:
+        count = jsonl.write_rows(file, known.export())
+    click.echo(f"{count} calls in {file}")
+
+
+@store.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+def import_store(file: Path) -> None:
+    """Add the calls in FILE, an export, that the store does not have yet."""
+    from redistill.llm import store
+
+    with store.writing(store.path()) as writer:
+        added = writer.merge(jsonl.read_rows(file, store.EXPORTED))
+    click.echo(f"{added} calls added")
+
+
+@store.command()
+def reconcile() -> None:
+    """Release what calls without an answer have reserved, once you have seen your bill."""
+    from redistill.llm import store
+
+    with store.writing(store.path()) as writer:
+        count = writer.reconcile()
+    click.echo(
+        f"{count} calls without an answer hold no tokens or money any more; they remain calls"
+    )

@@ -1,0 +1,124 @@
+"""The commands that check a run: before it starts, what it will ask, its bytes, its verdicts."""
+
+import json
+from pathlib import Path
+
+import click
+
+from redistill.cli import tables
+from redistill.console.exceptions import RefusedError
+from redistill.console.safe_text import safe_text
+from redistill.rounds.branches import branches
+from redistill.settings import sections
+
+PARAMS = Path("params.yaml")
+LADDER = Path("metrics/ladder.json")
+REPORT = Path("data/report/index.html")
+FILE = click.Path(dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def doctor(as_json: bool) -> None:
+    """Check problems, labels, lengths, locks and disk, and show what carries loss in training."""
+    from redistill.cli.doctor import as_rows, diagnose
+    from redistill.console.preflight import failing
+
+    found = diagnose(Path())
+    if as_json:
+        click.echo(json.dumps(as_rows(found), indent=2))
+    else:
+        tables.training_rows(found.examples)
+        tables.findings(found.findings)
+    faults = failing(found.findings)
+    if faults:
+        raise RefusedError(f"{len(faults)} of {len(found.findings)} checks fail")
+    if not as_json:
+        click.echo(f"All {len(found.findings)} checks hold, or are only to know.")
+
+
+@click.command("plan")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def show_plan(as_json: bool) -> None:
+    """Print what a run would ask of its teacher and what that can cost, without asking."""
+    from redistill.cli import plan as plans
+
+    rows = plans.plan(Path())
+    rows.append(plans.total(rows))
+    if as_json:
+        click.echo(json.dumps([vars(row) for row in rows], indent=2))
+        return
+    cells = [
+        (row.stage, str(row.cached), str(row.new), _known(row.tokens), tables.money(row.nano))
+        for row in rows
+    ]
+    head = ("stage", "stored", "new calls, at most", "tokens, at most", "cost, at most")
+    tables.table([head, *cells], title="Calls to the teacher, if none fails on the way")
+
+
+@click.command("verify")
+@click.argument("folders", nargs=-1, type=click.Path(file_okay=False, path_type=Path))
+def verify_files(folders: tuple[Path, ...]) -> None:
+    """
+    Hash everything that dvc.lock and manifests name, and the store, and name what is damaged.
+
+    With FOLDERS, hash only those, each against its own manifest.
+    """
+    from redistill.cli import verify
+    from redistill.llm import store
+    from redistill.records import manifest
+
+    here = Path()
+    checked = folders or verify.manifests(here)
+    if folders:
+        report = verify.Report([fault for f in folders for fault in manifest.verify(f)])
+        told = "what the manifests list"
+    else:
+        report = verify.verify(
+            here,
+            cache=verify.cache_of(here),
+            database=store.path(),
+            folders=dict.fromkeys(checked, manifest.verify),
+        )
+        hashed = report.hashed
+        told = f"{hashed['working tree']} files and {hashed['cache']} objects of the cache"
+    for fault in report.faults:
+        click.echo(safe_text(fault))
+    if report.faults:
+        count = len(report.faults)
+        raise RefusedError(f"{count} fault{'' if count == 1 else 's'} in {told}")
+    if folders:
+        click.echo(f"folders that are what their manifests say: {len(checked)}")
+        return
+    click.echo(
+        f"{told} are what dvc.lock says, {len(checked)} folders what their manifests say; "
+        f"absent: {report.absent['working tree']} and {report.absent['cache']}"
+    )
+
+
+@click.command()
+@click.option("--grader", "name", help="Another grader than that of params.yaml, by its name.")
+@click.option("--examples", default=5, show_default=True, help="Changed verdicts to be shown.")
+def grade(name: str | None, examples: int) -> None:
+    """
+    Show which verdicts another grader, or an edited one, would give; write nothing.
+
+    What the run records is changed by `dvc repro`, which grades again and answers nothing anew.
+    """
+    from redistill.cli import regrade
+    from redistill.grading.grader import GradeSettings
+
+    params = sections.read(PARAMS)
+    chosen = name or params.section("grade", GradeSettings).grader
+    found = regrade.run(Path(), list(branches(params)), chosen)
+    title = f"Verdicts, as they are -> by the grader {chosen}"
+    tables.table([regrade.HEAD, *(one.cells() for one in found)], title=title)
+    for one in found:
+        for old, new in one.changed[: max(examples, 0)]:
+            click.echo(tables.verdict(one.branch, old, new))
+        examples -= len(one.changed)
+
+
+def _known(value: int | None) -> str:
+    return "unknown" if value is None else str(value)

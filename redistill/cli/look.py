@@ -1,0 +1,169 @@
+"""The commands that look at a run: its rounds, a problem, and what changed in rationales."""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice, pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+
+from redistill.analysis import summary as summaries
+from redistill.cli import tables
+from redistill.console.exceptions import RefusedError
+from redistill.console.safe_text import safe_text
+from redistill.records import jsonl
+from redistill.records.types import Error, Prediction, Problem, Rationale
+from redistill.rounds import branches
+from redistill.settings import sections
+
+PARAMS = Path("params.yaml")
+LADDER = Path("metrics/ladder.json")
+REPORT = Path("data/report/index.html")
+FILE = click.Path(dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+@click.command()
+def rounds() -> None:
+    """Print the rounds side by side, and check the balance of every stage."""
+    summary = summaries.read_summary(Path("metrics/summary.json"))
+    balances = summaries.balances(Path("metrics"))
+    broken = [name for name, balance in balances if not balance["holds"]]
+    if broken:
+        raise RefusedError(f"rows do not balance in metrics/{', '.join(broken)}.json", code=70)
+    tables.table(summaries.lines(summary), title="Rounds (* best on dev; accuracy is strict)")
+    if outside := summaries.outside_lines(summary):
+        tables.table(outside, title="Out of domain (test accuracy, 95 % interval)")
+    click.echo(summaries.sentence(summary["best"]))
+    if advice := summary.get("advice"):
+        click.echo(advice)
+    click.echo(f"Rows balance in all {len(balances)} stages that handle rows.")
+    if REPORT.is_file():
+        click.echo(f"The report, for a browser: {REPORT}")
+
+
+@click.command()
+@click.argument("problem", required=False)
+def show(problem: str | None) -> None:
+    """
+    Print the life of PROBLEM (an id) over the rounds.
+
+    Without PROBLEM, print the first prompt of each stage as a teacher would get it.
+    """
+    if problem is None:
+        from redistill.cli import plan as plans
+
+        for stage, prompt in plans.first_prompts(Path()):
+            click.echo(f"== {stage}\n\n{safe_text(prompt, 100_000)}\n")
+        return
+    for split in ("train", "dev", "test"):
+        found = {p.id: p for p in jsonl.read(Path(f"data/problems/{split}.jsonl"), Problem)}
+        if problem in found:
+            break
+    else:
+        raise RefusedError(f"there is no problem {problem!r} in data/problems")
+    names = list(branches.branches(sections.read(PARAMS)))
+    rationales = {n: Path(f"data/rationales/{n}.jsonl") for n in names}
+    predictions = {n: Path(f"data/predictions/{n}/{split}.jsonl") for n in names}
+    errors = {n: Path(f"data/errors/{n}.jsonl") for n in names}
+    life = tables.life(
+        found[problem],
+        _of(problem, rationales, Rationale),
+        _of(problem, predictions, Prediction),
+        _of(problem, errors, Error),
+    )
+    click.echo(life)
+
+
+@click.command()
+@click.argument("versions", nargs=-1, required=True, metavar="A B")
+@click.option(
+    "--format", "form", type=click.Choice(["text", "markdown", "json", "html"]), default="text",
+    show_default=True, help="json is one line a problem, or a step.",
+)  # fmt: skip
+@click.option("--stat", is_flag=True, help="One line a step instead; takes A B C and so on.")
+@click.option("--gap", help="Only problems whose text treats this gap, or was rewritten for it.")
+@click.option("--problem", "problems", multiple=True, help="Only this problem; can be repeated.")
+@click.option(
+    "--only", type=click.Choice(["added", "removed", "changed", "kept"]),
+    help="List only these; without it, all but the kept.",
+)  # fmt: skip
+@click.option("--before", metavar="FILE", help="Predictions of the student that was taught A.")
+@click.option("--after", metavar="FILE", help="Predictions of the student that was taught B.")
+@click.option("--sort", is_flag=True, help="Sort files that are not sorted by problem, on disk.")
+def diff(
+    versions: tuple[str, ...],
+    form: str,
+    stat: bool,
+    gap: str | None,
+    problems: tuple[str, ...],
+    only: Any,
+    before: str | None,
+    after: str | None,
+    sort: bool,
+) -> None:
+    """
+    Print what changed in the rationales from A to B, problem by problem and word by word.
+
+    A and B are rounds (r0 r2), files, or either in a git revision (main~3:r1).
+    """
+    from redistill.diff import compare, render
+    from redistill.diff import versions as revisions
+
+    if len(versions) != 2 and (not stat or len(versions) < 2 or before or after):
+        raise click.UsageError("give two versions, A and B; more of them go with --stat alone")
+    if stat and only:
+        raise click.UsageError("--only chooses what is listed, --stat lists nothing")
+    width, terminal = max(20, shutil.get_terminal_size().columns), sys.stdout.isatty()
+    with TemporaryDirectory(prefix="redistill-") as folder:
+        editions = [revisions.find(name, Path(folder)) for name in versions]
+        editions[0] = revisions.answered(editions[0], before, Path(folder))
+        editions[-1] = revisions.answered(editions[-1], after, Path(folder))
+        if sort:
+            editions = [revisions.arranged(edition, Path(folder)) for edition in editions]
+
+        def changes(old: revisions.Edition, new: revisions.Edition) -> Iterator[compare.Change]:
+            return compare.chosen(revisions.changes(old, new), gap=gap, problems=problems)
+
+        steps = [
+            render.Step(old.name, new.name, compare.summed(changes(old, new)))
+            for old, new in pairwise(editions)
+            if stat or form != "json"
+        ]
+        if stat:
+            _print(render.stat(form, steps, width if terminal else None), paged=False)
+            return
+        listed = compare.listed(changes(*editions), only)
+        if form == "json":
+            _print(render.rows(listed), paged=False)
+            return
+        colour = terminal and "NO_COLOR" not in os.environ
+        lines = render.view(form, steps[0], listed, width=width, colour=colour)
+        _print(lines, paged=terminal and form == "text")
+
+
+def _print(lines: Iterable[str], *, paged: bool) -> None:
+    """Print *lines*, many at a time; *paged* shows what is longer than the screen in a pager."""
+    lines = iter(lines)
+    if paged:
+        screen = list(islice(lines, shutil.get_terminal_size().lines))
+        lines = chain(screen, lines)
+        if len(screen) == shutil.get_terminal_size().lines:
+            click.echo_via_pager(f"{line}\n" for line in lines)
+            return
+    while block := list(islice(lines, 1000)):
+        click.echo("\n".join(block))
+
+
+def _of(problem: str, files: dict[str, Path], kind: Any) -> dict[str, Any]:
+    found = {}
+    for name, file in files.items():
+        rows = jsonl.read(file, kind) if file.is_file() else []
+        for row in rows:
+            if row.problem == problem:
+                found[name] = row
+    return found

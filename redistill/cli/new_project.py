@@ -1,0 +1,227 @@
+"""A project outside of the repository: settings composed, and stages run from the package."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
+from redistill.cli import check_params, compose
+from redistill.console.exceptions import CONFIG, RefusedError
+from redistill.problems.task import load_task
+from redistill.records.json_file import write_text
+from redistill.settings import installed, sections
+
+PROJECT = Path(str(files("redistill"))) / "project"
+IGNORED = """\
+__pycache__/
+/.redistill/
+/metrics/timing/
+/data/external/*
+/data/pretrained/*
+!/data/external/README.md
+!/data/pretrained/README.md
+"""
+FOLDERS = ("external", "imported", "pretrained")
+TEACHING = ("teach", "generate", "spending", "openai", "local", "replay", "tutor")
+PRETRAINED = "pretrained"  # the overlay for students that come from elsewhere
+OWN = re.compile(r"(?:redistill|stages)/\S+")
+# What the section of a task begins with, by its keys
+STARTING: Mapping[str, Any] = {
+    "folder": None, "dev_share": 0.1, "train_share": 0.4, "take_train": None, "take_dev": None,
+    "take_test": None, "train": "data/external/train.jsonl", "dev": None,
+    "test": "data/external/test.jsonl",
+}  # fmt: skip
+
+
+def settings(
+    overlays: Sequence[str], task: str | None, teacher: str | None, student: str | None
+) -> str:
+    """
+    Compose the settings of a new project over the shipped ones, and check them.
+
+    *overlays* are laid over first, then what *task*, *teacher* and *student* ask for.
+    """
+    layers: list[Mapping[str, Any]] = []
+    if student is not None:
+        layers += [compose.read_overlay(_found(PRETRAINED)), {"student": {"model": student}}]
+    if teacher is not None:
+        layers.append(_teacher(teacher))
+    if task is not None:
+        layers.append(_task(task))
+    named = [*overlays, *(x for x in (student, teacher, task) if x is not None)]
+    head = "The settings of this project" + (f", from {', '.join(named)}" if named else "")
+    return _composed(PROJECT / "params.yaml", overlays, layers, f"{head}.")
+
+
+def composed(base: Path, overlays: Sequence[str]) -> str:
+    """Compose the settings in *base* with *overlays*, files or shipped ones, and check them."""
+    return _composed(base, overlays, [], f"{base.name} with {', '.join(overlays)}")
+
+
+def lay_out(folder: Path, params: str) -> Iterator[str]:
+    """
+    Make the project in *folder* with the settings *params*, and say what was done.
+
+    Raises RefusedError where *folder* holds a project already; whatever else is there stays.
+    """
+    if (folder / "dvc.yaml").exists() or (folder / "params.yaml").exists():
+        raise RefusedError(
+            f"{folder}: there is a project already; redistill upgrade, in it, brings it to this "
+            "version",
+            code=CONFIG,
+        )
+    for name in FOLDERS:
+        readme = (PROJECT / "data" / name / "README.md").read_text(encoding="utf-8")
+        write_text(folder / "data" / name / "README.md", readme)
+    yield from _set_up(folder)
+    write_text(folder / "params.yaml", params)
+    _append(folder / ".gitignore", IGNORED)
+    _append(folder / ".dvcignore", "/.redistill/\n/metrics/timing/\n")
+    _write_pipeline(folder)
+    yield f"{folder}: params.yaml, dvc.yaml and {installed.STAMP} are written"
+    yield f"run it: cd {folder} && redistill doctor && dvc repro && redistill rounds"
+
+
+def upgrade(root: Path) -> Iterator[str]:
+    """Write dvc.yaml and the stamp of the project in *root* anew, and say what becomes stale."""
+    file = root / installed.STAMP
+    if not file.is_file():
+        raise RefusedError(
+            f"{root.resolve()}: no project of redistill init: there is no {installed.STAMP}",
+            code=CONFIG,
+        )
+    theirs, ours = installed.read(file), installed.stamp()
+    changed = [name for name in installed.differences(theirs, ours) if name != "version"]
+    _write_pipeline(root)
+    yield f"{theirs.get('version')} -> {ours['version']}: {len(changed)} modules differ"
+    yield from (f"  {name}" for name in changed[:20])
+    yield "dvc status says which stages are stale; dvc repro runs them"
+
+
+def pipeline() -> str:
+    """
+    Return dvc.yaml for a project: as the repository's, but for deps on source files.
+
+    In their place stages depend on the entries of the stamp, as on parameters.
+    """
+    yaml = YAML()
+    yaml.width = 4096
+    document = yaml.load((PROJECT / "dvc.yaml").read_text(encoding="utf-8"))
+    for stage in document["stages"].values():
+        body = stage.get("do", stage)
+        own = [dep for dep in body["deps"] if OWN.fullmatch(dep)]
+        body["deps"] = CommentedSeq([dep for dep in body["deps"] if dep not in own])
+        keys = [re.sub(r"\.(?:py|txt)$", "", dep).replace("/", ".") for dep in own]
+        body["params"] = CommentedSeq([*body["params"], CommentedMap({installed.STAMP: keys})])
+    from io import StringIO
+
+    out = StringIO()
+    yaml.dump(document, out)
+    return out.getvalue()
+
+
+def _composed(
+    base: Path, overlays: Sequence[str], layers: Sequence[Mapping[str, Any]], head: str
+) -> str:
+    named = [compose.read_overlay(_found(name)) for name in overlays]
+    document = compose.compose(base, [*named, *layers])
+    params = compose.params(document, base)
+    read = check_params.read_by(params)
+    known = {*read, *check_params.PLAIN}
+    strange = [key for one in (*named, *layers) for key in one if key not in known]
+    if unread := [key for key in strange if key not in check_params.OPTIONAL]:
+        hint = sections.nearest(unread[0], known)
+        raise RefusedError(
+            f"{', '.join(overlays)}: {unread[0]}: nothing reads this section{hint}", code=CONFIG
+        )
+    compose.pruned(document, known, check_params.OPTIONAL)
+    check_params.check(compose.params(document, base))
+    return compose.text(document, head)
+
+
+def _found(name: str) -> Path:
+    """The overlay *name*: a file, or one that the package brings."""
+    shipped = PROJECT / "params" / f"{name}.yaml"
+    if Path(name).is_file() or not shipped.is_file():
+        if not Path(name).is_file():
+            known = ", ".join(sorted(file.stem for file in shipped.parent.glob("*.yaml")))
+            raise RefusedError(f"{name}: no file, and none of {known}", code=CONFIG)
+        return Path(name)
+    return shipped
+
+
+def _teacher(name: str) -> dict[str, Any]:
+    if name == "tutor":
+        return {}
+    overlay = compose.read_overlay(_found(name))
+    found = {key: overlay[key] for key in overlay if key in TEACHING}
+    if "teach" not in found:
+        raise RefusedError(f"--teacher {name}: these settings are of no teacher", code=CONFIG)
+    return found
+
+
+def _task(name: str) -> dict[str, Any]:
+    task = load_task(name, "--task")
+    keys = task.Settings.model_fields
+    if name == "wordproblems":
+        return {}
+    if not keys.keys() <= STARTING.keys():
+        raise RefusedError(
+            f"--task {name}: its section has no beginning; write an overlay, see docs/tasks.md",
+            code=CONFIG,
+        )
+    layer: dict[str, Any] = {"prepare": {"task": name}, name: {key: STARTING[key] for key in keys}}
+    if task.GRADER is not None:
+        layer["grade"] = {"grader": task.GRADER}
+    return layer | {
+        "publish": {"name": f"{name.replace('_', '-')}-refined"},
+        "report": {"title": f"{name}"},
+    }
+
+
+def _set_up(folder: Path) -> Iterator[str]:
+    """Set up git and DVC in *folder*, where a repository around it does not have them already."""
+    if _ran(folder, "git", "rev-parse", "--git-dir"):
+        _run(folder, "git", "init", "--quiet")
+        yield f"{folder}: a git repository"
+    if _ran(folder, sys.executable, "-m", "dvc", "root"):
+        inside = (folder / ".git").exists()
+        options = [] if inside else ["--subdir"]
+        _run(folder, sys.executable, "-m", "dvc", "init", "--quiet", *options)
+        for key in ("core.analytics", "core.check_update"):
+            _run(folder, sys.executable, "-m", "dvc", "config", key, "false")
+        yield f"{folder}: set up for DVC"
+
+
+def _write_pipeline(folder: Path) -> None:
+    stamp = json.dumps(installed.stamp(), indent=2, sort_keys=True)
+    write_text(folder / installed.STAMP, f"{stamp}\n")
+    write_text(folder / "dvc.yaml", pipeline())
+
+
+def _append(file: Path, lines: str) -> None:
+    """Add those of *lines* to *file* that are not there."""
+    there = file.read_text(encoding="utf-8") if file.is_file() else ""
+    known = there.split("\n")
+    more = [line for line in lines.split("\n") if line and line not in known]
+    if more:
+        start = there if not there or there.endswith("\n") else f"{there}\n"
+        write_text(file, start + "\n".join(more) + "\n")
+
+
+def _ran(folder: Path, *words: str) -> int:
+    return subprocess.run(words, cwd=folder, capture_output=True, check=False).returncode  # noqa: S603
+
+
+def _run(folder: Path, *words: str) -> None:
+    ran = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603
+    if ran.returncode:
+        told = " ".join((ran.stderr or ran.stdout).split())[-300:]
+        raise RefusedError(f"{' '.join(words[-3:])} failed in {folder}: {told}")

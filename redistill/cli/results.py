@@ -1,0 +1,137 @@
+"""The commands on results: the ladder, other students, a check for CI, several seeds."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from redistill.cli import tables
+from redistill.console.exceptions import RefusedError
+from redistill.console.safe_text import safe_text
+from redistill.records import json_file
+from redistill.settings import sections
+
+PARAMS = Path("params.yaml")
+LADDER = Path("metrics/ladder.json")
+REPORT = Path("data/report/index.html")
+FILE = click.Path(dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+@click.command()
+@click.option("--round", "name", help="Another round than the one that dev chose.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def ladder(name: str | None, as_json: bool) -> None:
+    """Print what the chosen round gains over one-shot and over every control of the ladder."""
+    from redistill.analysis import ladder as ladders
+
+    found = json_file.read_json(LADDER)
+    rows = ladders.rows_of(found, name)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    n = rows[0]["n"] if rows else 0
+    title = f"{name or found['chosen']} against the ladder, on {n} test problems"
+    tables.table(ladders.lines(rows), title=title)
+    click.echo(safe_text(ladders.sentence(found, name)))
+
+
+@click.command("transfer")
+@click.option("--table", default="transfer", show_default=True, help="Which of the tables.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def show_transfer(table: str, as_json: bool) -> None:
+    """Print what other students gain by rationales that were refined for one."""
+    from redistill.analysis import transfer
+    from redistill.rounds import targets
+
+    if table not in targets.tables(sections.read(PARAMS)):
+        raise RefusedError(f"{PARAMS}: tables: there is none {table!r}; see docs/transfer.md")
+    found = json_file.read_json(Path("metrics") / f"{table}.json")
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    n = found["rows"][0]["n"] if found["rows"] else 0
+    title = f"Other students, on {n} test problems"
+    tables.table(transfer.lines(found), title=title)
+    if found["passed_through"]:
+        click.echo(safe_text(f"Passed through: {', '.join(found['passed_through'])}"))
+    click.echo(safe_text(transfer.sentence(found)))
+
+
+@click.command()
+@click.option("--alpha", type=click.FloatRange(0, 1), default=0.05, show_default=True)
+@click.option("--arm", "names", multiple=True, help="A branch instead of the control; repeatable.")
+def check(alpha: float, names: tuple[str, ...]) -> None:
+    """
+    Exit with 0 if the chosen round is better on test than the step-matched control, with 1 if not.
+
+    Better is a gain whose exact McNemar p is below alpha.
+    """
+    from redistill.analysis import ladder as ladders
+
+    found = ladders.check(json_file.read_json(LADDER), names, alpha)
+    click.echo(safe_text(found.told))
+    if not found.better:
+        sys.exit(ladders.NOT_BETTER)
+
+
+@click.command()
+@click.option("--seeds", "first", type=int, multiple=True, metavar="N [N ...]", help="As in 1 2 3.")
+@click.argument("more", type=int, nargs=-1, metavar="")
+@click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="A setting; repeatable.")
+@click.option(
+    "--results",
+    type=FOLDER,
+    default=Path("metrics/seeds"),
+    show_default=True,
+    help="Where the results of each seed are kept.",
+)
+@click.option(
+    "--out",
+    type=FILE,
+    default=Path("metrics/sweep.json"),
+    show_default=True,
+    help="Where what holds over the seeds goes.",
+)
+@click.option("--force", is_flag=True, help="Run seeds again whose results are there.")
+@click.option("--queue", is_flag=True, help="Only queue the experiments, and say how to go on.")
+@click.option("--gather", type=FOLDER, help="Run nothing: take the files of seeds in this folder.")
+def sweep(
+    first: tuple[int, ...],
+    more: tuple[int, ...],
+    pairs: tuple[str, ...],
+    results: Path,
+    out: Path,
+    force: bool,
+    queue: bool,
+    gather: Path | None,
+) -> None:
+    """Run the loop with several seeds, one after the other, and print what holds over them."""
+    from redistill.analysis import plots
+    from redistill.analysis import seeds as seed_runs
+
+    seeds = [*first, *more]
+    if gather is None and (not first or min(seeds) < 0):
+        raise click.UsageError("give the seeds, as in --seeds 1 2 3, or a folder with --gather")
+    if gather is None:
+        plan = seed_runs.plan(Path(), results, pairs)
+        left = seed_runs.missing(plan, seeds, force=force)
+        if queue and left:
+            names = [seed_runs.queue(plan, seed) for seed in left]
+            click.echo(f"{len(names)} experiments are queued; start them with: dvc queue start")
+            click.echo("When they have ended, the same command without --queue gathers them.")
+            return
+        for seed in left:
+            click.echo(f"== seed {seed}: {' '.join(plan.words(seed))}")
+            seed_runs.run(plan, seed)
+    found = seed_runs.summary(seed_runs.gather(gather or results, seeds))
+    json_file.write_json(out, found)
+    seeds_told = f"Mean gain on test over {len(found['seeds'])} seeds"
+    json_file.write_text(out.with_suffix(".svg"), plots.forest(seed_runs.forest(found), seeds_told))
+    tables.table(
+        seed_runs.lines(found), title="Gains on test over seeds (chosen: by dev, per seed)"
+    )
+    chosen = ", ".join(f"{seed}: {name}" for seed, name in found["chosen"].items())
+    told = f"All figures: {out}, drawn in {out.with_suffix('.svg').name}"
+    click.echo(safe_text(f"Chosen by dev, by seed: {chosen}. {told}"))

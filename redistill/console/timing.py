@@ -1,0 +1,52 @@
+"""How long a piece of work took, in files that DVC does not hash: no stage depends on them."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The wall *seconds* that a process took, and the *tokens* that it went through in them."""
+
+    seconds: float
+    tokens: int
+
+    @property
+    def tokens_per_second(self) -> int:
+        """Tokens a second; 0 where no time passed."""
+        return round(self.tokens / self.seconds) if self.seconds else 0
+
+    def __str__(self) -> str:
+        return f"{self.tokens_per_second} tokens/s, {self.seconds:.1f} s"
+
+
+def write(path: Path, timing: Timing | None) -> None:
+    """Write *timing* to *path*; None, where nothing was computed, leaves no file there."""
+    if timing is None:
+        path.unlink(missing_ok=True)
+        return
+    content = {
+        "seconds": round(timing.seconds, 1),
+        "tokens": timing.tokens,
+        "tokens_per_second": timing.tokens_per_second,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.tmp")
+    draft.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    draft.replace(path)
+
+
+def read(folder: Path) -> dict[str, dict[str, Any]]:
+    """Read what is timed in *folder*, by the names of the files; what is no timing is left out."""
+    found = {}
+    for file in sorted(folder.glob("*.json")):
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+            found[file.stem] = {
+                name: float(content[name]) for name in ("seconds", "tokens", "tokens_per_second")
+            }
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return found

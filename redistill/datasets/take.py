@@ -1,0 +1,98 @@
+"""A published data set taken over: its rationales for the problems that this run has."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from redistill.console.exceptions import RefusedError
+from redistill.datasets.load import Published
+from redistill.grading.grader import Grader
+from redistill.problems.held_out import HeldOut
+from redistill.problems.overlap import asked
+from redistill.rationales import guards
+from redistill.records.balance import Balance
+from redistill.records.types import Problem, Rationale
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The rationales that were taken, which rows were not, by reason, and what else is to know."""
+
+    rationales: list[Rationale]
+    rejected: dict[str, list[str]]
+    untaught: int
+    balance: Balance
+
+    def as_dict(self) -> dict[str, Any]:
+        """What a metrics file records; of the rejected rows the first ids."""
+        return {
+            "balance": self.balance.as_dict(),
+            "rejected": {reason: ids[:20] for reason, ids in self.rejected.items()},
+            "problems_without": self.untaught,
+            "teachers": dict(sorted(Counter(row.teacher for row in self.rationales).items())),
+        }
+
+
+def take(
+    rows: Sequence[Published],
+    problems: Mapping[str, Problem],
+    name: str,
+    version: Literal["first", "last"],
+    grader: Grader,
+    held_out: HeldOut,
+) -> Taken:
+    """
+    The *rows* as rationales called *name*, each for the one of *problems* that it was written for.
+
+    That is the one that asks the same question with the same choices, whatever its id. A row is
+    rejected whose question no problem asks, whose problem has another answer here, or that is the
+    second for its problem; and one whose text the guards of a first rationale reject, by this
+    run's *grader*. With the *version* ``first`` the text is that which all others replaced.
+    """
+    by_question = {asked(problem): problem for problem in problems.values()}
+    kept: dict[str, Rationale] = {}
+    rejected: dict[str, list[str]] = {}
+    for row in rows:
+        theirs = row.asks()
+        problem = by_question.get(asked(theirs))
+        if problem is None:
+            known = row.problem in problems
+            reason = "another question of this id" if known else "no problem asks this question"
+        elif problem.answer != row.answer:
+            reason = "another answer to this question"
+        elif problem.id in kept:
+            reason = "a second rationale for the problem"
+        else:
+            made = _rationale(row, problem, name, version)
+            fault = guards.first(problem, made.text, grader, held_out)
+            if fault is None:
+                kept[problem.id] = made
+                continue
+            reason = fault
+        rejected.setdefault(reason, []).append(row.id)
+    lost = {reason: len(ids) for reason, ids in sorted(rejected.items())}
+    balance = Balance("take", len(rows), len(kept), lost)
+    if not kept:
+        raise RefusedError(f"{balance}: no row is for a train problem of this run")
+    return Taken([*kept.values()], rejected, len(problems) - len(kept), balance)
+
+
+def _rationale(
+    row: Published, problem: Problem, name: str, version: Literal["first", "last"]
+) -> Rationale:
+    """*row* for *problem*; its round is *name*: for this run it was written there."""
+    first = version == "first" and bool(row.history)
+    return Rationale(
+        id=problem.id,
+        problem=problem.id,
+        text=row.history[0].text if first else row.rationale,
+        round=name,
+        teacher=row.teacher,
+        status="first" if version == "first" else row.status,
+        parent=None if version == "first" else row.parent or None,
+        reason=None if version == "first" else row.reason or None,
+        gaps=[] if first else row.gaps,
+        history=[] if version == "first" else row.history,
+        fingerprint="" if first else row.fingerprint,
+    )

@@ -1,0 +1,110 @@
+"""Completions graded: the predictions of a student on sets of problems, and its scores."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redistill.analysis.scores import passes, score
+from redistill.console.exceptions import RefusedError
+from redistill.grading.grader import Grader, load_grader, predict
+from redistill.problems.sets import ProblemSet
+from redistill.records.balance import Balance
+from redistill.records.types import Completion, Output, Prediction, Problem, Slip
+
+
+@dataclass(frozen=True)
+class Graded:
+    """The predictions of every set, and what a metrics file records of them."""
+
+    predictions: dict[str, list[Prediction]]
+    figures: dict[str, Any]
+
+    def __str__(self) -> str:
+        if self.figures["passed_through"]:
+            return "passed through: no student of its own"
+        shown = [
+            f"{name} {100 * found['accuracy']:.1f} %"
+            + (f" (pass rate {100 * found['pass_rate']:.1f} %)" if "pass_rate" in found else "")
+            for name, found in self.figures["scores"].items()
+            if name != "test"  # what is looked at by chance is chosen by chance
+        ]
+        return ", ".join(shown) or "no out-of-domain tests"
+
+
+def grade(
+    sets: Mapping[str, ProblemSet], completions: Mapping[str, Sequence[Completion]], grader: str
+) -> Graded:
+    """
+    Judge the *completions* of all *sets*, each by its own grader or by the one called *grader*.
+
+    Where none of the problems has a completion the round was passed through, and has no scores.
+    Raises RefusedError where some have one and others none.
+    """
+    rows = sum(len(found.problems) for found in sets.values())
+    passed = bool(rows) and not any(completions[name] for name in sets)
+    predictions: dict[str, list[Prediction]] = {
+        name: []
+        if passed
+        else graded(found.problems, completions[name], load_grader(found.grader or grader))
+        for name, found in sets.items()
+    }
+    out = sum(len(found) for found in predictions.values())
+    balance = Balance("grade", rows, out, {"passed through": rows} if passed else {})
+    scores = {name: {**score(p), **passes(p)} for name, p in predictions.items()}
+    figures = {
+        "passed_through": passed,
+        "scores": {} if passed else scores,
+        "balance": balance.as_dict(),
+    }
+    return Graded(predictions, figures)
+
+
+def graded(
+    problems: Sequence[Problem], completions: Sequence[Completion], grader: Grader
+) -> list[Prediction]:
+    """
+    Judge *completions* of *problems* by *grader*, in their order, drawn outputs included.
+
+    Raises RefusedError for a completion of another problem, and for a problem without one.
+    """
+    known = {problem.id: problem for problem in problems}
+    for completion in completions:
+        if completion.problem not in known:
+            raise RefusedError(
+                f"there is no problem {completion.problem!r} for completion {completion.id!r}: "
+                "grade with the problems that the completions answer"
+            )
+    answered = {completion.problem for completion in completions}
+    if missing := [name for name in known if name not in answered]:
+        raise RefusedError(
+            f"problem {missing[0]!r} and {len(missing) - 1} more have no completion: have them "
+            "answered again (dvc repro)"
+        )
+    return [_prediction(known[c.problem], c, grader) for c in completions]
+
+
+def _prediction(problem: Problem, completion: Completion, grader: Grader) -> Prediction:
+    first, *drawn = (
+        _judged(problem, completion, output, grader)
+        for output in (completion.output, *completion.drawn)
+    )
+    if not drawn:
+        return first
+    wrong = [other for other in drawn if other.verdict != "correct"]
+    slip = None
+    if wrong and first.verdict == "correct":
+        shown = wrong[0]
+        slip = Slip(completion=shown.completion, answer=shown.answer, verdict=shown.verdict)
+    count = {"samples": len(drawn), "passes": len(drawn) - len(wrong), "slip": slip}
+    return first.model_copy(update=count)
+
+
+def _judged(problem: Problem, completion: Completion, output: Output, grader: Grader) -> Prediction:
+    return predict(
+        problem,
+        completion.split,
+        output.text,
+        eos=output.eos,
+        tokens=output.tokens,
+        grader=grader,
+    )

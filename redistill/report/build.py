@@ -1,0 +1,75 @@
+"""The whole report of a run: its figures, tables, pictures, and the page that shows them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from redistill.analysis import costs, ladder, plots, summary
+from redistill.records.types import Prediction
+from redistill.report import text
+from redistill.report.explorer import Run
+from redistill.report.text import Facts
+
+
+@dataclass(frozen=True)
+class Report:
+    """
+    What a report consists of, beside the problems.
+
+    *verdict* is on the round that is best on dev, *whole* has all figures, *climbed* the ladder;
+    *tables* are CSV and *pictures* SVG, both by the names of their files.
+    """
+
+    verdict: dict[str, Any]
+    whole: dict[str, Any]
+    climbed: dict[str, Any]
+    tables: dict[str, str]
+    pictures: dict[str, str]
+    facts: Facts
+
+
+def build(
+    run: Run,
+    metrics: Path,
+    ledger: Sequence[Mapping[str, Any]],
+    settings: summary.ReportSettings,
+) -> Report:
+    """
+    Put the branches of *run* side by side, from what its stages recorded under *metrics*.
+
+    *ledger* has the rows of the record store, *settings* name the control and the title.
+    """
+    branches, rounds, names = run.branches, run.rounds, list(run.branches)
+    control, title = settings.control, settings.title
+    found = summary.collect(names, rounds, metrics)
+    tests: dict[str, list[Prediction]] = run.of_split("test")
+    chosen = summary.choose(rounds, found)
+    verdict = summary.verdict(chosen, control, found, tests)
+    whole = summary.summary(found, verdict, summary.advice(found, rounds[1:]))
+    steps = {name: int(found[name]["training"].get("steps", 0)) for name in names}
+    calls = ladder.calls(metrics / "rationales", branches)
+    climbed = ladder.ladder(chosen, rounds, branches, control, tests, steps, calls)
+    seen = summary.gap_table([name for name in names if tests[name]], metrics / "gaps")
+    replies = costs.replies(metrics / "rationales", branches)
+    spent = costs.table(branches, rounds, found, replies, ledger)
+    recorded = text.record(metrics, branches, rounds)
+    return Report(
+        verdict,
+        whole,
+        climbed,
+        {
+            "rounds": summary.as_csv(summary.table(names, found), summary.COLUMNS),
+            "ladder": summary.as_csv(ladder.table(climbed), ladder.COLUMNS),
+            "gaps": summary.as_csv(seen, summary.GAP_COLUMNS),
+            "costs": summary.as_csv(spent, costs.COLUMNS),
+        },
+        {
+            "curve": plots.curve(rounds, control, found, title),
+            "ladder": plots.forest(climbed, title),
+            "gaps": plots.stacked(seen, title),
+            "nll": plots.likelihood([row["round"] for row in spent], found, title),
+            "costs": plots.costs(spent, title),
+        },
+        Facts(title, verdict, whole, climbed, spent, ledger, recorded),
+    )

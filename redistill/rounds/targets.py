@@ -1,0 +1,189 @@
+"""Who else is taught, and what: target students, data sets taken over, errors put together."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Field
+
+from redistill.console.exceptions import CONFIG, RefusedError
+from redistill.rounds.branches import BASE, NAME, Branch, Cell, Name, Round, branches
+from redistill.settings.sections import Params, Section
+
+S = TypeVar("S", bound=Section)
+
+
+class Pool(Section):
+    """The errors of the students of two branches together; either may be a pool itself."""
+
+    of: str
+    and_: Annotated[str, Field(alias="and")]
+
+
+class Tailored(Section):
+    """
+    Rationales rewritten around other errors than those of a round.
+
+    *from_* is the branch or pool whose errors and gaps the teacher is shown, *of* the rationales
+    that it rewrites, *like* the same, as a round has it, and *start* the student that several draws
+    are to fit.
+    """
+
+    from_: Annotated[Name, Field(alias="from")]
+    of: Name
+    like: Name
+    start: Name
+
+
+class Source(Section):
+    """
+    A published data set that rationales are taken from.
+
+    It is a *folder* in data/imported, or a data set of the *hub* at a *revision*; the others are
+    null. *version* is the last text of each rationale, or the first, which the others replaced.
+    """
+
+    folder: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None
+    hub: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")] | None
+    revision: Annotated[str, Field(min_length=1)] | None
+    version: Literal["first", "last"]
+    max_loss: Annotated[float, Field(ge=0, le=1)]
+
+
+class Table(Section):
+    """A table of the cells; a gain counts below *alpha*, by Holm's correction over the targets."""
+
+    alpha: Annotated[float, Field(gt=0, lt=1)]
+
+
+def pools(params: Params) -> dict[str, Pool]:
+    """Return the pools of errors, by name."""
+    return _all(params, "pools", Pool)
+
+
+def tailored(params: Params) -> dict[str, Tailored]:
+    """Return the rationales that are rewritten around other errors than a round's, by name."""
+    return _all(params, "tailored", Tailored)
+
+
+def sources(params: Params) -> dict[str, Source]:
+    """Return the data sets that rationales are taken from, by the name that these get."""
+    return _all(params, "sources", Source)
+
+
+def source(params: Params, name: str) -> Source:
+    """Return the data set *name*; refuses one that is neither a folder nor on the hub, or both."""
+    found = sources(params)[name]
+    if (found.folder is None) == (found.hub is None):
+        raise _refused(params, f"sources.{name}", "needs either folder or hub, the other null")
+    if (found.hub is None) != (found.revision is None):
+        raise _refused(
+            params, f"sources.{name}", "revision: a commit or tag of the hub id, null for a folder"
+        )
+    return found
+
+
+def tables(params: Params) -> dict[str, Table]:
+    """Return the tables of the cells, by the name of their file in metrics."""
+    return _all(params, "tables", Table)
+
+
+def rewrites(params: Params) -> dict[str, Round | Tailored]:
+    """
+    Return everything that the stage refine rewrites: rounds, arms and tailored rationales.
+
+    Raises RefusedError where the section ``rewrites`` has other names.
+    """
+    known = branches(params)
+    found: dict[str, Round | Tailored] = {
+        name: branch for name, branch in known.items() if isinstance(branch, Round)
+    }
+    found |= tailored(params)
+    listed = params.named("rewrites")
+    if set(listed) != set(found):
+        (name, *_) = sorted(set(listed) ^ set(found))
+        raise _refused(
+            params,
+            f"rewrites.{name}",
+            "the section has what rounds, arms and tailored have together; redistill params "
+            "--with composes it",
+        )
+    return found
+
+
+def check(params: Params) -> None:
+    """
+    Hold targets, sources, pools, tailored rationales, cells and tables to each other.
+
+    Raises RefusedError for a name that two of them have, and for one that nothing has.
+    """
+    known, targets = branches(params), _names(params, "targets")
+    mixed, rewritten, taken = pools(params), tailored(params), sources(params)
+    for name in taken:
+        source(params, name)
+    tables(params)
+    rewrites(params)
+    _apart(params, {BASE: "the base student"}, {"targets": targets, "branches": known})
+    _apart(params, {}, {"branches": known, "pools": mixed})
+    own = [name for name, branch in known.items() if branch.rationales == name]
+    _apart(params, {}, {"branches": own, "tailored": rewritten, "sources": taken})
+    written = {*own, *rewritten, *taken}
+    for name, branch in known.items():
+        taught = written if isinstance(branch, Cell) else set(own)
+        _known(params, f"branches.{name}.rationales", branch.rationales, taught)
+    _check_pools(params, mixed, known)
+    for name, tailor in rewritten.items():
+        place = f"tailored.{name}"
+        _known(params, f"{place}.from", tailor.from_, {*known, *mixed})
+        _known(params, f"{place}.of", tailor.of, written - {name})
+        _known(params, f"{place}.like", tailor.like, {tailor.of})
+        _known(params, f"{place}.start", tailor.start, {*known, *targets, BASE})
+
+
+def _check_pools(params: Params, pools: Mapping[str, Pool], branches: Mapping[str, Branch]) -> None:
+    for name, pool in pools.items():
+        for key, other in (("of", pool.of), ("and", pool.and_)):
+            _known(params, f"pools.{name}.{key}", other, {*branches, *pools} - {name})
+        members = _members(params, name, pools)
+        if twice := next((m for m in members if members.count(m) > 1), None):
+            raise _refused(params, f"pools.{name}", f"the errors of {twice!r} are in it twice")
+
+
+def _members(params: Params, name: str, pools: Mapping[str, Pool], deep: int = 0) -> list[str]:
+    """The branches whose errors are in the pool *name*, each as often as they are in it."""
+    if name not in pools:
+        return [name]
+    if deep > len(pools):
+        raise _refused(params, f"pools.{name}", "is a part of itself")
+    pool = pools[name]
+    return [m for part in (pool.of, pool.and_) for m in _members(params, part, pools, deep + 1)]
+
+
+def _all(params: Params, section: str, model: type[S]) -> dict[str, S]:
+    content = params.named(section)
+    names = _names(params, section)
+    return {name: params.hold(f"{section}.{name}", content[name], model) for name in names}
+
+
+def _names(params: Params, section: str) -> list[str]:
+    content = params.named(section)
+    for name in content:
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            raise _refused(params, section, f"{name!r} is not a name such as wide")
+    return list(content)
+
+
+def _apart(params: Params, seen: dict[str, str], kinds: Mapping[str, Any]) -> None:
+    for kind, names in kinds.items():
+        for name in names:
+            if name in seen:
+                raise _refused(params, kind, f"{name!r} is taken already: {seen[name]}")
+            seen[name] = kind
+
+
+def _known(params: Params, place: str, name: str, known: set[str]) -> None:
+    if name not in known:
+        raise _refused(params, place, f"there is no {name!r}; there are {', '.join(sorted(known))}")
+
+
+def _refused(params: Params, place: str, fault: str) -> RefusedError:
+    return RefusedError(f"{params.file}: {place}: {fault}", code=CONFIG)

@@ -1,0 +1,37 @@
+"""Grade what a student answered: predictions with their verdicts, and the scores."""
+
+from pathlib import Path
+
+import click
+
+from redistill.grading import predictions
+from redistill.grading.grader import GradeSettings
+from redistill.problems import sets
+from redistill.records import jsonl
+from redistill.records.json_file import write_json
+from redistill.records.types import Completion
+from redistill.settings.sections import Params
+from stages import FILE, FOLDER, Stage
+
+
+@click.command(cls=Stage, name="grade")
+@click.option("--completions", type=FOLDER, required=True, help="What the student wrote.")
+@click.option("--problems", type=FOLDER, required=True, help="The sets of problems.")
+@click.option("--out", type=FOLDER, required=True, help="Where the predictions go.")
+@click.option("--metrics", type=FILE, required=True, help="Where the scores go.")
+@click.pass_obj
+def main(params: Params, completions: Path, problems: Path, out: Path, metrics: Path) -> None:
+    """Grade what a student answered."""
+    grader = params.section("grade", GradeSettings).grader
+    known = sets.read(problems)
+    written = {name: jsonl.read(completions / f"{name}.jsonl", Completion) for name in known}
+
+    graded = predictions.grade(known, written, grader)
+
+    jsonl.write_all(out, graded.predictions)
+    write_json(metrics, graded.figures)
+    click.echo(f"{completions.name}: {graded}")
+
+
+if __name__ == "__main__":
+    main()
