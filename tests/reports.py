@@ -10,38 +10,35 @@ from redistill.records import json_file, jsonl
 from redistill.records.types import Error, Exemplar, Prediction, Problem, Rationale, Version
 from redistill.report.explorer import Run
 from redistill.report.text import Facts, Recorded
-from redistill.rounds.branches import Arm, Branch
+from redistill.rounds.branches import Arm, Branch, Round
 
 BRANCHES: dict[str, Branch] = {
     "r0": Branch(from_="r0", rationales="r0", start="base", times=1),
-    "r1": Branch(from_="r0", rationales="r1", start="base", times=1),
-    "r2": Branch(from_="r1", rationales="r2", start="base", times=1),
-    "r3": Branch(from_="r2", rationales="r3", start="base", times=1),
+    "r1": Round(from_="r0", of="r0", like="r0", rationales="r1", start="base", times=1),
+    "r2": Round(from_="r1", of="r1", like="r1", rationales="r2", start="base", times=1),
+    "r3": Round(from_="r2", of="r2", like="r2", rationales="r3", start="base", times=1),
     "long": Branch(from_="r0", rationales="r0", start="base", times=3),
     "told": Arm(
-        from_="r0", rationales="told", start="base", times=1, feedback="verdict", like="r1",
-        scope="like",
+        from_="r0", of="r0", rationales="told", start="base", times=1, feedback="verdict",
+        like="r1", scope="like",
     ),
 }  # fmt: skip
 ROUNDS = ["r0", "r1", "r2", "r3"]
 PASSED = "r3"
 PARAMS = """
 report: {control: long, title: "Toys <b>& more"}
-rounds:
-  r1: {from: r0, rationales: r1, start: base, times: 1}
-  r2: {from: r1, rationales: r2, start: base, times: 1}
-  r3: {from: r2, rationales: r3, start: base, times: 1}
-arms:
-  told:
-    {from: r0, rationales: told, start: base, times: 1, feedback: verdict, like: r1, scope: like}
+rounds: &rounds
+  r1: {from: r0, of: r0, like: r0, rationales: r1, start: base, times: 1}
+  r2: {from: r1, of: r1, like: r1, rationales: r2, start: base, times: 1}
+  r3: {from: r2, of: r2, like: r2, rationales: r3, start: base, times: 1}
+arms: &arms
+  told: {from: r0, of: r0, rationales: told, start: base, times: 1, feedback: verdict, like: r1,
+         scope: like}
 branches:
+  <<: [*rounds, *arms]
   r0: {from: r0, rationales: r0, start: base, times: 1}
-  r1: {from: r0, rationales: r1, start: base, times: 1}
-  r2: {from: r1, rationales: r2, start: base, times: 1}
-  r3: {from: r2, rationales: r3, start: base, times: 1}
   long: {from: r0, rationales: r0, start: base, times: 3}
-  told:
-    {from: r0, rationales: told, start: base, times: 1, feedback: verdict, like: r1, scope: like}
+rewrites: {<<: [*rounds, *arms]}
 """
 SOLVED = {"r0": 0.35, "r1": 0.6, "r2": 0.65, "long": 0.4, "told": 0.5}
 BALANCE = {"rows_in": 9, "rows_out": 7, "rejected": {"too long": 2}, "holds": True}

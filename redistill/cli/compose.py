@@ -1,8 +1,9 @@
 """Settings composed: overlays that say what differs, over settings that have everything."""
 
 import io
+import re
 from collections.abc import Iterable, Mapping
-from copy import deepcopy
+from copy import copy, deepcopy
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,38 +18,47 @@ from redistill.settings.sections import Params
 # Sections that list things by name: an overlay that has one replaces it whole.
 LISTS = (*KINDS, "targets", "sources", "pools", "tailored", "tables")
 MADE = {"branches": KINDS, "rewrites": ("rounds", "arms", "tailored")}  # of which other sections
+TOLD = {
+    "branches": "every student that is trained: the rounds, the first one, and the controls",
+    "rewrites": "everything that a teacher rewrites",
+}
+MADE_LINES = re.compile(rf"^(?:{'|'.join(MADE)}):.*\n(?:(?:[ #].*)?\n)*", re.MULTILINE)
+CROWDED = re.compile(r"^([^\n#][^\n]*\n)(?=[a-z])()", re.MULTILINE)  # no line between two sections
+OWN = {"from", "rationales", "start", "times"}  # the keys of a branch that is in no list
 
 
-def compose(base: Path, overlays: Iterable[Mapping[str, Any]]) -> CommentedMap:
+def compose(base: Path, overlays: Iterable[CommentedMap]) -> CommentedMap:
     """
-    Lay *overlays*, the later ones on top, over the settings in *base*, and keep its comments.
+    Lay *overlays*, the later ones on top, over the settings in *base*, and keep the comments.
 
-    Sections are merged key by key, lists of names are replaced whole, and null takes a section
-    away. ``branches`` and ``rewrites`` are composed anew from what the other sections list.
+    Sections are merged key by key, lists of names are replaced whole, and null takes a branch away.
+    ``branches`` and ``rewrites`` are composed anew from what the other sections list.
     """
-    document = _load(base)
     content = dict(sections.read(base).content)
+    before = dict(content)
+    document = _loaded(MADE_LINES.sub("", base.read_text(encoding="utf-8")))
     for overlay in overlays:
         plain = _plain(overlay)
         for name in LISTS:
             if name in plain:
                 content[name] = plain[name] or {}
                 _refill(document, name, overlay[name] or {})
-        merged = OmegaConf.merge(
-            OmegaConf.create({k: v for k, v in content.items() if k not in LISTS}),
-            OmegaConf.create({k: v for k, v in plain.items() if k not in LISTS}),
-        )
-        content |= cast(dict[str, Any], OmegaConf.to_container(merged))
+        layers = [{k: v for k, v in one.items() if k not in LISTS} for one in (content, plain)]
+        merged = OmegaConf.to_container(OmegaConf.merge(*map(OmegaConf.create, layers)))
+        content |= cast(dict[str, Any], merged)
+        for name in plain:  # a section that the settings below do not have comes with its comments
+            if name not in document and name not in LISTS:
+                document[name] = deepcopy(overlay[name])
     for name, kinds in MADE.items():
-        content[name] = _made(name, content, kinds, sections.read(base).content)
-    _apply(document, content)
+        document[name] = _made(name, kinds, content, before)
+    _apply(document, {key: value for key, value in content.items() if key not in (*LISTS, *MADE)})
     return document
 
 
 def read_overlay(path: Path) -> CommentedMap:
     """Read the overlay *path*, comments and all; raises RefusedError as `sections.read` does."""
     sections.read(path)
-    return _load(path)
+    return _loaded(path.read_text(encoding="utf-8"))
 
 
 def pruned(document: CommentedMap, read: Iterable[str], optional: Iterable[str]) -> None:
@@ -69,11 +79,26 @@ def pruned(document: CommentedMap, read: Iterable[str], optional: Iterable[str])
 
 
 def text(document: CommentedMap, head: str) -> str:
-    """Write *document* as YAML below *head*, lines of comment in place of its first ones."""
+    """
+    Write *document* as YAML with *head*, lines of comment, in place of its first ones.
+
+    The sections that are composed of others merge them by their anchors, so that a further round
+    or arm is a line in one place.
+    """
+    shown = copy(document)
+    for name in {kind for kinds in MADE.values() for kind in kinds}:
+        if name not in shown:
+            shown[name] = CommentedMap()
+        shown[name].yaml_set_anchor(name, always_dump=True)
+    for name in MADE:
+        shown.pop(name)
+    if head:
+        shown.yaml_set_start_comment(head)
     out = io.StringIO()
-    document.yaml_set_start_comment(head)
-    _yaml().dump(document, out)
-    return out.getvalue()
+    _yaml().dump(shown, out)
+    made = "".join(_block(name, document[name]) for name in MADE)
+    before, section, after = out.getvalue().partition("\nprepare:")
+    return CROWDED.sub(r"\1\n\2", f"{_tidy(before)}\n{made}{section.lstrip()}{after}")
 
 
 def params(document: CommentedMap, file: Path) -> Params:
@@ -85,11 +110,16 @@ def _yaml() -> YAML:
     yaml = YAML()
     yaml.width = 4096
     yaml.preserve_quotes = True
+    yaml.representer.add_representer(type(None), _null)
     return yaml
 
 
-def _load(path: Path) -> CommentedMap:
-    loaded: CommentedMap = _yaml().load(path.read_text(encoding="utf-8"))
+def _null(representer: Any, _: None) -> Any:
+    return representer.represent_scalar("tag:yaml.org,2002:null", "null")
+
+
+def _loaded(text: str) -> CommentedMap:
+    loaded: CommentedMap = _yaml().load(text)
     return loaded
 
 
@@ -114,43 +144,38 @@ def _refill(document: CommentedMap, name: str, listed: Mapping[str, Any]) -> Non
 
 
 def _made(
-    name: str,
-    content: Mapping[str, Any],
-    kinds: Iterable[str],
-    before: Mapping[str, Any],
+    name: str, kinds: Iterable[str], content: Mapping[str, Any], before: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The section *name* of *content*, whose own entries are those that no list had *before*."""
     listed = {key for kind in kinds for key in before.get(kind) or {}}
-    own = {key: value for key, value in content[name].items() if key not in listed}
+    own = {k: v for k, v in content[name].items() if k not in listed and v is not None}
     return own | {key: v for kind in kinds for key, v in (content.get(kind) or {}).items()}
 
 
-def _apply(document: Any, content: Mapping[str, Any], path: tuple[str, ...] = ()) -> None:
-    """Change *document* in place until it says what *content* does."""
-    merged = {key for _, other in getattr(document, "merge", []) for key in other}
-    for key in [*document]:
-        if key not in content and key not in merged:
-            del document[key]
+def _block(name: str, content: Mapping[str, Any]) -> str:
+    """The section *name* as YAML: the lists that it merges by their anchors, then its own lines."""
+    lines = [f"{name}:  # {TOLD[name]}", f"  <<: [{', '.join(f'*{kind}' for kind in MADE[name])}]"]
     for key, value in content.items():
-        if not path and key in LISTS:
-            continue
-        if key in MADE and not path:
-            _apply_made(document[key], value)
-        elif isinstance(value, dict) and isinstance(document.get(key), CommentedMap):
-            _apply(document[key], value, (*path, key))
+        if MADE[name] == KINDS and set(value) == OWN:
+            pairs = ", ".join(f"{k}: {v}" for k, v in value.items())
+            lines.append(f"  {key}: {{{pairs}}}")
+    return "\n".join(lines) + "\n\n"
+
+
+def _tidy(before: str) -> str:
+    """*before* without the comments at its end, which told of sections that are written anew."""
+    lines = before.split("\n")
+    while lines and (not lines[-1].strip() or lines[-1].lstrip().startswith("#")):
+        lines.pop()
+    return "\n".join([*lines, ""])
+
+
+def _apply(document: CommentedMap, content: Mapping[str, Any]) -> None:
+    """Change *document* in place until it says what *content* does."""
+    for key, value in content.items():
+        if isinstance(value, dict) and isinstance(document.get(key), CommentedMap):
+            for gone in [k for k in document[key] if k not in value]:
+                del document[key][gone]
+            _apply(document[key], value)
         elif key not in document or document[key] != value:
             document[key] = value
-
-
-def _apply_made(section: CommentedMap, content: Mapping[str, Any]) -> None:
-    """Change what a section says by itself, beside the lists that it merges."""
-    others = [other for _, other in section.merge]
-    own = {k: v for k, v in content.items() if not any(k in other for other in others)}
-    for key in [*section]:
-        if key not in own and not any(key in other for other in others):
-            section.pop(key, None)
-    for key, value in own.items():
-        if isinstance(section.get(key), CommentedMap):
-            _apply(section[key], value, (key,))
-        else:
-            section[key] = value

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +49,12 @@ def settings(
 
     *overlays* are laid over first, then what *task*, *teacher* and *student* ask for.
     """
-    layers: list[Mapping[str, Any]] = []
+    layers: list[CommentedMap] = []
     if student is not None:
-        layers += [compose.read_overlay(_found(PRETRAINED)), {"student": {"model": student}}]
+        layers += [
+            compose.read_overlay(_found(PRETRAINED)),
+            _layer({"student": {"model": student}}),
+        ]
     if teacher is not None:
         layers.append(_teacher(teacher))
     if task is not None:
@@ -113,6 +117,7 @@ def pipeline() -> str:
     """
     yaml = YAML()
     yaml.width = 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)
     document = yaml.load((PROJECT / "dvc.yaml").read_text(encoding="utf-8"))
     for stage in document["stages"].values():
         body = stage.get("do", stage)
@@ -120,15 +125,13 @@ def pipeline() -> str:
         body["deps"] = CommentedSeq([dep for dep in body["deps"] if dep not in own])
         keys = [re.sub(r"\.(?:py|txt)$", "", dep).replace("/", ".") for dep in own]
         body["params"] = CommentedSeq([*body["params"], CommentedMap({installed.STAMP: keys})])
-    from io import StringIO
-
     out = StringIO()
     yaml.dump(document, out)
     return out.getvalue()
 
 
 def _composed(
-    base: Path, overlays: Sequence[str], layers: Sequence[Mapping[str, Any]], head: str
+    base: Path, overlays: Sequence[str], layers: Sequence[CommentedMap], head: str
 ) -> str:
     named = [compose.read_overlay(_found(name)) for name in overlays]
     document = compose.compose(base, [*named, *layers])
@@ -157,21 +160,21 @@ def _found(name: str) -> Path:
     return shipped
 
 
-def _teacher(name: str) -> dict[str, Any]:
+def _teacher(name: str) -> CommentedMap:
     if name == "tutor":
-        return {}
+        return _layer({})
     overlay = compose.read_overlay(_found(name))
     found = {key: overlay[key] for key in overlay if key in TEACHING}
     if "teach" not in found:
         raise RefusedError(f"--teacher {name}: these settings are of no teacher", code=CONFIG)
-    return found
+    return _layer(found)
 
 
-def _task(name: str) -> dict[str, Any]:
+def _task(name: str) -> CommentedMap:
     task = load_task(name, "--task")
     keys = task.Settings.model_fields
     if name == "wordproblems":
-        return {}
+        return _layer({})
     if not keys.keys() <= STARTING.keys():
         raise RefusedError(
             f"--task {name}: its section has no beginning; write an overlay, see docs/tasks.md",
@@ -180,20 +183,27 @@ def _task(name: str) -> dict[str, Any]:
     layer: dict[str, Any] = {"prepare": {"task": name}, name: {key: STARTING[key] for key in keys}}
     if task.GRADER is not None:
         layer["grade"] = {"grader": task.GRADER}
-    return layer | {
-        "publish": {"name": f"{name.replace('_', '-')}-refined"},
-        "report": {"title": f"{name}"},
-    }
+    layer["publish"] = {"name": f"{name.replace('_', '-')}-refined"}
+    layer["report"] = {"title": name}
+    return _layer(layer)
+
+
+def _layer(content: Mapping[str, Any]) -> CommentedMap:
+    """*content* as an overlay."""
+    return CommentedMap(
+        {k: CommentedMap(v) if isinstance(v, dict) else v for k, v in content.items()}
+    )
 
 
 def _set_up(folder: Path) -> Iterator[str]:
     """Set up git and DVC in *folder*, where a repository around it does not have them already."""
-    if _ran(folder, "git", "rev-parse", "--git-dir"):
+    inside = not _ran(folder, "git", "rev-parse", "--git-dir")
+    if not inside or not _ran(folder, "git", "check-ignore", "--quiet", "."):
         _run(folder, "git", "init", "--quiet")
         yield f"{folder}: a git repository"
-    if _ran(folder, sys.executable, "-m", "dvc", "root"):
-        inside = (folder / ".git").exists()
-        options = [] if inside else ["--subdir"]
+    own = (folder / ".git").exists()
+    if own or _ran(folder, sys.executable, "-m", "dvc", "root"):
+        options = [] if own else ["--subdir"]
         _run(folder, sys.executable, "-m", "dvc", "init", "--quiet", *options)
         for key in ("core.analytics", "core.check_update"):
             _run(folder, sys.executable, "-m", "dvc", "config", key, "false")

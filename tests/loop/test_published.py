@@ -111,11 +111,11 @@ def test_the_command_checks_the_folders_that_have_a_manifest(
 ):
     monkeypatch.chdir(source)
     card = Path("data/published/small/README.md")
-    good = CliRunner().invoke(main.main, ["verify"])
+    good = CliRunner().invoke(main, ["verify"])
     before = card.read_bytes()
     card.chmod(0o644)
     card.write_bytes(before[:-1])
-    bad = CliRunner().invoke(main.main, ["verify"])
+    bad = CliRunner().invoke(main, ["verify"])
     card.write_bytes(before)
 
     assert good.exit_code == 0, good.output

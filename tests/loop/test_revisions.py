@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from redistill.cli import main
+from redistill.cli.main import main
 from redistill.records import jsonl
 from redistill.records.types import Rationale
 
@@ -68,7 +68,7 @@ def project(history: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 
 def diff(*words: str) -> Result:
-    return CliRunner().invoke(main.main, ["diff", *words])
+    return CliRunner().invoke(main, ["diff", *words])
 
 
 def cached() -> Path:

@@ -141,9 +141,9 @@ def test_a_folder_without_its_listing_is_held_against_the_hash_of_its_own(projec
 
 
 def test_the_command_prints_a_line_for_each_fault_and_ends_with_65(project: Path):
-    good = CliRunner().invoke(main.main, ["verify"])
+    good = CliRunner().invoke(main, ["verify"])
     with changed(Path("metrics/r0.json"), b"{}"):
-        bad = CliRunner().invoke(main.main, ["verify"])
+        bad = CliRunner().invoke(main, ["verify"])
 
     assert good.exit_code == 0, good.output
     assert "6 files and 6 objects of the cache are what dvc.lock says" in good.output

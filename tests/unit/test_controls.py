@@ -133,10 +133,10 @@ def test_told_only_the_verdict_the_tutor_guesses_the_operation_and_works_it():
 
 def test_an_arm_in_the_settings_is_read_and_a_wrong_one_refused(tmp_path: Path):
     file = changed(tmp_path, "arms: &arms {}\n", LADDER)
-    known = branches.branches(file)
+    known = branches.branches(sections.read(file))
 
     assert list(branches.arms(file)) == ["blind-r1", "blind-r2"]
-    assert branches.rounds(file) == ["r0", "r1", "r2", "r3"]
+    assert branches.rounds(sections.read(file)) == ["r0", "r1", "r2", "r3"]
     assert controls.afresh("blind-r2", branches.arm(file, "blind-r2"), known) == 2000
     for old, new, fault in (
         ("feedback: none", "feedback: some", "feedback"),

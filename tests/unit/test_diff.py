@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from redistill.cli import main
+from redistill.cli.main import main
 from redistill.console.exceptions import RefusedError
 from redistill.diff import render
 from redistill.diff.compare import KINDS, compare, edits, similarity, summed
@@ -73,7 +73,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def diff(*words: str) -> Result:
-    return CliRunner().invoke(main.main, ["diff", *words])
+    return CliRunner().invoke(main, ["diff", *words])
 
 
 def shown(*words: str) -> list[dict]:

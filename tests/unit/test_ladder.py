@@ -8,12 +8,12 @@ from click.testing import CliRunner
 
 from redistill.analysis import ladder as ladders
 from redistill.analysis import plots, summary
-from redistill.cli import main
+from redistill.cli.main import main
 from redistill.console.exceptions import RefusedError
 from redistill.records import json_file
 from redistill.records.types import Prediction
 from redistill.rounds import branches
-from tests.imports import ROOT
+from tests.settings import shipped
 
 N = 200
 SOLVED = {
@@ -24,7 +24,7 @@ SOLVED = {
     "continued-r2": range(100),
 }  # fmt: skip
 PASSED = ("r3", "shuffled-r2")
-SHIPPED = branches.branches(ROOT / "params" / "embedded-ladder.yaml")
+SHIPPED = branches.branches(shipped("embedded-ladder"))
 ALL = {"rationales": "all-r1", "feedback": "error", "scope": "all"}
 BRANCHES = SHIPPED | {"all-r1": SHIPPED["verdict-r1"].model_copy(update=ALL)}
 ROUNDS = ["r0", "r1", "r2", "r3"]
@@ -85,7 +85,7 @@ def test_the_same_rung_has_the_same_name_at_every_round():
 
 
 def test_without_arms_a_ladder_has_the_two_one_shot_rows():
-    plain = branches.branches(ROOT / "params.yaml")
+    plain = branches.branches(sections.read(ROOT / "params.yaml"))
 
     found = ladders.ladder("r1", ROUNDS, plain, "one-shot-matched", TEST, STEPS, CALLS)
 
@@ -157,7 +157,7 @@ def test_the_sentence_says_what_is_beaten_and_what_is_not():
 def test_a_check_ends_with_one_where_the_round_is_not_better(
     words: list[str], code: int, told: str, folder: Path
 ):
-    ran = CliRunner().invoke(main.main, ["check", *words])
+    ran = CliRunner().invoke(main, ["check", *words])
 
     assert ran.exit_code == code
     assert told in ran.output
@@ -181,9 +181,9 @@ def test_a_check_says_where_the_control_took_fewer_steps():
 
 
 def test_the_ladder_is_printed_as_a_table_and_a_sentence(folder: Path):
-    ran = CliRunner().invoke(main.main, ["ladder", "--round", "r2"])
-    data = CliRunner().invoke(main.main, ["ladder", "--json"])
-    absent = CliRunner().invoke(main.main, ["ladder", "--round", "r9"])
+    ran = CliRunner().invoke(main, ["ladder", "--round", "r2"])
+    data = CliRunner().invoke(main, ["ladder", "--json"])
+    absent = CliRunner().invoke(main, ["ladder", "--round", "r9"])
 
     assert ran.exit_code == 0, ran.output
     assert "resample-r2" in ran.output

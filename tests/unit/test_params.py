@@ -92,5 +92,5 @@ def test_the_rounds_come_in_order_and_controls_after_them(tmp_path: Path):
         "  r10: {from: r3, rationales: r10, start: base, times: 1}\n  r1: {from: r0",
     )
 
-    assert branching.rounds(file) == ["r0", "r1", "r2", "r3", "r10"]
-    assert list(branching.branches(file))[-1] == "one-shot-matched"
+    assert branching.rounds(sections.read(file)) == ["r0", "r1", "r2", "r3", "r10"]
+    assert list(branching.branches(sections.read(file)))[-1] == "one-shot-matched"

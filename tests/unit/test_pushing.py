@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from huggingface_hub import DatasetCard, HfApi
 from ruamel.yaml import YAML
 
-from redistill.cli import main
+from redistill.cli.main import main
 from redistill.console.exceptions import RefusedError
 from redistill.datasets import hub as hubs
 from redistill.datasets.card import END, START, merged
@@ -204,7 +204,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_command_sends_nothing_unless_told_and_says_what_it_would(run: Path):
-    shown = CliRunner().invoke(main.main, ["publish"])
+    shown = CliRunner().invoke(main, ["publish"])
 
     assert shown.exit_code == 0, shown.output
     for file in run.iterdir():
@@ -215,8 +215,8 @@ def test_the_command_sends_nothing_unless_told_and_says_what_it_would(run: Path)
 
 
 def test_the_command_refuses_a_push_without_a_licence(run: Path):
-    told = CliRunner().invoke(main.main, ["publish", "--push", "me/small"])
-    public = CliRunner().invoke(main.main, ["publish", "--public"])
+    told = CliRunner().invoke(main, ["publish", "--push", "me/small"])
+    public = CliRunner().invoke(main, ["publish", "--public"])
 
     assert told.exit_code == 78
     assert "no licence" in told.stderr
@@ -224,10 +224,10 @@ def test_the_command_refuses_a_push_without_a_licence(run: Path):
 
 
 def test_the_command_names_a_damaged_folder_and_verify_takes_folders(run: Path):
-    good = CliRunner().invoke(main.main, ["verify", "data/published/small"])
+    good = CliRunner().invoke(main, ["verify", "data/published/small"])
     (run / "provenance.json").write_text("{}")
-    shown = CliRunner().invoke(main.main, ["publish"])
-    bad = CliRunner().invoke(main.main, ["verify", "data/published/small"])
+    shown = CliRunner().invoke(main, ["publish"])
+    bad = CliRunner().invoke(main, ["verify", "data/published/small"])
 
     assert good.output == "folders that are what their manifests say: 1\n"
     assert (shown.exit_code, bad.exit_code) == (65, 65)

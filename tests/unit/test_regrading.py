@@ -121,7 +121,7 @@ def test_an_out_of_domain_test_is_graded_by_the_grader_that_it_has(run: Path):
 def test_the_command_shows_what_would_change_and_writes_nothing(run: Path):
     before = (run / "data/predictions/r0/dev.jsonl").read_bytes()
 
-    said = CliRunner().invoke(main.main, ["grade"])
+    said = CliRunner().invoke(main, ["grade"])
 
     assert said.exit_code == 0, said.output
     assert "0 -> 2" in said.output
@@ -134,7 +134,7 @@ def test_one_file_is_graded_by_any_grader_into_another(run: Path):
     words = ["--predictions", "data/predictions/r0/dev.jsonl", "--problems"]
     words += ["data/problems/dev.jsonl", "--grader", "yes_no", "--out", "again.jsonl"]
 
-    said = CliRunner().invoke(main.main, ["grade", *words])
+    said = CliRunner().invoke(main, ["grade", *words])
 
     assert said.exit_code == 0, said.output
     assert [p.verdict for p in jsonl.read(run / "again.jsonl", Prediction)] == ["no_answer"] * 2
@@ -154,7 +154,7 @@ def test_what_cannot_be_graded_is_refused_and_nothing_is_written(
 ):
     before = (run / "data/predictions/r0/dev.jsonl").read_bytes()
 
-    said = CliRunner().invoke(main.main, ["grade", *words])
+    said = CliRunner().invoke(main, ["grade", *words])
 
     assert said.exit_code != 0
     assert told in said.output

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from redistill.analysis import costs as cost_table
 from redistill.analysis import plots
-from redistill.cli import main
+from redistill.cli.main import main
 from redistill.console.exceptions import RefusedError
 from redistill.diff import render
 from redistill.records import json_file
@@ -374,15 +374,15 @@ def test_the_command_rounds_ends_with_where_the_report_is(
     monkeypatch.chdir(tmp_path)
     json_file.write_json(tmp_path / "metrics/summary.json", dict(FACTS.summary))
 
-    without = CliRunner().invoke(main.main, ["rounds"])
+    without = CliRunner().invoke(main, ["rounds"])
     (tmp_path / "data/report").mkdir(parents=True)
     main.REPORT.write_text(PAGE)
-    told = CliRunner().invoke(main.main, ["rounds"])
+    told = CliRunner().invoke(main, ["rounds"])
 
     json_file.write_json(
         tmp_path / "metrics/summary.json", FACTS.summary | {"advice": "More steps."}
     )
-    advised = CliRunner().invoke(main.main, ["rounds"])
+    advised = CliRunner().invoke(main, ["rounds"])
 
     assert "\nMore steps.\n" in advised.output
     assert "report" not in without.output

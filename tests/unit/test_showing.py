@@ -53,8 +53,8 @@ def test_every_view_of_a_run_shows_it_as_text(
     source = Path(__file__).parents[2] / "params.yaml"
     (tmp_path / "params.yaml").write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    prompt = CliRunner().invoke(main.main, ["show"])
-    missing = CliRunner().invoke(main.main, ["show", payload])
+    prompt = CliRunner().invoke(main, ["show"])
+    missing = CliRunner().invoke(main, ["show", payload])
 
     table = capsys.readouterr().out
     assert (prompt.exit_code, missing.exit_code) == (0, 65)

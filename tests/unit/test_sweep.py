@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from scipy import stats
 
 from redistill.analysis import plots, seeds
-from redistill.cli import main
+from redistill.cli.main import main
 from redistill.console.exceptions import RefusedError
 from redistill.records import json_file
 from tests.imports import ROOT
@@ -77,7 +77,7 @@ def test_two_branches_of_one_seed_that_are_one_rung_stay_apart(tmp_path: Path):
 
 
 def test_the_results_in_docs_are_gathered_as_they_are(project: Path):
-    ran = CliRunner().invoke(main.main, ["sweep", "--gather", str(RESULTS)])
+    ran = CliRunner().invoke(main, ["sweep", "--gather", str(RESULTS)])
 
     found = json.loads((project / "metrics/sweep.json").read_text())
     over = found["comparisons"]["chosen"]["one-shot, step-matched"]
@@ -187,5 +187,5 @@ def test_a_queued_experiment_that_has_ended_is_taken_in(project: Path):
 
 
 def test_a_sweep_without_seeds_is_a_wrong_use(project: Path):
-    assert CliRunner().invoke(main.main, ["sweep"]).exit_code == 2
-    assert CliRunner().invoke(main.main, ["sweep", "--seeds", "1", "-2"]).exit_code == 2
+    assert CliRunner().invoke(main, ["sweep"]).exit_code == 2
+    assert CliRunner().invoke(main, ["sweep", "--seeds", "1", "-2"]).exit_code == 2

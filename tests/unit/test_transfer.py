@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from redistill.analysis import plots, summary, transfer
-from redistill.cli import main
+from redistill.cli.main import main
 from redistill.console.exceptions import RefusedError
 from redistill.records import json_file
 from redistill.records.types import Prediction
@@ -206,9 +206,9 @@ def test_the_command_prints_table_and_sentence(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "params.yaml").write_text("tables: {transfer: {alpha: 0.01}}\n")
     json_file.write_json(tmp_path / "metrics/transfer.json", made())
 
-    shown = CliRunner().invoke(main.main, ["transfer"])
-    as_json = CliRunner().invoke(main.main, ["transfer", "--json"])
-    other = CliRunner().invoke(main.main, ["transfer", "--table", "none"])
+    shown = CliRunner().invoke(main, ["transfer"])
+    as_json = CliRunner().invoke(main, ["transfer", "--json"])
+    other = CliRunner().invoke(main, ["transfer", "--table", "none"])
 
     assert shown.exit_code == 0, shown.output
     assert "2 of 3 comparisons" in shown.output
