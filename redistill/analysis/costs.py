@@ -28,9 +28,9 @@ def table(
     """
     One row a branch that was trained: its accuracy on test, and all that it took to get there.
 
-    *replies* are what the function of that name read, *ledger* the rows of the record store. What a teacher's tokens
-    and money came to is None where the ledger does not know it: a teacher in this process is not
-    in it. Money counts what failed, too.
+    *replies* are what the function of that name read, *ledger* the rows of the record store. What
+    a teacher's tokens and money came to is None where the ledger does not know it: a teacher in
+    this process is not in it. Money counts what failed, too.
     """
     paid = list(ledger)
     training = {name: int(metrics[name]["training"].get("tokens", 0)) for name in branches}

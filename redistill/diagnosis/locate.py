@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from redistill.grading.numbers import number, operand
 from redistill.records.types import Problem
 from redistill.solutions import gaps
-from redistill.solutions.equations import Equation, number
+from redistill.solutions.equations import Equation
 from redistill.solutions.wordings import steps
 
 MAX_SHOWN = 200  # characters of a sentence that is named as the first wrong step
@@ -178,9 +179,10 @@ def _numbers(problem: Problem) -> set[Fraction]:
 
 def _values(text: str) -> Iterator[Fraction]:
     for word in text.split():
-        value = number(word.strip("()[]'\".,!?;:$%"))
-        if value is not None:
-            yield value
+        plain = word.strip("()[]'\".,!?;:$")
+        for value in (operand(plain), number(plain)):  # 20% is a fifth, and 20 of a hundred
+            if value is not None:
+                yield value
 
 
 def _sentences(text: str) -> Iterable[str]:

@@ -1,7 +1,5 @@
 """Grading answers that are one number: exact rationals, and no guess beyond ASCII digits."""
 
-from fractions import Fraction
-
 from redistill.grading import answers, numbers
 
 
@@ -49,13 +47,8 @@ def equal(answer: str | None, gold: str) -> bool:
     """
     if answer is None:
         return False
-    left, right = _rational(answer), _rational(gold)
+    left, right = numbers.number(answer), numbers.number(gold)
     return left == right if left is not None and right is not None else answer == gold
-
-
-def _rational(text: str) -> Fraction | None:
-    numeral = numbers.first(text)
-    return numeral.value if numeral is not None else None
 
 
 def _stated(place: str) -> numbers.Numeral | None:

@@ -8,7 +8,8 @@ DRESS = "()[]{}<>*_'\"`$.,!?;:\\"  # what may stand around a word that is an ans
 JOINING = ("or", "and", "&", "/")  # between two answers, which are then none
 MAX_CHARACTERS = 4096  # the answer stands at the end; what is before it is not looked at
 # Every quantifier is bounded or possessive, so that no text makes a search more than linear.
-BRACES = re.compile(r"\\boxed ?\{|\\.|[{}]", re.DOTALL)
+BRACES = re.compile(r"\\(?:boxed|fbox) ?\{|\\.|[{}]", re.DOTALL)
+UNBRACED = re.compile(r"\\(?:boxed|fbox) ++([^{$]++)")
 BOLD = re.compile(r"\*\*(?![\s*])([^*\n]{1,80})(?<!\s)\*\*")
 CUE = re.compile(
     r"\b(?:answer|(?:correct|right|best) (?:option|choice))(?: (?:to|for) (?:the|this) \w{1,12}+)?"
@@ -65,6 +66,23 @@ def boxed(text: str) -> tuple[int, str] | None:
     """Place and content of the last complete box in *text*."""
     found = boxes(text)
     return (found[-1][0], found[-1][2]) if found else None
+
+
+def last_box(text: str) -> str | None:
+    r"""
+    Return what the last ``\boxed`` or ``\fbox`` of *text* holds, with braces or without.
+
+    None where there is none that closes.
+
+    >>> last_box(r"so $\boxed{\frac{1}{2}}$."), last_box(r"$\boxed 7$"), last_box(r"\boxed{3")
+    ('\\frac{1}{2}', '7', None)
+    """
+    found, bare = boxed(text), None
+    for match in UNBRACED.finditer(text):
+        bare = match
+    if bare is not None and (found is None or bare.start() > found[0]):
+        return bare.group(1).strip(" .") or None
+    return found[1].strip() or None if found is not None else None
 
 
 def cued(text: str) -> tuple[int, str] | None:

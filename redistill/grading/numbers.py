@@ -7,12 +7,16 @@ from typing import NamedTuple
 MAX_LENGTH = 64  # characters; a longer number answers no question
 REACH = 4 * MAX_LENGTH  # characters around a number that say all about it
 NEAR = 1024  # characters around an answer; what is further off on its line does not bear on it
+MAX_DIGITS = 18  # of an operand: longer ones are no school arithmetic, and keep the work bounded
 MAX_EXPONENT = 30  # 10**30 is exact and cheap, "1e100000000" would take minutes
 # Possessive or bounded throughout, so that no text makes a search more than linear.
 BODY = re.compile(
     r"(?:[0-9][0-9.,]*+|\.[0-9][0-9.,]*+)(?:[eE][-+−]?[0-9]++(?![A-Za-z0-9]))?"
     r"(?: ?[/⁄∕] ?[0-9][0-9.,]*+)?"
 )
+DIGITS = re.compile(r"\.?[0-9][0-9.,]*+")
+WHOLE = re.compile(r"[0-9]{1,18}")
+PLAIN = re.compile(r"-?[0-9]++(?:\.[0-9]++)?")
 GROUPED = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})++")
 FRACTION = re.compile(r"\\[dtc]?frac ?\{ ?([0-9]{1,18}) ?\}\{ ?([0-9]{1,18}) ?\}")
 OPERATOR = re.compile(
@@ -70,6 +74,63 @@ def tidy(text: str) -> str:
         return text
     text = text.replace("{,}", ",").replace("\\!", "").replace("\\,", "\u202f")
     return FRACTION.sub(_written, text)
+
+
+def number(text: str) -> Fraction | None:
+    """
+    Return the value of *text* as an answer: one number, dress and units aside, % a unit as well.
+
+    >>> number("$1,234.50"), number("50%"), number("3/4"), number("5km"), number("1,00,5")
+    (Fraction(2469, 2), Fraction(50, 1), Fraction(3, 4), Fraction(5, 1), None)
+    """
+    if WHOLE.fullmatch(text):
+        return Fraction(int(text))
+    found = first(text)
+    return found.value if found is not None else None
+
+
+def operand(text: str) -> Fraction | None:
+    """
+    Return the value of *text* as an operand: a plain number of at most 18 digits, % a hundredth.
+
+    >>> operand("1,234.50"), operand("7%"), operand("3 apples"), operand("1,00,5")
+    (Fraction(2469, 2), Fraction(7, 100), None, None)
+    """
+    if WHOLE.fullmatch(text):
+        return Fraction(int(text))
+    body = text.strip().removeprefix("$")
+    negative = body.startswith("-")
+    body = body[1:] if body[:1] in ("-", "+") else body
+    digits = body.removesuffix("%").removeprefix("$")
+    if not digits.isascii() or sum(character.isdigit() for character in digits) > MAX_DIGITS:
+        return None
+    value = _decimal(digits)
+    if value is None:
+        return None
+    value = value / 100 if body.endswith("%") else value
+    return -value if negative else value
+
+
+def canonical(text: str) -> str | None:
+    """
+    Write *text* as a decimal without separators and closing zeros; None where it is more than one.
+
+    >>> canonical("1,080"), canonical(" 27.50"), canonical("8.0"), canonical("5km")
+    ('1080', '27.5', '8', None)
+    """
+    plain = text.strip()
+    found = first(plain)
+    if found is None or (found.start, found.end) != (0, len(plain)) or not plain.isascii():
+        return None
+    if not PLAIN.fullmatch(found.text):
+        return None
+    return found.text.rstrip("0").rstrip(".") if "." in found.text else found.text
+
+
+def extent(text: str, place: int) -> int:
+    """Return where the digits end that begin at *place* of *text*; *place* where none do."""
+    found = DIGITS.match(text, place)
+    return place + len(found.group().rstrip(".,")) if found is not None else place
 
 
 def scan(text: str) -> list[Numeral]:

@@ -111,20 +111,6 @@ def take(rows: Iterable[tuple[str, T]], count: int | None, seed: int) -> list[tu
     return sorted(rows, key=lambda row: digest(str(seed), row[0]))[:count]
 
 
-def decimal(text: str) -> str | None:
-    """
-    *text* as a decimal without separators and closing zeros, or None where it is not one number.
-
-    >>> decimal("1,080"), decimal(" 27.50"), decimal("8.0"), decimal("3:30")
-    ('1080', '27.5', '8', None)
-    """
-    plain = text.strip().replace(",", "")
-    whole, point, part = plain.removeprefix("-").partition(".")
-    if not plain.isascii() or not whole.isdigit() or (point and not part.isdigit()):
-        return None
-    return plain.rstrip("0").rstrip(".") if point else plain
-
-
 def lettered(
     identity: str,
     question: str,

@@ -4,10 +4,10 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-MAX_DIGITS = 18  # longer numbers are no school arithmetic, and keep the work bounded
+from redistill.grading.numbers import MAX_DIGITS, number, operand
+
 MAX_TERMS = 12
 _TOO_LONG = 10**MAX_DIGITS
-_WHOLE = re.compile(rf"[0-9]{{1,{MAX_DIGITS}}}")
 # What can stand after a value or a closing bracket, and what after anything else
 _AFTER_VALUE = re.compile(r"[-+*/()]|[0-9.][0-9.,]*+%?")
 _BEFORE_VALUE = re.compile(r"[*/()]|[-+0-9.][0-9.,]*+%?")
@@ -95,8 +95,11 @@ def equation(inner: str, start: int, end: int) -> Equation:
     expression, _, result = inner.rpartition("=")
     expression = expression.replace(" ", "").replace("$", "").replace("×", "*").replace("÷", "/")
     operations = work(expression)
-    value = operations[-1].value if operations else number(expression)
-    return Equation(expression, number(result), tuple(operations or ()), value, start, end)
+    value = operations[-1].value if operations else operand(expression)
+    stated, share = number(result), operand(result)
+    if share is not None and share == value:  # 10/20=50%: a share of one, as well as 50 of 100
+        stated = share
+    return Equation(expression, stated, tuple(operations or ()), value, start, end)
 
 
 def work(expression: str) -> list[Operation] | None:
@@ -181,7 +184,7 @@ def tokenise(expression: str) -> list[Fraction | str] | None:
             tokens.append(token)
             after_number, after_value = False, token == ")"
         else:
-            value = number(token)
+            value = operand(token)
             if value is None or after_number:
                 return None
             tokens.append(value)
@@ -189,28 +192,6 @@ def tokenise(expression: str) -> list[Fraction | str] | None:
         if len(tokens) > 4 * MAX_TERMS:
             return None
     return tokens
-
-
-def number(text: str) -> Fraction | None:
-    """
-    The exact value of *text* as a plain number: sign, digits, separators, decimals, percent.
-
-    >>> number("1,234.50"), number("7%"), number("3 apples")
-    (Fraction(2469, 2), Fraction(7, 100), None)
-    """
-    if _WHOLE.fullmatch(text):
-        return Fraction(int(text))
-    body = text.strip().removeprefix("$")
-    negative = body.startswith("-")
-    body = body[1:] if body[:1] in ("-", "+") else body
-    percent = body.endswith("%")
-    body = body.removesuffix("%").removeprefix("$").replace(",", "")
-    whole, _point, part = body.partition(".")
-    digits = whole + part
-    if not digits or len(digits) > MAX_DIGITS or any(c not in "0123456789" for c in digits):
-        return None
-    value = Fraction(int(digits), 10 ** len(part) * (100 if percent else 1))
-    return -value if negative else value
 
 
 def decimal(value: Fraction) -> str:

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from redistill.solutions.equations import Equation, annotated, equation, marked, number
+from redistill.grading.numbers import extent, operand
+from redistill.solutions.equations import Equation, annotated, equation, marked
 
 SPOKEN = {
     "plus": "+", "minus": "-", "less": "-", "times": "*", "x": "*", "multiplied by": "*",
@@ -76,18 +77,17 @@ def _tokens(text: str, start: int, stop: int) -> Iterator[_Token]:
             place += 1
     while place < stop:
         first, begun = text[place], place
-        place += 1
-        if first.isdigit() or (first == "." and text[place : place + 1].isdigit()):
-            while place < stop and (text[place].isdigit() or text[place] in ".,"):
-                place += 1
-            word = text[begun:place].rstrip(".,")
-            place = begun + len(word)
+        place = min(extent(text, begun), stop)
+        if place > begun:
+            word = text[begun:place]
             yield _Token("number", word + ("%" if text[place : place + 1] == "%" else ""), begun)
             place += text[place : place + 1] == "%"
             if text[place : place + 1].isalpha() and not text[place + 1 : place + 2].isalnum():
                 yield _Token("break", text[place], place)  # 2x, a variable and no unit
                 place += 1
-        elif first.isalpha() or (first == "/" and text[place : place + 1].isalpha()):
+            continue
+        place += 1
+        if first.isalpha() or (first == "/" and text[place : place + 1].isalpha()):
             while place < stop and (text[place].isalpha() or text[place] in "/'’-"):
                 place += 1
             word = text[begun:place]
@@ -140,13 +140,10 @@ def _result(text: str, place: int) -> tuple[str, int]:
     place += len(sign)
     while place < end and text[place] in " $":
         place += 1
-    start = place
-    while place < end and (text[place].isdigit() or text[place] in ".,"):
-        place += 1
-    digits = text[start:place].rstrip(".,")
-    percent = "%" if text[start + len(digits) : start + len(digits) + 1] == "%" else ""
-    value = f"{sign}{digits}{percent}"
-    return (value if digits and number(value) is not None else ""), start + len(digits + percent)
+    start, place = place, min(extent(text, place), end)
+    place += text[place : place + 1] == "%"
+    value = sign + text[start:place]
+    return (value if operand(value) is not None else ""), place
 
 
 def spoken(text: str) -> list[Equation]:
@@ -183,8 +180,8 @@ def _said(words: Sequence[tuple[str, int, int]], place: int) -> tuple[str, str, 
     """The expression that starts at *place*, its stated result, and the word after it."""
 
     def plain(at: int) -> str | None:
-        word = words[at][0].removeprefix("$").removesuffix("%") if at < len(words) else ""
-        return word if number(word) is not None else None
+        word = words[at][0].removeprefix("$") if at < len(words) else ""
+        return word if operand(word) is not None else None
 
     left, place = plain(place), place + 1
     if left is None:

@@ -5,6 +5,7 @@ Split rule: the whole set is test; ``train_share`` and ``dev_share`` carve train
 by the hash of the id. Rows whose answer is not one number are rejected: 221 of the hub's 2,305.
 """
 
+from redistill.grading.numbers import canonical
 from redistill.problems import source
 from redistill.problems.source import Hub, Part, Rejected, Row, Rows
 from redistill.problems.source import Shares as Settings
@@ -25,7 +26,7 @@ def problems(settings: Settings, seed: int) -> Rows:
 
 def problem(identity: str, row: Row) -> Problem | Rejected:
     """A row of the hub, whose answer has its unit in brackets behind it: ``9 (apples)``."""
-    answer = source.decimal(row["answer"].partition("(")[0])
+    answer = canonical(row["answer"].partition("(")[0])
     if answer is None or ";" in row["answer"]:
         return Rejected("answer is not one number")
     question = f"{row['body'].strip()} {row['question'].strip()}"

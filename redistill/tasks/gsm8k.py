@@ -4,6 +4,7 @@ GSM8K: grade-school word problems with worked solutions (Cobbe et al., 2021, arX
 Split rule: train and test as published; dev is a share of train, by the hash of the id.
 """
 
+from redistill.grading.numbers import canonical
 from redistill.problems import source
 from redistill.problems.source import Hub, Part, Rejected, Row, Rows, Settings
 from redistill.records.types import Problem
@@ -28,7 +29,7 @@ def problems(settings: Settings, seed: int) -> Rows:
 def problem(identity: str, row: Row) -> Problem | Rejected:
     """A row of the hub, whose final answer stands after ``####`` in its solution."""
     solution = row["answer"].strip()
-    answer = source.decimal(solution.rpartition("####")[2])
+    answer = canonical(solution.rpartition("####")[2])
     if answer is None:
         return Rejected("no number after ####")
     return Problem(id=identity, question=row["question"].strip(), answer=answer, solution=solution)

@@ -5,6 +5,7 @@ Split rule: train as published, test is MATH-500, 500 problems of the published 
 al., 2023); dev is a share of train, by the hash of the id.
 """
 
+from redistill.grading.answers import last_box
 from redistill.problems import source
 from redistill.problems.source import Hub, Part, Rejected, Row, Rows, Settings
 from redistill.records.types import Problem
@@ -37,33 +38,8 @@ def problems(settings: Settings, seed: int) -> Rows:
 
 def problem(identity: str, row: Row) -> Problem | Rejected:
     """A row of the hub; where it has no answer of its own, that is what its solution boxes last."""
-    answer = row.get("answer") or boxed(row["solution"])
+    answer = row.get("answer") or last_box(row["solution"])
     if answer is None:
         return Rejected("no boxed answer")
     solution = row["solution"].strip()
     return Problem(id=identity, question=row["problem"].strip(), answer=answer, solution=solution)
-
-
-def boxed(text: str) -> str | None:
-    r"""
-    What the last ``\boxed`` or ``\fbox`` of *text* holds, or None where there is none that closes.
-
-    Braces are counted by hand: time grows with the length of the text and nothing else.
-
-    >>> boxed(r"so $\boxed{\frac{1}{2}}$."), boxed(r"$\boxed 7$"), boxed(r"\boxed{3")
-    ('\\frac{1}{2}', '7', None)
-    """
-    start = max(text.rfind(r"\boxed"), text.rfind(r"\fbox"))
-    if start < 0:
-        return None
-    rest = text[start:].removeprefix(r"\boxed").removeprefix(r"\fbox").lstrip()
-    if not rest.startswith("{"):
-        return rest.split("$")[0].strip(" .") or None
-    depth, escaped = 0, False
-    for place, character in enumerate(rest):
-        if character in "{}" and not escaped:
-            depth += 1 if character == "{" else -1
-        if depth == 0:
-            return rest[1:place].strip() or None
-        escaped = character == "\\" and not escaped
-    return None

@@ -5,6 +5,7 @@ Split rule: the whole set is test; ``train_share`` and ``dev_share`` carve train
 by the hash of the id. Of its 600 questions 20 are repeats, which count once.
 """
 
+from redistill.grading.numbers import canonical
 from redistill.problems import source
 from redistill.problems.source import Hub, Part, Rejected, Row, Rows
 from redistill.problems.source import Shares as Settings
@@ -25,7 +26,7 @@ def problems(settings: Settings, seed: int) -> Rows:
 
 def problem(identity: str, row: Row) -> Problem | Rejected:
     """A row of the hub."""
-    answer = source.decimal(str(row["final_ans"]))
+    answer = canonical(str(row["final_ans"]))
     if answer is None:
         return Rejected("answer is not one number")
     return Problem(id=identity, question=row["question"].strip(), answer=answer)

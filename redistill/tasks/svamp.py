@@ -5,6 +5,7 @@ Split rule: the whole set is test, as its authors use it; ``train_share`` and ``
 train and dev out of it by the hash of the id. The hub's copy is in two pieces, not of their making.
 """
 
+from redistill.grading.numbers import canonical
 from redistill.problems import source
 from redistill.problems.source import Hub, Part, Rejected, Row, Rows
 from redistill.problems.source import Shares as Settings
@@ -27,7 +28,7 @@ def problem(identity: str, row: Row) -> Problem | Rejected:
     """A row of the hub, whose question is in two parts that may lack the point between them."""
     body, question = row["Body"].strip(), row["Question"].strip()
     between = " " if body.endswith((".", "!", "?", ",")) else ". "
-    answer = source.decimal(str(row["Answer"]))
+    answer = canonical(str(row["Answer"]))
     if answer is None:
         return Rejected("answer is not one number")
     return Problem(id=identity, question=f"{body}{between}{question}", answer=answer)

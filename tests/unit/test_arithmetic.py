@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from redistill.grading.numbers import operand
 from redistill.solutions.arithmetic import small_steps
-from redistill.solutions.equations import annotated, number, work
+from redistill.solutions.equations import annotated, work
 from redistill.solutions.wordings import bare, steps
 
 WHOLE = st.integers(0, 99_999)
@@ -15,7 +16,7 @@ WHOLE = st.integers(0, 99_999)
 
 def value(expression: str) -> Fraction | None:
     operations = work(expression)
-    return operations[-1].value if operations else number(expression)
+    return operations[-1].value if operations else operand(expression)
 
 
 @pytest.mark.parametrize("sign", ["", "-"])
@@ -66,7 +67,7 @@ def test_a_digit_fact_needs_no_small_steps(operator: str, left: int, right: int)
 
 
 def test_decimals_are_worked_as_whole_numbers():
-    lines = small_steps("*", number("12.5"), number("0.4"))
+    lines = small_steps("*", operand("12.5"), operand("0.4"))
 
     assert lines[-1] == "500/100=5"
     assert all(value(a) == value(b) for a, b in (line.split("=") for line in lines))

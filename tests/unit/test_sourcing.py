@@ -8,6 +8,7 @@ import datasets
 import pytest
 
 from redistill.console.exceptions import RefusedError
+from redistill.grading.answers import last_box
 from redistill.problems import source, task
 from redistill.problems import splits as splitting
 from redistill.problems.source import Rejected
@@ -341,14 +342,14 @@ def test_a_row_that_is_no_problem_is_counted_by_its_reason(monkeypatch: pytest.M
     ],
 )
 def test_the_boxed_answer_is_the_last_that_closes(text: str, held: str | None):
-    assert math.boxed(text) == held
+    assert last_box(text) == held
 
 
 def test_a_long_solution_is_read_in_one_pass():
     text = r"\boxed{" + "{" * 200_000 + "}" * 200_000
 
-    assert math.boxed(text) is None
-    assert math.boxed(text + "}") is not None
+    assert last_box(text) is None
+    assert last_box(text + "}") is not None
 
 
 def test_hub_rows_and_folder_rows_are_written_alike(
