@@ -29,7 +29,7 @@ def main(params: Params, completions: Path, problems: Path, out: Path, metrics: 
     graded = predictions.grade(known, written, grader)
 
     jsonl.write_all(out, graded.predictions)
-    write_json(metrics, graded.figures)
+    write_json(metrics, graded.figures())
     click.echo(f"{completions.name}: {graded}")
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from redistill.analysis.summary import read_summary
+from redistill.analysis.summary import Summary
 from redistill.datasets import card, files
 from redistill.datasets import rows as dataset_rows
 from redistill.problems.sets import SPLITS
@@ -38,8 +38,8 @@ def main(
     """Lay out the rationales of the best round as a data set."""
     settings = params.section("publish", dataset_rows.PublishSettings)
     branches = branching.branches(params)
-    summary = read_summary(metrics / "summary.json")
-    names = dataset_rows.chain(summary["best"]["round"], branches)
+    summary = Summary.read(metrics / "summary.json")
+    names = dataset_rows.chain(summary.best.round, branches)
     splits = {s: jsonl.read(problems / f"{s}.jsonl", Problem) for s in SPLITS}
     lessons = {n: jsonl.read(rationales / f"{n}.jsonl", Rationale) for n in names}
     shown = {branches[name].from_ for name in names[1:]}

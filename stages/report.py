@@ -53,9 +53,9 @@ def main(
 
     report = build(run, metrics, ledger, settings)
 
-    write_json(best, report.verdict)
-    write_json(summary, report.whole)
-    write_json(ladder, report.climbed)
+    write_json(best, report.verdict.as_dict())
+    write_json(summary, report.whole.as_dict())
+    write_json(ladder, report.climbed.as_dict())
     for name, table in report.tables.items():
         write_text(tables / f"{name}.csv", table)
     for name, picture in report.pictures.items():

@@ -37,15 +37,15 @@ def main(
     alpha = targets.tables(params)[table].alpha
     branches, rounds = branching.branches(params), branching.rounds(params)
     tests = {n: jsonl.read(predictions / n / "test.jsonl", Prediction) for n in branches}
-    seen = {name: summary.scores(scores, name) for name in rounds}
+    dev = {n: seen["dev"] for n in rounds if (seen := summary.scores(scores, n))}
 
-    chosen = summary.choose(rounds, seen) if rounds else None
+    chosen = summary.choose(dev) if rounds else None
     found = transfer.transfer(branches, rounds, chosen, settings.control, tests, alpha)
     rows = transfer.table(found)
 
-    json_file.write_json(out, found)
+    json_file.write_json(out, found.as_dict())
     json_file.write_text(gains, summary.as_csv(rows, transfer.COLUMNS))
-    picture = plots.forest(transfer.forest(found), f"{settings.title}: other students")
+    picture = plots.forest(transfer.bars(found), f"{settings.title}: other students")
     json_file.write_text(forest, picture)
     click.echo(transfer.sentence(found))
 

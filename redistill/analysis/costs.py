@@ -5,54 +5,79 @@ from pathlib import Path
 from typing import Any
 
 from redistill.analysis import ladder
-from redistill.analysis.summary import passed_through
+from redistill.analysis.figures import Figures
+from redistill.analysis.summary import Measured
 from redistill.llm.budget import NANO
 from redistill.records.json_file import read_json
 from redistill.rounds.branches import FIRST, Arm, Branch
 
-COLUMNS = (
-    "round", "kind", "accuracy", "low", "high", "calls", "teacher_tokens", "cost", "steps",
-    "training_tokens", "answer_tokens", "nll",
-)  # fmt: skip
-
 Row = Mapping[str, Any]
+
+
+class Cost(Figures):
+    """
+    A branch that was trained: its accuracy on test, and all that it took to get there.
+
+    *calls*, *teacher_tokens* and *cost* are those for its rationales and all before them; the
+    latter two are None where the ledger does not know them.
+    """
+
+    round: str
+    kind: str
+    accuracy: float
+    low: float
+    high: float
+    calls: int
+    teacher_tokens: int | None
+    cost: float | None
+    steps: int
+    training_tokens: int
+    answer_tokens: float
+    nll: float | None
+
+
+COLUMNS = tuple(Cost.model_fields)
 
 
 def table(
     branches: Mapping[str, Branch],
     rounds: Sequence[str],
-    metrics: Mapping[str, Mapping[str, Any]],
+    metrics: Mapping[str, Measured],
     replies: Mapping[str, int],
     ledger: Iterable[Row],
-) -> list[dict[str, Any]]:
+) -> list[Cost]:
     """
-    One row a branch that was trained: its accuracy on test, and all that it took to get there.
+    State of each branch in *metrics* what it took to get there.
 
     *replies* are what the function of that name read, *ledger* the rows of the record store. What
     a teacher's tokens and money came to is None where the ledger does not know it: a teacher in
     this process is not in it. Money counts what failed, too.
     """
     paid = list(ledger)
-    training = {name: int(metrics[name]["training"].get("tokens", 0)) for name in branches}
-    steps = {name: int(metrics[name]["training"].get("steps", 0)) for name in branches}
+    training = {name: found.training.tokens for name, found in metrics.items()}
+    steps = {name: found.training.steps for name, found in metrics.items()}
+    passed = dict.fromkeys(branches, 0)
     found = []
     for name in branches:
-        if passed_through(metrics[name]):
+        if name not in metrics:
             continue
-        test, written = metrics[name]["test"], lessons(name, branches)
-        spent = _paid([n for n in written if replies[n]], paid)
+        test, written = metrics[name].test, lessons(name, branches)
+        tokens, money = _paid([n for n in written if replies[n]], paid)
         found.append(
-            {
-                "round": name,
-                "kind": kind(name, branches, rounds),
-                **{key: test[key] for key in ("accuracy", "low", "high")},
-                "calls": sum(replies[lesson] for lesson in written),
-                **spent,
-                "steps": ladder.spent(name, branches, rounds, steps),
-                "training_tokens": ladder.spent(name, branches, rounds, training),
-                "answer_tokens": test["mean_tokens"],
-                "nll": metrics[name]["nll_before"],
-            }
+            Cost(
+                round=name,
+                kind=kind(name, branches, rounds),
+                accuracy=test.accuracy,
+                low=test.low,
+                high=test.high,
+                calls=sum(replies[lesson] for lesson in written),
+                teacher_tokens=tokens,
+                cost=money,
+                steps=ladder.spent(name, branches, rounds, passed | steps),
+                training_tokens=ladder.spent(name, branches, rounds, passed | training),
+                answer_tokens=test.mean_tokens,
+                nll=metrics[name].nll_before,
+            )
         )
     return found
 
@@ -78,12 +103,11 @@ def replies(folder: Path, branches: Mapping[str, Branch]) -> dict[str, int]:
     return {name: int(read_json(folder / f"{name}.json")["attempts"]["replies"]) for name in names}
 
 
-def _paid(names: Sequence[str], ledger: Sequence[Row]) -> dict[str, float | None]:
+def _paid(names: Sequence[str], ledger: Sequence[Row]) -> tuple[int | None, float | None]:
+    """The tokens and the money that the rationales of *names* came to, as far as known."""
     rows = [row for row in ledger if row["round"] in names]
     if not names or {row["round"] for row in rows} != set(names):
-        return {"teacher_tokens": None, "cost": None}
+        return None, None
     nano = [row["nano"] for row in rows]
-    return {
-        "teacher_tokens": sum(row["prompt_tokens"] + row["completion_tokens"] for row in rows),
-        "cost": None if None in nano else sum(nano) / NANO,
-    }
+    tokens = sum(row["prompt_tokens"] + row["completion_tokens"] for row in rows)
+    return tokens, None if None in nano else sum(nano) / NANO

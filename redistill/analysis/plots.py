@@ -5,7 +5,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from redistill.analysis.summary import passed_through
+from redistill.analysis.comparison import Bar
+from redistill.analysis.costs import Cost
+from redistill.analysis.scores import Score
+from redistill.analysis.summary import Gap, Measured
 
 ROUND, AGAINST = "#1f4e79", "#b3541e"  # what the figures say for a round, and against it
 DEV = "#7f9fbf"
@@ -18,26 +21,27 @@ COSTS = {  # of the columns of `costs.COLUMNS`: what they are on an axis, and pe
     "cost": ("cost of the teacher so far", 1),
 }
 
+
 T = TypeVar("T")
 K = TypeVar("K")
 
 
-def curve(
-    rounds: Sequence[str], control: str, metrics: Mapping[str, Mapping[str, Any]], title: str
-) -> str:
-    """The learning curve over rounds on dev and test with 95 % intervals, as SVG."""
-    names = [name for name in rounds if not passed_through(metrics[name])]
+def curve(rounds: Sequence[str], control: str, metrics: Mapping[str, Measured], title: str) -> str:
+    """Draw the accuracy of the *rounds* on dev and test with 95 % intervals, as SVG."""
+    names = [name for name in rounds if name in metrics]
     with _sheet(7.2, 4.2, size=11) as (axes, out):
-        for split, colour, shift in (("dev", DEV, -0.04), ("test", ROUND, 0.04)):
-            middle, reach = _accuracies([metrics[name][split] for name in names])
+        shown = (
+            ("dev", [metrics[name].dev for name in names], DEV, -0.04),
+            ("test", [metrics[name].test for name in names], ROUND, 0.04),
+        )
+        for split, found, colour, shift in shown:
+            middle, reach = _accuracies(found)
             places = [place + shift for place in range(len(names))]
             label = f"rounds, {split}"
             axes.errorbar(places, middle, reach, marker="o", capsize=3, color=colour, label=label)
-        held = metrics[control]["test"]
-        axes.axhline(
-            100 * held["accuracy"], color=AGAINST, linestyle="--", label=f"{control}, test"
-        )
-        axes.axhspan(100 * held["low"], 100 * held["high"], color=AGAINST, alpha=0.12)
+        held = metrics[control].test
+        axes.axhline(100 * held.accuracy, color=AGAINST, linestyle="--", label=f"{control}, test")
+        axes.axhspan(100 * held.low, 100 * held.high, color=AGAINST, alpha=0.12)
         axes.set_xticks(range(len(names)), names)
         axes.set_ylim(0, 100)
         axes.set_ylabel("problems solved, %")
@@ -47,16 +51,16 @@ def curve(
     return "\n".join(line.rstrip() for line in out.getvalue().split("\n"))
 
 
-def likelihood(names: Sequence[str], metrics: Mapping[str, Mapping[str, Any]], title: str) -> str:
+def likelihood(names: Sequence[str], metrics: Mapping[str, Measured], title: str) -> str:
     """
-    How far each student of *names* was from the rationales that it was taught, as SVG.
+    Draw how far each student of *names* was from the rationales that it was taught, as SVG.
 
     Above, the NLL of a token before training on them; below, the loss at the end of the training.
     """
-    found = [name for name in names if metrics[name].get("nll_before") is not None]
+    found = [name for name in names if metrics[name].nll_before is not None]
     with _sheet(7.2, 3.4) as (axes, out):
-        before = [metrics[name]["nll_before"] for name in found]
-        after = [metrics[name]["training"]["loss_last"] for name in found]
+        before = [metrics[name].nll_before for name in found]
+        after = [metrics[name].training.loss_last for name in found]
         places = range(len(found))
         axes.vlines(places, after, before, color="#999999", linewidth=1)
         axes.plot(places, before, "o", color=ROUND, label="before training on them")
@@ -71,26 +75,26 @@ def likelihood(names: Sequence[str], metrics: Mapping[str, Mapping[str, Any]], t
     return out.getvalue()
 
 
-def costs(rows: Sequence[Mapping[str, Any]], title: str) -> str:
+def costs(rows: Sequence[Cost], title: str) -> str:
     """
-    Accuracy on test, with its interval, against what it cost to get there, as SVG.
+    Draw accuracy on test, with its interval, against what it cost to get there, as SVG.
 
     *rows* are those of `costs.table`; there is a panel for each cost that is known of every
     row, and the calls only where the teacher's tokens are not.
     """
-    known = [key for key in COSTS if rows and all(row[key] is not None for row in rows)]
-    shown = [key for key in known if key != "calls" or "teacher_tokens" not in known]
-    with _sheet(3.5 * max(1, len(shown)), 3.4, panels=max(1, len(shown))) as (panels, out):
-        for axes, key in zip(_each(panels), shown, strict=False):
+    known = {key: [getattr(row, key) for row in rows] for key in COSTS}
+    drawn = [key for key in COSTS if rows and None not in known[key]]
+    drawn = [key for key in drawn if key != "calls" or "teacher_tokens" not in drawn]
+    with _sheet(3.5 * max(1, len(drawn)), 3.4, panels=max(1, len(drawn))) as (panels, out):
+        for axes, key in zip(_each(panels), drawn, strict=False):
             label, unit = COSTS[key]
-            for row in rows:
+            placed = [(row, value / unit) for row, value in zip(rows, known[key], strict=True)]
+            for row, place in placed:
                 at = {"xytext": (6, 5), "textcoords": "offset points"}
-                axes.annotate(row["round"], (row[key] / unit, 100 * row["accuracy"]), **at)
-            for colour, some in _grouped(
-                rows, lambda row: ROUND if row["kind"] == "round" else AGAINST
-            ).items():
-                middle, reach = _accuracies(some)
-                places = [row[key] / unit for row in some]
+                axes.annotate(row.round, (place, 100 * row.accuracy), **at)
+            for colour, some in _grouped(placed, lambda one: _kind(one[0])).items():
+                middle, reach = _accuracies([row for row, _ in some])
+                places = [place for _, place in some]
                 axes.errorbar(places, middle, reach, **POINTS, color=colour)
             axes.set_xlabel(label)
             axes.margins(x=0.3)
@@ -102,33 +106,27 @@ def costs(rows: Sequence[Mapping[str, Any]], title: str) -> str:
     return out.getvalue()
 
 
-def forest(ladder: Mapping[str, Any], title: str) -> str:
+def forest(bars: Sequence[Bar], title: str) -> str:
     """
-    The gain of every round over each of its opponents with its interval, as a forest plot.
+    Draw gains with their intervals as a forest plot, as SVG.
 
-    A grey tick is the smallest gain that the test set would show; a gain whose p is at least alpha
-    after Holm's correction is drawn hollow.
+    A grey tick is the smallest gain that would show; what is not told apart is drawn hollow.
     """
-    found = [(name, row) for name, rows in ladder["rounds"].items() for row in rows]
-    with _sheet(7.6, 1.7 + 0.36 * max(1, len(found))) as (axes, out):
-        placed = [(place, row) for place, (_, row) in enumerate(found)]
-        for (colour, face), some in _grouped(
-            placed, lambda one: _drawn(one[1], ladder["alpha"])
-        ).items():
-            gains = [row["gain_points"] for _, row in some]
-            below = [row["gain_points"] - row["low_points"] for _, row in some]
-            above = [row["high_points"] - row["gain_points"] for _, row in some]
+    with _sheet(7.6, 1.7 + 0.36 * max(1, len(bars))) as (axes, out):
+        for (colour, face), some in _grouped(enumerate(bars), lambda one: _drawn(one[1])).items():
+            gains = [bar.gain for _, bar in some]
+            below = [bar.gain - bar.low for _, bar in some]
+            above = [bar.high - bar.gain for _, bar in some]
             axes.errorbar(
                 gains, [place for place, _ in some], xerr=[below, above], **POINTS, color=colour,
                 markerfacecolor=face,
             )  # fmt: skip
-        shown = [(row["smallest_points"], place) for place, row in placed]
-        ticks = [(points, place) for points, place in shown if points is not None]
+        ticks = [(b.smallest, place) for place, b in enumerate(bars) if b.smallest is not None]
         if ticks:
             axes.plot(*zip(*ticks, strict=True), "|", color="#777777", alpha=0.8)
         axes.axvline(0, color="#444444", linewidth=0.8)
-        axes.set_yticks(range(len(found)), [f"{n} - {row['rung']}" for n, row in found])
-        axes.set_ylim(len(found) - 0.5, -0.5)
+        axes.set_yticks(range(len(bars)), [bar.label for bar in bars])
+        axes.set_ylim(len(bars) - 0.5, -0.5)
         told = "hollow: not told apart; grey tick: what would show"
         axes.set_xlabel(f"gain on test, points, with 95 % intervals\n({told})")
         axes.set_title(title)
@@ -136,11 +134,11 @@ def forest(ladder: Mapping[str, Any], title: str) -> str:
     return out.getvalue()
 
 
-def stacked(rows: Sequence[Mapping[str, Any]], title: str) -> str:
-    """The gaps of the dev errors by round as stacked bars, in percent of the dev problems."""
-    names = list(dict.fromkeys(row["round"] for row in rows))
-    share = {(row["round"], row["gap"]): 100 * row["share"] for row in rows}
-    seen = dict.fromkeys(row["gap"] for row in rows if row["count"])
+def stacked(rows: Sequence[Gap], title: str) -> str:
+    """Draw the gaps of the dev errors by round as stacked bars, in percent of the dev problems."""
+    names = list(dict.fromkeys(row.round for row in rows))
+    share = {(row.round, row.gap): 100 * row.share for row in rows}
+    seen = dict.fromkeys(row.gap for row in rows if row.count)
     with _sheet(7.2, 4.2) as (axes, out):
         from matplotlib import colormaps
 
@@ -159,17 +157,22 @@ def stacked(rows: Sequence[Mapping[str, Any]], title: str) -> str:
     return out.getvalue()
 
 
-def _accuracies(rows: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[list[float]]]:
+def _accuracies(rows: Sequence[Score | Cost]) -> tuple[list[float], list[list[float]]]:
     """The accuracies of *rows* in percent, and how far their intervals reach below and above."""
-    below = [100 * (row["accuracy"] - row["low"]) for row in rows]
-    above = [100 * (row["high"] - row["accuracy"]) for row in rows]
-    return [100 * row["accuracy"] for row in rows], [below, above]
+    below = [100 * (row.accuracy - row.low) for row in rows]
+    above = [100 * (row.high - row.accuracy) for row in rows]
+    return [100 * row.accuracy for row in rows], [below, above]
 
 
-def _drawn(row: Mapping[str, Any], alpha: float) -> tuple[str, str]:
+def _drawn(bar: Bar) -> tuple[str, str]:
     """The colour of a gain, and that within its marker."""
-    colour = ROUND if row["gain_points"] >= 0 else AGAINST
-    return colour, colour if row["p_holm"] < alpha else "white"
+    colour = ROUND if bar.gain >= 0 else AGAINST
+    return colour, colour if bar.told_apart else "white"
+
+
+def _kind(row: Cost) -> str:
+    """The colour of a branch by its kind."""
+    return ROUND if row.kind == "round" else AGAINST
 
 
 def _grouped(rows: Iterable[T], by: Callable[[T], K]) -> dict[K, list[T]]:

@@ -1,4 +1,4 @@
-"""What a score is worth: intervals, paired tests, and the choice of a round."""
+"""What a student scores: intervals, the exact paired test, and the choice of a round."""
 
 import math
 from collections import Counter
@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
+from pydantic import SerializerFunctionWrapHandler, model_serializer
+
+from redistill.analysis.figures import Figures
 from redistill.records.types import Prediction
 
 Z95 = 1.959963984540054  # the 97.5 % point of the standard normal
@@ -40,29 +43,36 @@ def mcnemar(fixed: int, broken: int) -> float:
     return min(1.0, float(Fraction(2 * tail, 1 << n)))
 
 
-def paired(before: Iterable[Prediction], after: Iterable[Prediction]) -> dict[str, float]:
-    """Compare two sets of predictions for the same problems: items fixed and broken, gain and p."""
-    then = {p.problem: p.verdict == "correct" for p in before}
-    now = {p.problem: p.verdict == "correct" for p in after}
-    if then.keys() != now.keys():
-        raise ValueError("a paired test needs predictions for the same problems")
-    fixed = sum(now[p] and not then[p] for p in now)
-    broken = sum(then[p] and not now[p] for p in now)
-    return {
-        "n": len(now),
-        "fixed": fixed,
-        "broken": broken,
-        "gain": round((fixed - broken) / len(now), 6) if now else 0.0,
-        "p": mcnemar(fixed, broken),
-    }
-
-
-def score(predictions: Sequence[Prediction]) -> dict[str, float]:
+class Score(Figures):
     """
-    The figures of one split: k of n with its Wilson interval, and how the completions ended.
+    The figures of one split: *k* of *n* with its Wilson interval, and how the completions ended.
 
-    *accuracy* is strict (the answer in the task's format, the completion ended by EOS).
+    *accuracy* is strict: the answer in the task's format, the completion ended by EOS. The last
+    three are of drawn completions and absent where none were drawn: the mean pass rate, how many
+    were drawn, and problems by how many of them were correct.
     """
+
+    k: int
+    n: int
+    accuracy: float
+    low: float
+    high: float
+    strict: float
+    lenient: float
+    answered: float
+    eos: float
+    mean_tokens: float
+    pass_rate: float | None = None
+    samples: int | None = None
+    problems_by_passes: tuple[int, ...] | None = None
+
+    @model_serializer(mode="wrap")
+    def _present(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in write(self).items() if value is not None}
+
+
+def score(predictions: Sequence[Prediction]) -> Score:
+    """Score the *predictions* of one split."""
     n = len(predictions)
     k = sum(p.verdict == "correct" for p in predictions)
     low, high = wilson(k, n)
@@ -70,26 +80,23 @@ def score(predictions: Sequence[Prediction]) -> dict[str, float]:
     def share(hits: Iterable[bool]) -> float:
         return round(sum(hits) / n, 6) if n else 0.0
 
-    return {
-        "k": k,
-        "n": n,
-        "accuracy": share(p.verdict == "correct" for p in predictions),
-        "low": round(low, 6),
-        "high": round(high, 6),
-        "strict": share(p.strict for p in predictions),
-        "lenient": share(p.lenient for p in predictions),
-        "answered": share(p.answer is not None for p in predictions),
-        "eos": share(p.eos for p in predictions),
-        "mean_tokens": round(sum(p.tokens for p in predictions) / n, 2) if n else 0.0,
-    }
+    return Score(
+        k=k,
+        n=n,
+        accuracy=share(p.verdict == "correct" for p in predictions),
+        low=round(low, 6),
+        high=round(high, 6),
+        strict=share(p.strict for p in predictions),
+        lenient=share(p.lenient for p in predictions),
+        answered=share(p.answer is not None for p in predictions),
+        eos=share(p.eos for p in predictions),
+        mean_tokens=round(sum(p.tokens for p in predictions) / n, 2) if n else 0.0,
+        **_passes(predictions),
+    )
 
 
-def passes(predictions: Sequence[Prediction]) -> dict[str, Any]:
-    """
-    How often drawn completions were correct: the mean pass rate, and problems by their passes.
-
-    Empty where none were drawn.
-    """
+def _passes(predictions: Sequence[Prediction]) -> dict[str, Any]:
+    """How often drawn completions were correct; empty where none were drawn."""
     drawn = [p for p in predictions if p.samples is not None and p.passes is not None]
     if not drawn:
         return {}
@@ -98,7 +105,7 @@ def passes(predictions: Sequence[Prediction]) -> dict[str, Any]:
     return {
         "pass_rate": round(sum((p.passes or 0) / (p.samples or 1) for p in drawn) / len(drawn), 6),
         "samples": samples,
-        "problems_by_passes": [counts[n] for n in range(samples + 1)],
+        "problems_by_passes": tuple(counts[n] for n in range(samples + 1)),
     }
 
 

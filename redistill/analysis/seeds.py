@@ -15,6 +15,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from redistill.analysis import statistics
+from redistill.analysis.comparison import Bar
+from redistill.analysis.figures import Figures
 from redistill.console.exceptions import CONFIG, INTERNAL, RefusedError
 from redistill.records import fingerprint, json_file
 from redistill.records.json_file import read_json
@@ -29,15 +31,59 @@ HEAD = (
 )  # fmt: skip
 
 
+class Row(Figures):
+    """What the results of one seed say of a round over the branch *against*, its *rung*."""
+
+    rung: str
+    against: str = ""
+    n: int
+    fixed: int
+    broken: int
+
+
+class Rows(Figures):
+    """The rounds of one seed's ladder, and the one that dev *chose*."""
+
+    chosen: str
+    rounds: dict[str, tuple[Row, ...]]
+
+
 @dataclass(frozen=True)
 class Run:
     """The results of one seed: the *chosen* round, its rows (*best*) and those of all rounds."""
 
     seed: int
     chosen: str
-    best: list[dict[str, Any]]
-    rounds: dict[str, list[dict[str, Any]]]
+    best: tuple[Row, ...]
+    rounds: dict[str, tuple[Row, ...]]
     command: str | None
+
+
+class Pooled(Figures):
+    """
+    One comparison over several seeds: the mean gain, and the items of all seeds put together.
+
+    *items_deviation* is the deviation that the choice of the test items alone gives the gain of a
+    seed; where that over seeds is much larger, training itself varies. *better_in* counts seeds.
+    """
+
+    gain_points: statistics.Mean
+    by_seed: dict[str, float]
+    items_deviation: float
+    better_in: int
+    n: int
+    fixed: int
+    broken: int
+    unchanged: int
+
+
+class Summary(Figures):
+    """What several seeds have in common: by round, and the chosen ones, the gain over each rung."""
+
+    seeds: tuple[int, ...]
+    commands: dict[str, str | None]
+    chosen: dict[str, str]
+    comparisons: dict[str, dict[str, Pooled]]
 
 
 @dataclass(frozen=True)
@@ -157,104 +203,94 @@ def gather(folder: Path, seeds: Sequence[int] = ()) -> list[Run]:
     return [_run(seed, found[seed]) for seed in sorted(found)]
 
 
-def summary(runs: Sequence[Run]) -> dict[str, Any]:
+def summary(runs: Sequence[Run]) -> Summary:
     """
-    What *runs* have in common: for the chosen rounds, and for each round, the gain over each rung.
+    Put *runs* together: for the chosen rounds, and for each round, the gain over each rung.
 
     Branches that are one rung (`ladder.rung`) are put together, whatever their names.
     """
     rounds = dict.fromkeys(name for run in runs for name in run.rounds)
-    return {
-        "seeds": [run.seed for run in runs],
-        "commands": {str(run.seed): run.command for run in runs},
-        "chosen": {str(run.seed): run.chosen for run in runs},
-        "comparisons": {
+    return Summary(
+        seeds=tuple(run.seed for run in runs),
+        commands={str(run.seed): run.command for run in runs},
+        chosen={str(run.seed): run.chosen for run in runs},
+        comparisons={
             "chosen": _over((run.seed, run.best) for run in runs),
             **{
                 name: _over((run.seed, run.rounds[name]) for run in runs if name in run.rounds)
                 for name in rounds
             },
         },
-    }
+    )
 
 
-def pooled(seeds: Sequence[int], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """
-    One comparison over *seeds*: mean gain with Student's t interval, and the items put together.
-
-    ``items_deviation`` is the deviation that the choice of the test items alone gives the gain of
-    a seed; where that over seeds is much larger, training itself varies.
-    """
-    total = {key: sum(int(row[key]) for row in rows) for key in ("n", "fixed", "broken")}
-    gains = [100 * (row["fixed"] - row["broken"]) / row["n"] for row in rows]
-    found = statistics.mean(gains)
-    spread = [
-        statistics.item_variance(row["fixed"], row["broken"], row["n"]) / row["n"] for row in rows
-    ]
-    return {
-        "gain_points": found.as_dict(),
-        "by_seed": {str(s): round(g, 2) for s, g in zip(seeds, gains, strict=True)},
-        "items_deviation": round(100 * (sum(spread) / len(spread)) ** 0.5, 4),
-        "better_in": sum(gain > 0 for gain in gains),
-        **total,
-        "unchanged": total["n"] - total["fixed"] - total["broken"],
-    }
+def pooled(seeds: Sequence[int], rows: Sequence[Row]) -> Pooled:
+    """Put one comparison over *seeds* together, with Student's t interval of the mean gain."""
+    n, fixed, broken = (sum(getattr(row, key) for row in rows) for key in ("n", "fixed", "broken"))
+    gains = [100 * (row.fixed - row.broken) / row.n for row in rows]
+    spread = [statistics.item_variance(row.fixed, row.broken, row.n) / row.n for row in rows]
+    return Pooled(
+        gain_points=statistics.mean(gains),
+        by_seed={str(s): round(g, 2) for s, g in zip(seeds, gains, strict=True)},
+        items_deviation=round(100 * (sum(spread) / len(spread)) ** 0.5, 4),
+        better_in=sum(gain > 0 for gain in gains),
+        n=n,
+        fixed=fixed,
+        broken=broken,
+        unchanged=n - fixed - broken,
+    )
 
 
-def lines(summary: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """The table of a sweep for people, its header first."""
+def lines(summary: Summary) -> list[tuple[str, ...]]:
+    """Write the table of a sweep for people, its header first."""
     rows: list[tuple[str, ...]] = [HEAD]
-    for round, found in summary["comparisons"].items():
+    for round, found in summary.comparisons.items():
         for name, row in found.items():
-            gain = row["gain_points"]
-            deviation = "" if gain["deviation"] is None else f"{gain['deviation']:.1f}"
+            gain = row.gain_points
+            deviation = "unknown" if gain.deviation is None else f"{gain.deviation:.1f}"
             rows.append(
                 (
                     round,
                     name,
-                    str(gain["n"]),
-                    f"{gain['mean']:+.1f}",
+                    str(gain.n),
+                    f"{gain.mean:+.1f}",
                     _interval(gain),
-                    ", ".join(f"{value:+.1f}" for value in row["by_seed"].values()),
-                    f"{deviation or 'unknown'}, {row['items_deviation']:.1f}",
-                    f"{row['fixed']}, {row['broken']}",
+                    ", ".join(f"{value:+.1f}" for value in row.by_seed.values()),
+                    f"{deviation}, {row.items_deviation:.1f}",
+                    f"{row.fixed}, {row.broken}",
                 )
             )
     return rows
 
 
-def forest(summary: Mapping[str, Any]) -> dict[str, Any]:
+def bars(summary: Summary) -> list[Bar]:
     """
-    The mean gains of *summary* in the shape of a ladder to be drawn.
+    Return the mean gains of *summary* that have an interval, to be drawn.
 
-    What is not told apart is what Student's t interval over the seeds does not set apart from
-    nothing; with one seed there is no interval, and nothing is.
+    Told apart is what Student's t interval over the seeds sets apart from nothing; with one seed
+    there is no interval, and nothing is.
     """
-    drawn = {
-        round: [
-            {
-                "rung": name,
-                "gain_points": row["gain_points"]["mean"],
-                "low_points": row["gain_points"]["low"],
-                "high_points": row["gain_points"]["high"],
-                "p_holm": float(row["gain_points"]["low"] * row["gain_points"]["high"] <= 0),
-                "smallest_points": None,
-            }
-            for name, row in found.items()
-            if row["gain_points"]["low"] is not None
-        ]
-        for round, found in summary["comparisons"].items()
-    }
-    return {"alpha": statistics.ALPHA, "rounds": drawn}
+    return [
+        Bar(
+            f"{round} - {name}",
+            gain.mean,
+            gain.low,
+            gain.high,
+            told_apart=gain.low > 0 or gain.high < 0,
+        )
+        for round, found in summary.comparisons.items()
+        for name, gain in ((name, row.gain_points) for name, row in found.items())
+        if gain.low is not None and gain.high is not None
+    ]
 
 
-def _over(found: Iterable[tuple[int, Sequence[Mapping[str, Any]]]]) -> dict[str, Any]:
+def _over(found: Iterable[tuple[int, Sequence[Row]]]) -> dict[str, Pooled]:
     """The rows of each seed put together by rung; by branch where two of a seed are one rung."""
-    by_rung: dict[str, list[tuple[int, Mapping[str, Any]]]] = {}
+    by_rung: dict[str, list[tuple[int, Row]]] = {}
     for seed, rows in found:
-        times = Counter(row["rung"] for row in rows)
+        times = Counter(row.rung for row in rows)
         for row in rows:
-            name = row["rung"] if times[row["rung"]] == 1 else row["against"]
+            name = row.rung if times[row.rung] == 1 else row.against
             by_rung.setdefault(name, []).append((seed, row))
     return {
         name: pooled([seed for seed, _ in pairs], [row for _, row in pairs])
@@ -264,21 +300,22 @@ def _over(found: Iterable[tuple[int, Sequence[Mapping[str, Any]]]]) -> dict[str,
 
 def _run(seed: int, file: Path) -> Run:
     content = read_json(file)
-    try:
-        ladder = content if "rounds" in content else content.get("ladder")
-        if ladder is not None:
-            chosen, rounds = ladder["chosen"], ladder["rounds"]
-            return Run(seed, chosen, rounds[chosen], rounds, content.get("command"))
-        rows = [
-            {"rung": name, **content[key]}
-            for name, key in (
-                ("one-shot", "against_first"),
-                ("one-shot, step-matched", "against_control"),
-            )
-        ]
-        return Run(seed, content["round"], rows, {}, None)
-    except (KeyError, TypeError) as problem:
-        raise RefusedError(f"{file}: not the results of a run: no {problem}") from problem
+    ladder = content if "rounds" in content else content.get("ladder")
+    where = f"{file}: not the results of a run"
+    if ladder is not None:
+        found = Rows.held(ladder, where)
+        if found.chosen not in found.rounds:
+            raise RefusedError(f"{where}: rounds: no {found.chosen}, which is the chosen one")
+        best = found.rounds[found.chosen]
+        return Run(seed, found.chosen, best, found.rounds, content.get("command"))
+    rows = tuple(
+        Row.held({"rung": name} | content.get(key, {}), f"{where}: {key}")
+        for name, key in (
+            ("one-shot", "against_first"),
+            ("one-shot, step-matched", "against_control"),
+        )
+    )
+    return Run(seed, str(content.get("round")), rows, {}, None)
 
 
 def _keep(plan: Plan, seed: int, words: Sequence[str], found: Mapping[str, Any]) -> None:
@@ -328,7 +365,7 @@ def _set(content: dict[str, Any], pair: str) -> None:
         raise RefusedError(f"--set {pair}: the value is not YAML", code=CONFIG) from problem
 
 
-def _interval(gain: Mapping[str, Any]) -> str:
-    if gain["low"] is None:
+def _interval(gain: statistics.Mean) -> str:
+    if gain.low is None or gain.high is None:
         return "one seed"
-    return f"{gain['low']:+.1f} to {gain['high']:+.1f}"
+    return f"{gain.low:+.1f} to {gain.high:+.1f}"

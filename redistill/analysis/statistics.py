@@ -2,21 +2,19 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from statistics import NormalDist, fmean, stdev
-from typing import Any
+from statistics import fmean, stdev
 
 import numpy as np
 from numpy.typing import NDArray
+
+from redistill.analysis.figures import Figures
 
 ALPHA = 0.05  # below which p counts
 POWER = 0.8  # how often the smallest detectable effect is to be detected
 LEVEL = 0.95  # of every interval
 DRAWS = 10_000  # resamples of the bootstrap
 SEED = 0  # of the bootstrap: the same predictions give the same interval
-MAX_CHANGED = 2000  # expected changed items up to which power is summed; the formula takes over
 
-Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
@@ -81,9 +79,10 @@ def critical(changed: Sequence[int] | Integers, alpha: float = ALPHA) -> Integer
     p is that of the exact McNemar test; -1 where even changes that all go one way are not enough
     (up to 5 of them at 0.05).
     """
-    m = np.asarray(changed, dtype=np.int64)
-    tails = np.cumsum(_binomial(m, int(m.max(initial=0)) // 2, 0.5), axis=1)
-    return np.asarray((2 * tails < alpha).sum(axis=1) - 1, dtype=np.int64)
+    from scipy.stats import binom
+
+    reached = binom.ppf(alpha / 2, np.asarray(changed, dtype=np.int64), 0.5)
+    return np.asarray(reached, dtype=np.int64) - 1
 
 
 def power(n: int, share: float, effect: float, alpha: float = ALPHA) -> float:
@@ -94,18 +93,16 @@ def power(n: int, share: float, effect: float, alpha: float = ALPHA) -> float:
     so, given it, is that of the fixed ones: the sum over both (Duffy 1984, Biometrics 40, 1005).
     At an effect of 0 it is the size of the test, which is below *alpha*.
     """
+    from scipy.stats import binom
+
     if n == 0 or share <= 0:
         return 0.0
     spread = 6 * math.sqrt(n * share * (1 - share)) + 6
     m = np.arange(max(0, int(n * share - spread)), min(n, int(n * share + spread)) + 1)
-    weight = np.exp(_log_choose(n, m) + _log_odds(m, n - m, share))
     few = critical(m, alpha)
-    k = np.arange(max(0, int(few.max())) + 1)
-    reached = k[None, :] <= few[:, None]
-    tails = np.zeros(len(m))
-    for towards in (0.5 + effect / (2 * share), 0.5 - effect / (2 * share)):
-        tails += (_binomial(m, len(k) - 1, towards) * reached).sum(axis=1)
-    return float(weight @ tails)
+    towards = min(1.0, 0.5 + effect / (2 * share))
+    tails = binom.cdf(few, m, towards) + binom.cdf(few, m, 1 - towards)
+    return float(binom.pmf(m, n, share) @ tails)
 
 
 def smallest_effect(
@@ -115,11 +112,9 @@ def smallest_effect(
     The smallest true gain that *n* items detect with a probability of *to*, as a share of them.
 
     *share* of the items is taken to change, as was observed, or as many as the gain itself needs.
-    It is the effect at which `power` reaches *to*; for more than 2,000 expected changes the normal
-    formula, which then agrees. None where even a gain of all items would be missed.
+    It is the effect at which `power` reaches *to*, to 1e-5. None where even a gain of all items
+    would be missed.
     """
-    if n * share > MAX_CHANGED:
-        return normal_effect(n, share, to=to, alpha=alpha)
     low, high = 0.0, 1.0
     if power(n, 1.0, 1.0, alpha) < to:
         return None
@@ -132,25 +127,8 @@ def smallest_effect(
     return high
 
 
-def normal_effect(n: int, share: float, *, to: float = POWER, alpha: float = ALPHA) -> float:
-    """
-    The smallest detectable gain by the normal approximation, without a correction.
-
-    The effect d that solves n d^2 = (z(1 - alpha/2) sqrt(share) + z(to) sqrt(share - d^2))^2
-    (Miettinen 1968, Biometrics 24, 339; Connor 1987, Biometrics 43, 207). The exact test needs a
-    little more.
-
-    >>> round(normal_effect(600, 0.25), 4)
-    0.0571
-    """
-    a, b = NormalDist().inv_cdf(1 - alpha / 2), NormalDist().inv_cdf(to)
-    reach = a * math.sqrt(n) + b * math.sqrt(max(0.0, n + b * b - a * a))
-    return math.sqrt(share) * reach / (n + b * b)
-
-
-@dataclass(frozen=True)
-class Mean:
-    """The mean of *n* values with its 95 % interval; without a second value there is none."""
+class Mean(Figures):
+    """The mean of *n* values with its 95 % interval; with one value there is no interval."""
 
     n: int
     mean: float
@@ -158,66 +136,20 @@ class Mean:
     high: float | None
     deviation: float | None
 
-    def as_dict(self, digits: int = 4) -> dict[str, Any]:
-        """The figures as JSON holds them."""
-        return {
-            name: value if value is None or name == "n" else round(value, digits)
-            for name, value in vars(self).items()
-        }
-
 
 def mean(values: Sequence[float]) -> Mean:
-    """The mean of *values*, one a seed, with Student's t interval on one degree less."""
+    """Average *values*, one a seed, with Student's t interval on one degree of freedom less."""
+    from scipy.stats import t
+
     n, middle = len(values), fmean(values)
     if n < 2:
-        return Mean(n, middle, None, None, None)
+        return Mean(n=n, mean=round(middle, 4), low=None, high=None, deviation=None)
     deviation = stdev(values)
-    reach = t_quantile((1 + LEVEL) / 2, n - 1) * deviation / math.sqrt(n)
-    return Mean(n, middle, middle - reach, middle + reach, deviation)
-
-
-def t_quantile(p: float, degrees: int) -> float:
-    """
-    The *p*-quantile (from one half on) of Student's t on a whole number of *degrees* of freedom.
-
-    By bisection of the finite series in the angle atan(t / sqrt(degrees)) (Abramowitz and Stegun
-    1964, 26.7.3 and 26.7.4).
-
-    >>> round(t_quantile(0.975, 2), 4)
-    4.3027
-    """
-    low, high = 0.0, math.pi / 2
-    for _ in range(60):
-        angle = (low + high) / 2
-        low, high = (angle, high) if _within(angle, degrees) < 2 * p - 1 else (low, angle)
-    return math.sqrt(degrees) * math.tan(low)
-
-
-def _within(angle: float, degrees: int) -> float:
-    """The probability that t on *degrees* lies within plus and minus sqrt(degrees) tan(angle)."""
-    sine, cosine = math.sin(angle), math.cos(angle)
-    odd = degrees % 2
-    term, total = (cosine if odd else 1.0), 0.0
-    for k in range(2 + odd, degrees + 1, 2):
-        total += term
-        term *= cosine * cosine * (k - 1) / k
-    return 2 / math.pi * (angle + sine * total) if odd else sine * total
-
-
-def _binomial(m: Integers, most: int, share: float) -> Floats:
-    """The probabilities of 0 to *most* successes of *m* each, a row for each of *m*."""
-    k = np.arange(most + 1)
-    rest = m[:, None] - k[None, :]
-    logs = _log_choose(m[:, None], k[None, :]) + _log_odds(k[None, :], rest, share)
-    return np.where(rest >= 0, np.exp(np.where(rest >= 0, logs, 0.0)), 0.0)
-
-
-def _log_choose(n: int | Integers, k: Integers) -> Floats:
-    table = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, np.max(n) + 1)))])
-    chosen: Floats = table[n] - table[k] - table[np.maximum(np.asarray(n) - k, 0)]
-    return chosen
-
-
-def _log_odds(hits: Integers, misses: Integers, share: float) -> Floats:
-    share = min(max(share, 1e-300), 1 - 1e-16)
-    return np.asarray(hits * math.log(share) + misses * math.log1p(-share))
+    reach = float(t.ppf((1 + LEVEL) / 2, n - 1)) * deviation / math.sqrt(n)
+    return Mean(
+        n=n,
+        mean=round(middle, 4),
+        low=round(middle - reach, 4),
+        high=round(middle + reach, 4),
+        deviation=round(deviation, 4),
+    )

@@ -1,12 +1,13 @@
 """Whether what was refined for one student serves others: the transfer table."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
 from redistill.analysis import statistics
-from redistill.analysis.ladder import compare
+from redistill.analysis.comparison import Bar, Comparison, compare, corrected, gain_text, p_text
+from redistill.analysis.figures import Figures
 from redistill.console.exceptions import RefusedError
 from redistill.records.jsonl import by_problem
 from redistill.records.types import Prediction
@@ -29,8 +30,93 @@ HEAD = (
     "gain, points, 95 % interval", "p", "Holm", "share of the source's gain",
 )  # fmt: skip
 
-Table = Mapping[str, Any]
 Tests = Mapping[str, Sequence[Prediction]]
+
+
+class Share(Figures):
+    """
+    The transfer *ratio*: what a target gains for what the source gains, with its 95 % interval.
+
+    Without a ratio, or without an interval, *because* says why, where there is something to say.
+    """
+
+    ratio: float | None = None
+    ratio_low: float | None = None
+    ratio_high: float | None = None
+    because: str | None = None
+
+
+class Row(Comparison, Share):
+    """
+    The branch *cell* compared with the branch *against* on the same student.
+
+    *cell* is a cell of a *target* or, where that is "source", a round. *chosen* says whether its
+    rationales are of the round that dev chose; None where they are of no round.
+    """
+
+    cell: str
+    target: str
+    version: str
+    rationales: str
+    against: str
+    against_version: str
+    chosen: bool | None = None
+
+
+class SourceRow(Comparison):
+    """A *round* of the source compared with its one-shot student or its control."""
+
+    round: str
+    against: str
+    against_version: str
+
+
+class Source(Figures):
+    """The rounds of the source, that which dev *chosen* first."""
+
+    chosen: str
+    chosen_on: str = "dev"
+    rows: tuple[SourceRow, ...]
+
+
+class CellScore(Figures):
+    """What a cell is, and how many test problems its student solves: *k* of *n*."""
+
+    target: str
+    version: str
+    rationales: str
+    times: int
+    n: int
+    k: int
+
+
+class Table(Figures):
+    """Every cell, held against its kin; *source* is None where this run has no rounds."""
+
+    alpha: float
+    source: Source | None
+    cells: dict[str, CellScore]
+    rows: tuple[Row, ...]
+    passed_through: tuple[str, ...]
+
+    def all_rows(self) -> list[Row]:
+        """Return the rows of the source in the shape of those of the targets, then those."""
+        own = () if self.source is None else self.source.rows
+        first = [
+            Row(
+                **dict(row), cell=row.round, target="source", version="refined",
+                rationales=row.round,
+            )
+            for row in own
+        ]  # fmt: skip
+        return [*first, *self.rows]
+
+    def of(self, version: str, against: str) -> list[Row]:
+        """Return the rows of the targets that hold *version* against the version *against*."""
+        return [r for r in self.rows if (r.version, r.against_version) == (version, against)]
+
+
+C = TypeVar("C", bound=Comparison)
 
 
 def transfer(
@@ -40,9 +126,9 @@ def transfer(
     control: str,
     tests: Tests,
     alpha: float,
-) -> dict[str, Any]:
+) -> Table:
     """
-    Every cell among *branches* against its kin on the *tests*, and against the source's own gain.
+    Hold every cell among *branches* against its kin on *tests*, and against the source's own gain.
 
     Kin are the cells of one chain: from the same first student of the same target. A pair of
     versions, such as refined over first, is a family of tests over all targets for Holm's
@@ -53,119 +139,121 @@ def transfer(
     cells = {name: cell for name, cell in branches.items() if isinstance(cell, Cell)}
     own = {"matched": control, "refined": None if chosen == FIRST else chosen}
     rows = [
-        row
+        row.model_copy(
+            update={"chosen": row.rationales == chosen if row.rationales in rounds else None}
+        )
         for name, cell in cells.items()
         if tests[name]
         for row in _rows(name, cell, branches, tests, own)
     ]
-    for row in rows:
-        row["chosen"] = row["rationales"] == chosen if row["rationales"] in rounds else None
-    _corrected(rows, ("version", "against_version"))
-    return {
-        "alpha": alpha,
-        "source": _source(chosen, rounds, control, tests),
-        "cells": {name: _cell(cell, tests[name]) for name, cell in cells.items()},
-        "rows": [_shared(row, branches, tests) for row in rows],
-        "passed_through": [name for name in cells if not tests[name]],
-    }
+    rows = _by_family(rows, lambda row: (row.version, row.against_version))
+    return Table(
+        alpha=alpha,
+        source=_source(chosen, rounds, control, tests),
+        cells={name: _score(cell, tests[name]) for name, cell in cells.items()},
+        rows=tuple(row.model_copy(update=dict(_share(row, branches, tests))) for row in rows),
+        passed_through=tuple(name for name in cells if not tests[name]),
+    )
 
 
 def kept(
     source: tuple[Sequence[Prediction], Sequence[Prediction]],
     target: tuple[Sequence[Prediction], Sequence[Prediction]],
-) -> dict[str, Any]:
+) -> Share:
     """
-    The transfer ratio: the gain of the *target* over that of the *source*, each (before, after).
+    Divide the gain of the *target* by that of the *source*, each given as (before, after).
 
     Both gains are on the same problems, so a resample of the bootstrap draws problems with what
     both students gain on them. There is no ratio where the source gains nothing, and no interval
-    where it gains nothing in more than one resample of 40: ``because`` says so.
+    where it gains nothing in more than one resample of 40. Raises RefusedError where the two were
+    not tested on the same problems.
     """
     ours, theirs = _gains(*source), _gains(*target)
     if ours.keys() != theirs.keys():
         raise RefusedError("the source and a target were not tested on the same problems")
     pairs = [(ours[problem], theirs[problem]) for problem in ours]
     gain, won = sum(a for a, _ in pairs), sum(b for _, b in pairs)
-    nothing = {"ratio": None, "ratio_low": None, "ratio_high": None}
     if gain <= 0:
-        return nothing | {"because": "the source gains nothing"}
+        return Share(because="the source gains nothing")
     kinds = sorted(set(pairs))
     shares = np.array([pairs.count(kind) for kind in kinds]) / len(pairs)
     chance = np.random.default_rng(statistics.SEED)
     counts = chance.multinomial(len(pairs), shares, size=statistics.DRAWS)
     drawn, answered = (counts @ np.array([kind[place] for kind in kinds]) for place in (0, 1))
-    found = {"ratio": round(won / gain, 4), "ratio_low": None, "ratio_high": None}
-    tail = (1 - statistics.LEVEL) / 2
+    ratio, tail = round(won / gain, 4), (1 - statistics.LEVEL) / 2
     if float((drawn <= 0).mean()) > tail:
-        return found | {"because": "the source's gain is not sure enough for an interval"}
+        unsure = "the source's gain is not sure enough for an interval"
+        return Share(ratio=ratio, because=unsure)
     sure = drawn > 0
     low, high = np.quantile(answered[sure] / drawn[sure], [tail, 1 - tail])
-    return found | {
-        "ratio_low": round(float(low), 4), "ratio_high": round(float(high), 4), "because": None,
-    }  # fmt: skip
+    return Share(ratio=ratio, ratio_low=round(float(low), 4), ratio_high=round(float(high), 4))
 
 
 def table(found: Table) -> list[dict[str, Any]]:
-    """All rows for CSV and DVC's plots, those of the source first."""
-    rows = [*_of_source(found), *found["rows"]]
-    return [{column: ({"label": _label(row)} | row)[column] for column in COLUMNS} for row in rows]
+    """Write all rows for CSV and DVC's plots, those of the source first."""
+    return [
+        {column: ({"label": _label(row)} | dict(row))[column] for column in COLUMNS}
+        for row in found.all_rows()
+    ]
 
 
-def forest(found: Table) -> dict[str, Any]:
-    """The gains over what was not refined, by target, in the shape of a ladder to be drawn."""
-    drawn: dict[str, list[dict[str, Any]]] = {}
-    for row in [*_of_source(found), *found["rows"]]:
-        if row["version"] != "matched" and row["against_version"] == "first":
-            told = {**row, "rung": f"{row['version']} ({row['rationales']})"}
-            drawn.setdefault(row["target"], []).append(told)
-    return {"alpha": found["alpha"], "rounds": drawn}
+def bars(found: Table) -> list[Bar]:
+    """Return the gains over what was not refined, those of one target together, to be drawn."""
+    drawn: dict[str, list[Bar]] = {}
+    for row in found.all_rows():
+        if row.version != "matched" and row.against_version == "first":
+            label = f"{row.target} - {row.version} ({row.rationales})"
+            drawn.setdefault(row.target, []).append(row.bar(label, found.alpha))
+    return [bar for some in drawn.values() for bar in some]
 
 
 def lines(found: Table) -> list[tuple[str, ...]]:
-    """The table for people, its header first."""
+    """Write the table for people, its header first."""
     return [
         HEAD,
         *(
             (
-                row["target"],
-                f"{row['version']} ({row['rationales']})",
-                f"{row['against_version']} ({row['against']})",
-                f"{row['k']}, {row['k_against']}",
-                f"{row['fixed']}, {row['broken']}",
-                f"{row['gain_points']:+.1f}, {row['low_points']:+.1f} to {row['high_points']:+.1f}",
-                _p(row["p"]),
-                "" if row["p_holm"] is None else _p(row["p_holm"]),
+                row.target,
+                f"{row.version} ({row.rationales})",
+                f"{row.against_version} ({row.against})",
+                f"{row.k}, {row.k_against}",
+                f"{row.fixed}, {row.broken}",
+                gain_text(row),
+                p_text(row.p, 0),
+                "" if row.p_holm is None else p_text(row.p_holm, 0),
                 _ratio(row),
             )
-            for row in [*_of_source(found), *found["rows"]]
+            for row in found.all_rows()
         ),
     ]
 
 
 def sentence(found: Table) -> str:
-    """How often the refined data are better than the first ones, and how much is kept."""
-    rows, alpha = _rows_of(found, "refined", "first"), found["alpha"]
+    """Say how often the refined data are better than the first ones, and how much is kept."""
+    rows = found.of("refined", "first")
     if not rows:
         return "No target was taught a refined version and a first one."
-    won = [row for row in rows if row["gain_points"] > 0 and row["p_holm"] < alpha]
+    won = [row for row in rows if row.better(found.alpha)]
     parts = [
         f"Refined rationales are better than the first ones in {len(won)} of {len(rows)} "
-        f"comparisons, with Holm's correction at {alpha}: {_gained(rows)}"
+        f"comparisons, with Holm's correction at {found.alpha}: {_gained(rows)}"
     ]
-    if shares := [row for row in rows if row["ratio_low"] is not None]:
-        told = ", ".join(f"{row['target']} {100 * row['ratio']:.0f} %" for row in shares)
+    shares = [(row, row.ratio) for row in rows if row.ratio is not None]
+    if sure := [(row, ratio) for row, ratio in shares if row.ratio_low is not None]:
+        told = ", ".join(f"{row.target} {100 * ratio:.0f} %" for row, ratio in sure)
         parts.append(f"of what the source gained by them they keep: {told}")
-    if own := _rows_of(found, "refined", "self"):
+    if own := found.of("refined", "self"):
         parts.append(f"against what was refined around their own errors: {_gained(own)}")
-    if joint := _rows_of(found, "joint", "refined"):
+    if joint := found.of("joint", "refined"):
         parts.append(f"one set for several students against the source's: {_gained(joint)}")
-    if others := sorted({row["rationales"] for row in rows if row["chosen"] is False}):
-        parts.append(f"dev chose {found['source']['chosen']}, they were taught {', '.join(others)}")
+    others = sorted({row.rationales for row in rows if row.chosen is False})
+    if others and found.source is not None:
+        parts.append(f"dev chose {found.source.chosen}, they were taught {', '.join(others)}")
     return "; ".join(parts) + "."
 
 
-def _gained(rows: Sequence[Mapping[str, Any]]) -> str:
-    return ", ".join(f"{row['target']} {row['gain_points']:+.1f} points" for row in rows)
+def _gained(rows: Sequence[Row]) -> str:
+    return ", ".join(f"{row.target} {row.gain_points:+.1f} points" for row in rows)
 
 
 def _rows(
@@ -174,7 +262,7 @@ def _rows(
     branches: Mapping[str, Branch],
     tests: Tests,
     source: Mapping[str, str | None],
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """
     The cell *name* against each of its kin that `AGAINST` names, in that order.
 
@@ -191,42 +279,36 @@ def _rows(
         if found.target == cell.target and origin(other, branches) == first:
             kin[found.version].append(other)
     return [
-        {
-            "cell": name,
-            "target": cell.target,
-            "version": cell.version,
-            "rationales": cell.rationales,
-            "against": other,
-            "against_version": version,
-            **compare(tests[other], tests[name]),
-        }
+        Row(
+            **dict(compare(tests[other], tests[name])),
+            cell=name,
+            target=cell.target,
+            version=cell.version,
+            rationales=cell.rationales,
+            against=other,
+            against_version=version,
+        )
         for version in AGAINST.get(cell.version, ())
         for other in kin[version]
         if tests[other]
     ]
 
 
-def _shared(row: dict[str, Any], branches: Mapping[str, Branch], tests: Tests) -> dict[str, Any]:
-    """*row* with the share of the source's gain by the same rationales that the target keeps."""
-    nothing = {"ratio": None, "ratio_low": None, "ratio_high": None, "because": None}
-    if row["version"] not in SHARE or row["against_version"] != "first" or row["target"] == BASE:
-        return row | nothing
-    first, cell = branches[row["against"]], branches[row["cell"]]
-    if any(made.start != row["target"] or made.times != 1 for made in (first, cell)):
-        return row | nothing | {"because": "it was not trained once from its base, as the first is"}
+def _share(row: Row, branches: Mapping[str, Branch], tests: Tests) -> Share:
+    """The share of the source's gain by the same rationales that the target of *row* keeps."""
+    if row.version not in SHARE or row.against_version != "first" or row.target == BASE:
+        return Share()
+    first, cell = branches[row.against], branches[row.cell]
+    if any(made.start != row.target or made.times != 1 for made in (first, cell)):
+        return Share(because="it was not trained once from its base, as the first is")
     source = [
         name
         for name, branch in branches.items()
-        if branch.rationales == row["rationales"] and _plain(name, branches) and tests[name]
+        if branch.rationales == row.rationales and _plain(name, branches) and tests[name]
     ]
     if first.rationales != FIRST or FIRST not in branches or not source or not tests[FIRST]:
-        return (
-            row
-            | nothing
-            | {"because": "no student of the source was taught both versions as it was"}
-        )
-    ours, theirs = (tests[FIRST], tests[source[0]]), (tests[row["against"]], tests[row["cell"]])
-    return row | kept(ours, theirs)
+        return Share(because="no student of the source was taught both versions as it was")
+    return kept((tests[FIRST], tests[source[0]]), (tests[row.against], tests[row.cell]))
 
 
 def _plain(name: str, branches: Mapping[str, Branch]) -> bool:
@@ -235,9 +317,7 @@ def _plain(name: str, branches: Mapping[str, Branch]) -> bool:
     return target_of(name, branches) == BASE and branch.start == BASE and branch.times == 1
 
 
-def _source(
-    chosen: str | None, rounds: Sequence[str], control: str, tests: Tests
-) -> dict[str, Any] | None:
+def _source(chosen: str | None, rounds: Sequence[str], control: str, tests: Tests) -> Source | None:
     """The rounds of the source over its one-shot student and its control; None without rounds."""
     if chosen is None or not tests[FIRST]:
         return None
@@ -250,56 +330,38 @@ def _source(
     ]
     pairs.sort(key=lambda pair: pair[0] != chosen)
     rows = [
-        {
-            "round": name,
-            "against": other,
-            "against_version": version,
-            **compare(tests[other], tests[name]),
-        }
+        SourceRow(
+            **dict(compare(tests[other], tests[name])),
+            round=name,
+            against=other,
+            against_version=version,
+        )
         for name, other, version in pairs
     ]
-    _corrected(rows, ("against_version",))
-    return {"chosen": chosen, "chosen_on": "dev", "rows": rows}
+    return Source(chosen=chosen, rows=tuple(_by_family(rows, lambda row: row.against_version)))
 
 
-def _corrected(rows: Sequence[dict[str, Any]], family: Sequence[str]) -> None:
-    """Add Holm's p to each of *rows*, over those that agree in the keys of the *family*."""
-    families: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for row in rows:
-        families.setdefault(tuple(row[key] for key in family), []).append(row)
-    for found in families.values():
-        for row, p in zip(found, statistics.holm([row["p"] for row in found]), strict=True):
-            row["p_holm"] = p
+def _by_family(rows: Sequence[C], family: Callable[[C], Hashable]) -> list[C]:
+    """*rows* in their order with Holm's p, over those that are of one *family*."""
+    families: dict[Hashable, list[int]] = {}
+    for place, row in enumerate(rows):
+        families.setdefault(family(row), []).append(place)
+    done = list(rows)
+    for places in families.values():
+        for place, row in zip(places, corrected([rows[p] for p in places]), strict=True):
+            done[place] = row
+    return done
 
 
-def _cell(cell: Cell, test: Sequence[Prediction]) -> dict[str, Any]:
-    return {
-        "target": cell.target,
-        "version": cell.version,
-        "rationales": cell.rationales,
-        "times": cell.times,
-        "n": len(test),
-        "k": sum(p.verdict == "correct" for p in test),
-    }
-
-
-def _rows_of(found: Table, version: str, against: str) -> list[Mapping[str, Any]]:
-    return [
-        row
-        for row in found["rows"]
-        if (row["version"], row["against_version"]) == (version, against)
-    ]
-
-
-def _of_source(found: Table) -> list[dict[str, Any]]:
-    """The rows of the source in the shape of those of the targets."""
-    if found["source"] is None:
-        return []
-    shared = {"ratio": None, "ratio_low": None, "ratio_high": None, "because": None}
-    return [
-        {**row, **shared, "target": "source", "version": "refined", "rationales": row["round"]}
-        for row in found["source"]["rows"]
-    ]
+def _score(cell: Cell, test: Sequence[Prediction]) -> CellScore:
+    return CellScore(
+        target=cell.target,
+        version=cell.version,
+        rationales=cell.rationales,
+        times=cell.times,
+        n=len(test),
+        k=sum(p.verdict == "correct" for p in test),
+    )
 
 
 def _gains(before: Sequence[Prediction], after: Sequence[Prediction]) -> dict[str, int]:
@@ -312,18 +374,14 @@ def _gains(before: Sequence[Prediction], after: Sequence[Prediction]) -> dict[st
     }
 
 
-def _label(row: Mapping[str, Any]) -> str:
-    return f"{row['target']}: {row['version']} over {row['against_version']}"
+def _label(row: Row) -> str:
+    return f"{row.target}: {row.version} over {row.against_version}"
 
 
-def _ratio(row: Mapping[str, Any]) -> str:
-    if row["ratio"] is None:
-        return row["because"] or ""
-    if row["ratio_low"] is None:
-        return f"{100 * row['ratio']:.0f} %, {row['because']}"
-    low, high = 100 * row["ratio_low"], 100 * row["ratio_high"]
-    return f"{100 * row['ratio']:.0f} %, {low:.0f} to {high:.0f}"
-
-
-def _p(value: float) -> str:
-    return f"{value:.0e}" if value < 0.001 else f"{value:.3f}"
+def _ratio(share: Share) -> str:
+    if share.ratio is None:
+        return share.because or ""
+    if share.ratio_low is None or share.ratio_high is None:
+        return f"{100 * share.ratio:.0f} %, {share.because}"
+    low, high = 100 * share.ratio_low, 100 * share.ratio_high
+    return f"{100 * share.ratio:.0f} %, {low:.0f} to {high:.0f}"

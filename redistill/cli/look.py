@@ -12,7 +12,9 @@ from typing import Any
 import click
 
 from redistill.analysis import summary as summaries
+from redistill.analysis.summary import Summary
 from redistill.cli import tables
+from redistill.console import timing
 from redistill.console.exceptions import RefusedError
 from redistill.console.safe_text import safe_text
 from redistill.records import jsonl
@@ -21,7 +23,8 @@ from redistill.rounds import branches
 from redistill.settings import sections
 
 PARAMS = Path("params.yaml")
-LADDER = Path("metrics/ladder.json")
+SUMMARY = Path("metrics/summary.json")
+TIMING = Path("metrics/timing")
 REPORT = Path("data/report/index.html")
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -30,7 +33,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.command()
 def rounds() -> None:
     """Print the rounds side by side, and check the balance of every stage."""
-    summary = summaries.read_summary(Path("metrics/summary.json"))
+    summary = Summary.read(SUMMARY)
     balances = summaries.balances(Path("metrics"))
     broken = [name for name, balance in balances if not balance["holds"]]
     if broken:
@@ -38,9 +41,11 @@ def rounds() -> None:
     tables.table(summaries.lines(summary), title="Rounds (* best on dev; accuracy is strict)")
     if outside := summaries.outside_lines(summary):
         tables.table(outside, title="Out of domain (test accuracy, 95 % interval)")
-    click.echo(summaries.sentence(summary["best"]))
-    if advice := summary.get("advice"):
-        click.echo(advice)
+    if took := timing.read(TIMING):
+        tables.table(timing.lines(took), title="Time on this machine (no part of what DVC hashes)")
+    click.echo(summaries.sentence(summary.best))
+    if summary.advice:
+        click.echo(summary.advice)
     click.echo(f"Rows balance in all {len(balances)} stages that handle rows.")
     if REPORT.is_file():
         click.echo(f"The report, for a browser: {REPORT}")

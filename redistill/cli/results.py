@@ -14,7 +14,6 @@ from redistill.settings import sections
 
 PARAMS = Path("params.yaml")
 LADDER = Path("metrics/ladder.json")
-REPORT = Path("data/report/index.html")
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -26,13 +25,13 @@ def ladder(name: str | None, as_json: bool) -> None:
     """Print what the chosen round gains over one-shot and over every control of the ladder."""
     from redistill.analysis import ladder as ladders
 
-    found = json_file.read_json(LADDER)
-    rows = ladders.rows_of(found, name)
+    found = ladders.Ladder.read(LADDER)
+    rows = found.rows(name)
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        click.echo(json.dumps([row.as_dict() for row in rows], indent=2))
         return
-    n = rows[0]["n"] if rows else 0
-    title = f"{name or found['chosen']} against the ladder, on {n} test problems"
+    n = rows[0].n if rows else 0
+    title = f"{name or found.chosen} against the ladder, on {n} test problems"
     tables.table(ladders.lines(rows), title=title)
     click.echo(safe_text(ladders.sentence(found, name)))
 
@@ -47,15 +46,15 @@ def show_transfer(table: str, as_json: bool) -> None:
 
     if table not in targets.tables(sections.read(PARAMS)):
         raise RefusedError(f"{PARAMS}: tables: there is none {table!r}; see docs/transfer.md")
-    found = json_file.read_json(Path("metrics") / f"{table}.json")
+    found = transfer.Table.read(Path("metrics") / f"{table}.json")
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps(found.as_dict(), indent=2))
         return
-    n = found["rows"][0]["n"] if found["rows"] else 0
+    n = found.rows[0].n if found.rows else 0
     title = f"Other students, on {n} test problems"
     tables.table(transfer.lines(found), title=title)
-    if found["passed_through"]:
-        click.echo(safe_text(f"Passed through: {', '.join(found['passed_through'])}"))
+    if found.passed_through:
+        click.echo(safe_text(f"Passed through: {', '.join(found.passed_through)}"))
     click.echo(safe_text(transfer.sentence(found)))
 
 
@@ -70,7 +69,7 @@ def check(alpha: float, names: tuple[str, ...]) -> None:
     """
     from redistill.analysis import ladder as ladders
 
-    found = ladders.check(json_file.read_json(LADDER), names, alpha)
+    found = ladders.check(ladders.Ladder.read(LADDER), names, alpha)
     click.echo(safe_text(found.told))
     if not found.better:
         sys.exit(ladders.NOT_BETTER)
@@ -126,12 +125,12 @@ def sweep(
             click.echo(f"== seed {seed}: {' '.join(plan.words(seed))}")
             seed_runs.run(plan, seed)
     found = seed_runs.summary(seed_runs.gather(gather or results, seeds))
-    json_file.write_json(out, found)
-    seeds_told = f"Mean gain on test over {len(found['seeds'])} seeds"
-    json_file.write_text(out.with_suffix(".svg"), plots.forest(seed_runs.forest(found), seeds_told))
+    json_file.write_json(out, found.as_dict())
+    seeds_told = f"Mean gain on test over {len(found.seeds)} seeds"
+    json_file.write_text(out.with_suffix(".svg"), plots.forest(seed_runs.bars(found), seeds_told))
     tables.table(
         seed_runs.lines(found), title="Gains on test over seeds (chosen: by dev, per seed)"
     )
-    chosen = ", ".join(f"{seed}: {name}" for seed, name in found["chosen"].items())
+    chosen = ", ".join(f"{seed}: {name}" for seed, name in found.chosen.items())
     told = f"All figures: {out}, drawn in {out.with_suffix('.svg').name}"
     click.echo(safe_text(f"Chosen by dev, by seed: {chosen}. {told}"))

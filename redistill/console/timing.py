@@ -1,6 +1,7 @@
 """How long a piece of work took, in files that DVC does not hash: no stage depends on them."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def write(path: Path, timing: Timing | None) -> None:
 
 
 def read(folder: Path) -> dict[str, dict[str, Any]]:
-    """Read what is timed in *folder*, by the names of the files; what is no timing is left out."""
+    """Read what is timed in *folder*, by the stems of the files; what is no timing is left out."""
     found = {}
     for file in sorted(folder.glob("*.json")):
         try:
@@ -50,3 +51,20 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return found
+
+
+def lines(found: Mapping[str, Mapping[str, float]]) -> list[tuple[str, ...]]:
+    """
+    Write *found*, which `read` read, as a table: a row for each branch, a column for each stage.
+
+    >>> lines({"train-r0": {"seconds": 2.0, "tokens": 60, "tokens_per_second": 30}})
+    [('branch', 'train'), ('r0', '2.0 s, 30 tokens/s')]
+    """
+    cells: dict[str, dict[str, str]] = {}
+    for stem, timing in found.items():
+        stage, _, branch = stem.partition("-")
+        told = f"{timing['seconds']:.1f} s, {timing['tokens_per_second']:,.0f} tokens/s"
+        cells.setdefault(branch or stage, {})[stage] = told
+    stages = list(dict.fromkeys(stage for row in cells.values() for stage in row))
+    rows = ((branch, *(row.get(stage, "") for stage in stages)) for branch, row in cells.items())
+    return [("branch", *stages), *rows]

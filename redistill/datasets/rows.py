@@ -11,11 +11,13 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from redistill.analysis import summary as summaries
+from redistill.analysis.summary import Summary
 from redistill.console.exceptions import RefusedError
 from redistill.problems import overlap as overlaps
 from redistill.problems.task import load_task
 from redistill.rationales.teacher import TeachSettings
 from redistill.records.balance import Balance
+from redistill.records.json_file import read_json
 from redistill.records.jsonl import by_problem
 from redistill.records.types import Prediction, Problem, Rationale, Split
 from redistill.rounds.branches import FIRST, Branch
@@ -151,7 +153,7 @@ def rounds(
     """
     found = []
     for name in names:
-        metrics = summaries.read_summary(folder / f"{name}.json")
+        metrics = read_json(folder / f"{name}.json")
         statuses = Counter(lesson.status for lesson in lessons[name])
         new = [lesson for lesson in lessons[name] if lesson.round == name]
         attempts = metrics["attempts"]
@@ -175,7 +177,7 @@ def provenance(
     overlap: Mapping[str, Mapping[str, int]],
     origin: Mapping[str, Any],
     rounds: Sequence[Mapping[str, Any]],
-    summary: Mapping[str, Any],
+    summary: Summary,
 ) -> dict[str, Any]:
     """All that is known of the data set, as ``provenance.json`` has it and the card tells it."""
     rows = published.rows["records"]
@@ -183,7 +185,7 @@ def provenance(
         "name": settings.name,
         "license": settings.license,
         "round": rounds[-1]["round"],
-        "chosen_on": summary["best"]["chosen_on"],
+        "chosen_on": summary.best.chosen_on,
         **origin,
         "sources": _counted(row["source"] for row in rows),
         "teachers": _counted(row["teacher"] for row in rows),
@@ -194,7 +196,7 @@ def provenance(
         "unpaired": published.unpaired,
         "balance": published.balance.as_dict(),
         "results": [list(line) for line in summaries.lines(summary)],
-        "verdict": summaries.sentence(summary["best"]),
+        "verdict": summaries.sentence(summary.best),
         "overlap": {"words_in_a_row": overlaps.GRAM, **overlap},
     }
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from rapidfuzz import fuzz, process
 
-from redistill.analysis.scores import paired
+from redistill.analysis.comparison import paired
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.diagnosis.locate import locate
 from redistill.records.types import Error, Exemplar, Prediction, Problem, Rationale, Version
@@ -109,9 +109,9 @@ def decide(
     if first:
         return {"stop": False, "because": "first round"}
     test = paired(before, after)
-    better = test["gain"] > 0 and test["p"] < alpha
+    better = test.better(alpha)
     because = "better than the round before" if better else "not better than the round before"
-    return {"stop": not better, "because": because, **test}
+    return {"stop": not better, "because": because, **test.as_dict()}
 
 
 def confused(problems: Mapping[str, Problem], errors: Sequence[Error]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from redistill.analysis.scores import passes, score
+from redistill.analysis.scores import Score, score
 from redistill.console.exceptions import RefusedError
 from redistill.grading.grader import Grader, load_grader, predict
 from redistill.problems.sets import ProblemSet
@@ -14,18 +14,28 @@ from redistill.records.types import Completion, Output, Prediction, Problem, Sli
 
 @dataclass(frozen=True)
 class Graded:
-    """The predictions of every set, and what a metrics file records of them."""
+    """The predictions of every set, their scores, and whether the round was passed through."""
 
     predictions: dict[str, list[Prediction]]
-    figures: dict[str, Any]
+    passed_through: bool
+    scores: dict[str, Score]
+    balance: Balance
+
+    def figures(self) -> dict[str, Any]:
+        """Return what the metrics file records."""
+        return {
+            "passed_through": self.passed_through,
+            "scores": {name: score.as_dict() for name, score in self.scores.items()},
+            "balance": self.balance.as_dict(),
+        }
 
     def __str__(self) -> str:
-        if self.figures["passed_through"]:
+        if self.passed_through:
             return "passed through: no student of its own"
         shown = [
-            f"{name} {100 * found['accuracy']:.1f} %"
-            + (f" (pass rate {100 * found['pass_rate']:.1f} %)" if "pass_rate" in found else "")
-            for name, found in self.figures["scores"].items()
+            f"{name} {100 * found.accuracy:.1f} %"
+            + ("" if found.pass_rate is None else f" (pass rate {100 * found.pass_rate:.1f} %)")
+            for name, found in self.scores.items()
             if name != "test"  # what is looked at by chance is chosen by chance
         ]
         return ", ".join(shown) or "no out-of-domain tests"
@@ -50,13 +60,8 @@ def grade(
     }
     out = sum(len(found) for found in predictions.values())
     balance = Balance("grade", rows, out, {"passed through": rows} if passed else {})
-    scores = {name: {**score(p), **passes(p)} for name, p in predictions.items()}
-    figures = {
-        "passed_through": passed,
-        "scores": {} if passed else scores,
-        "balance": balance.as_dict(),
-    }
-    return Graded(predictions, figures)
+    scores = {} if passed else {name: score(found) for name, found in predictions.items()}
+    return Graded(predictions, passed, scores, balance)
 
 
 def graded(

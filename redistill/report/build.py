@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from redistill.analysis import costs, ladder, plots, summary
+from redistill.analysis.ladder import Ladder
+from redistill.analysis.summary import Summary, Verdict
 from redistill.records.types import Prediction
 from redistill.report import text
 from redistill.report.explorer import Run
@@ -21,9 +23,9 @@ class Report:
     *tables* are CSV and *pictures* SVG, both by the names of their files.
     """
 
-    verdict: dict[str, Any]
-    whole: dict[str, Any]
-    climbed: dict[str, Any]
+    verdict: Verdict
+    whole: Summary
+    climbed: Ladder
     tables: dict[str, str]
     pictures: dict[str, str]
     facts: Facts
@@ -44,10 +46,10 @@ def build(
     control, title = settings.control, settings.title
     found = summary.collect(names, rounds, metrics)
     tests: dict[str, list[Prediction]] = run.of_split("test")
-    chosen = summary.choose(rounds, found)
+    chosen = summary.choose({name: found[name].dev for name in rounds if name in found})
     verdict = summary.verdict(chosen, control, found, tests)
-    whole = summary.summary(found, verdict, summary.advice(found, rounds[1:]))
-    steps = {name: int(found[name]["training"].get("steps", 0)) for name in names}
+    whole = summary.summary(names, found, verdict, summary.advice(found, rounds[1:]))
+    steps = dict.fromkeys(names, 0) | {name: one.training.steps for name, one in found.items()}
     calls = ladder.calls(metrics / "rationales", branches)
     climbed = ladder.ladder(chosen, rounds, branches, control, tests, steps, calls)
     seen = summary.gap_table([name for name in names if tests[name]], metrics / "gaps")
@@ -59,16 +61,16 @@ def build(
         whole,
         climbed,
         {
-            "rounds": summary.as_csv(summary.table(names, found), summary.COLUMNS),
+            "rounds": summary.as_csv(summary.table(found), summary.COLUMNS),
             "ladder": summary.as_csv(ladder.table(climbed), ladder.COLUMNS),
-            "gaps": summary.as_csv(seen, summary.GAP_COLUMNS),
-            "costs": summary.as_csv(spent, costs.COLUMNS),
+            "gaps": summary.as_csv([dict(row) for row in seen], summary.GAP_COLUMNS),
+            "costs": summary.as_csv([dict(row) for row in spent], costs.COLUMNS),
         },
         {
             "curve": plots.curve(rounds, control, found, title),
-            "ladder": plots.forest(climbed, title),
+            "ladder": plots.forest(ladder.bars(climbed), title),
             "gaps": plots.stacked(seen, title),
-            "nll": plots.likelihood([row["round"] for row in spent], found, title),
+            "nll": plots.likelihood([row.round for row in spent], found, title),
             "costs": plots.costs(spent, title),
         },
         Facts(title, verdict, whole, climbed, spent, ledger, recorded),

@@ -75,7 +75,7 @@ def files(facts: Facts, pictures: Sequence[str], run: explorer.Run) -> Iterator[
     """The files of a report by their name: index.html, and scripts that hold nothing but data."""
     content = explorer.index(run) | {
         "first": FIRST,
-        "chosen": facts.verdict["round"],
+        "chosen": facts.verdict.round,
         "lives": LIVES,
         "questions": QUESTIONS,
     }

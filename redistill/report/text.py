@@ -7,6 +7,9 @@ from typing import Any
 
 from redistill.analysis import ladder as ladders
 from redistill.analysis import summary as summaries
+from redistill.analysis.costs import Cost
+from redistill.analysis.ladder import Ladder
+from redistill.analysis.summary import Summary, Verdict
 from redistill.llm.budget import NANO
 from redistill.records import json_file
 from redistill.rounds.branches import FIRST, Branch
@@ -44,10 +47,10 @@ class Facts:
     """
 
     title: str
-    verdict: Mapping[str, Any]
-    summary: Mapping[str, Any]
-    ladder: Mapping[str, Any]
-    costs: Sequence[Mapping[str, Any]]
+    verdict: Verdict
+    summary: Summary
+    ladder: Ladder
+    costs: Sequence[Cost]
     ledger: Sequence[Mapping[str, Any]]
     recorded: Recorded
 
@@ -73,49 +76,49 @@ def record(metrics: Path, branches: Mapping[str, Branch], rounds: Sequence[str])
 def sentences(facts: Facts) -> list[str]:
     """The run in words: the verdict, what stopped it, what it was held against, what it cost."""
     best, ladder = facts.verdict, facts.ladder
-    against = best["against_first"]
+    against = best.against_first
     over_first = (
-        f"Against {FIRST}, plain one-shot distillation, it is {against['gain_points']:+.1f} points "
-        f"({against['fixed']} fixed, {against['broken']} broken, p = {against['p']:.1e})."
+        f"Against {FIRST}, plain one-shot distillation, it is {against.gain_points:+.1f} points "
+        f"({against.fixed} fixed, {against.broken} broken, p = {against.p:.1e})."
     )
     told = [
         summaries.sentence(best),
-        *([over_first] if best["round"] != FIRST else []),
+        *([over_first] if best.round != FIRST else []),
         ladders.sentence(ladder),
-        f"{best['control']} took {best['control_steps']} optimiser steps, {best['round']} with all "
-        f"that led to it {best['steps_to_best']}"
-        + ("." if best["control_covers_best"] else ": too few to cover it."),
+        f"{best.control} took {best.control_steps} optimiser steps, {best.round} with all "
+        f"that led to it {best.steps_to_best}"
+        + ("." if best.control_covers_best else ": too few to cover it."),
     ]
     stopped = next(((n, s) for n, s in facts.recorded.stops.items() if s.get("stop")), None)
     if stopped:
         odds = f" (p = {stopped[1]['p']:.2g})" if "p" in stopped[1] else ""
         told.append(f"The loop stopped after {stopped[0]}: {stopped[1]['because']}{odds}.")
-    if ladder["passed_through"]:
-        told.append(f"Passed through, with no student: {', '.join(ladder['passed_through'])}.")
-    if advice := facts.summary.get("advice"):
-        told.append(advice)
+    if ladder.passed_through:
+        told.append(f"Passed through, with no student: {', '.join(ladder.passed_through)}.")
+    if facts.summary.advice:
+        told.append(facts.summary.advice)
     return [*told, _spent(facts)]
 
 
 def tiles(facts: Facts) -> list[tuple[str, str, str]]:
     """The figures that a reader looks for first: a label, the figure, and what it means."""
     best = facts.verdict
-    test, gain = best["test"], best["against_control"]
+    test, gain = best.test, best.against_control
     broken = [name for name, balance in facts.recorded.balances if not balance["holds"]]
     lost = sum(
         sum(b["rejected"].values()) for n, b in facts.recorded.balances if not n.startswith("gaps/")
     )
     return [
-        ("Best round", best["round"], f"chosen on dev, {_percent(best['dev_accuracy'])} there"),
+        ("Best round", best.round, f"chosen on dev, {_percent(best.dev_accuracy)} there"),
         (
             "Solved on test",
-            _percent(test["accuracy"]),
-            f"{test['k']} of {test['n']}; {_percent(test['low'])} to {_percent(test['high'])}",
+            _percent(test.accuracy),
+            f"{test.k} of {test.n}; {_percent(test.low)} to {_percent(test.high)}",
         ),
         (
             "Over the control",
-            f"{gain['gain_points']:+.1f} points",
-            f"{gain['fixed']} fixed, {gain['broken']} broken, p = {gain['p']:.1e}",
+            f"{gain.gain_points:+.1f} points",
+            f"{gain.fixed} fixed, {gain.broken} broken, p = {gain.p:.1e}",
         ),
         (
             "Rows",
@@ -130,7 +133,7 @@ def tiles(facts: Facts) -> list[tuple[str, str, str]]:
 def tables(facts: Facts) -> dict[str, list[Table]]:
     """The tables of the page, by the section that they stand in."""
     head, *rows = summaries.lines(facts.summary)
-    passed = set(facts.ladder["passed_through"])
+    passed = set(facts.summary.passed_through)
     rows = [(row[0], "passed through", *row[2:]) if row[0] in passed else row for row in rows]
     rounds = [Table("Every branch", head, rows, note="* best on dev; accuracy is strict.")]
     if outside := summaries.outside_lines(facts.summary):
@@ -143,34 +146,30 @@ def tables(facts: Facts) -> dict[str, list[Table]]:
     }
 
 
-def _ladder(ladder: Mapping[str, Any]) -> Table:
-    rounds = [name for name in ladder["rounds"] if ladder["rounds"][name]]
-    rows = [
-        (name, *cells)
-        for name in rounds
-        for cells in ladders.lines(ladders.rows_of(ladder, name))[1:]
-    ]
+def _ladder(ladder: Ladder) -> Table:
+    rounds = [name for name, rows in ladder.rounds.items() if rows]
+    rows = [(name, *cells) for name in rounds for cells in ladders.lines(ladder.rows(name))[1:]]
     told = " ".join(ladders.sentence(ladder, name) for name in rounds)
     head = ("round", *ladders.HEAD)
     return Table("Every round against one-shot and every control", head, rows, (0, 1), told)
 
 
-def _costs(rows: Sequence[Mapping[str, Any]]) -> Table:
+def _costs(rows: Sequence[Cost]) -> Table:
     head = (
         "branch", "test", "calls", "teacher's tokens", "cost", "steps", "tokens trained on",
         "tokens an answer", "NLL",
     )  # fmt: skip
     cells = [
         (
-            row["round"],
-            _percent(row["accuracy"]),
-            f"{row['calls']:,}",
-            _known(row["teacher_tokens"]),
-            "unknown" if row["cost"] is None else f"{row['cost']:,.4f}",
-            f"{row['steps']:,}",
-            f"{row['training_tokens']:,}",
-            f"{row['answer_tokens']:.1f}",
-            "" if row["nll"] is None else f"{row['nll']:.2f}",
+            row.round,
+            _percent(row.accuracy),
+            f"{row.calls:,}",
+            _known(row.teacher_tokens),
+            "unknown" if row.cost is None else f"{row.cost:,.4f}",
+            f"{row.steps:,}",
+            f"{row.training_tokens:,}",
+            f"{row.answer_tokens:.1f}",
+            "" if row.nll is None else f"{row.nll:.2f}",
         )
         for row in rows
     ]
