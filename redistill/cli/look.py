@@ -99,7 +99,6 @@ def show(problem: str | None) -> None:
 )  # fmt: skip
 @click.option("--before", metavar="FILE", help="Predictions of the student that was taught A.")
 @click.option("--after", metavar="FILE", help="Predictions of the student that was taught B.")
-@click.option("--sort", is_flag=True, help="Sort files that are not sorted by problem, on disk.")
 def diff(
     versions: tuple[str, ...],
     form: str,
@@ -109,7 +108,6 @@ def diff(
     only: Any,
     before: str | None,
     after: str | None,
-    sort: bool,
 ) -> None:
     """
     Print what changed in the rationales from A to B, problem by problem and word by word.
@@ -128,8 +126,6 @@ def diff(
         editions = [revisions.find(name, Path(folder)) for name in versions]
         editions[0] = revisions.answered(editions[0], before, Path(folder))
         editions[-1] = revisions.answered(editions[-1], after, Path(folder))
-        if sort:
-            editions = [revisions.arranged(edition, Path(folder)) for edition in editions]
 
         def changes(old: revisions.Edition, new: revisions.Edition) -> Iterator[compare.Change]:
             return compare.chosen(revisions.changes(old, new), gap=gap, problems=problems)

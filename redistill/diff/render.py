@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
 
 from redistill.console.safe_text import safe_text
 from redistill.diff.compare import KINDS, Change, Edit, Operation, Summary, edits
@@ -20,9 +22,9 @@ PAGE = Path(__file__).parent / "diff.html"
 INDENT = "    "
 LIMIT = 20_000  # characters of one text that people are shown; programs get all of it
 SIGNS: Mapping[Operation, tuple[str, str]] = {"=": ("", ""), "-": ("[-", "-]"), "+": ("{+", "+}")}
-COLOURS: Mapping[Operation, str] = {"=": "", "-": "\x1b[31m", "+": "\x1b[32m"}
+COLOURS: Mapping[str, str] = {"=": "", "-": "\x1b[31m", "+": "\x1b[32m"}
 BOLD, PLAIN = "\x1b[1m", "\x1b[0m"
-_PIECE = re.compile(r"\s+|\S+")
+CONSOLE = Console()  # where texts are measured and wrapped; nothing is printed on it
 _TICKS = re.compile(r"`+")
 
 
@@ -67,9 +69,8 @@ def text(step: Step, changes: Iterable[Change], *, width: int, colour: bool) -> 
     """
     The summary and then each of *changes*, as lines of at most *width* cells for a terminal.
 
-    What was removed stands in [-...-], what was added in {+...+}, closed and opened again where a
-    line is broken; *colour* adds red and green. Nothing in it but those colours is a control
-    character.
+    What was removed stands in [-...-], what was added in {+...+}; *colour* adds red and green.
+    Nothing in it but those colours is a control character.
     """
     for line in (f"{_name(step)}: {_counts(step)}", *map(_plain, _summed(step))):
         yield from _folded(line, width)
@@ -319,7 +320,7 @@ def _folded(line: str, width: int) -> Iterator[str]:
 
 def _lines(parts: Sequence[Edit], width: int | None, colour: bool) -> Iterator[str]:
     """
-    *parts* in lines of at most *width* cells, broken at words, each line with marks of its own.
+    *parts* in lines of at most *width* cells, broken at words; marks end with the line of a text.
 
     A word that is longer than a line is broken.
     """
@@ -354,88 +355,25 @@ def _pieces(parts: Iterable[Edit]) -> Iterator[Edit]:
 
 def _broken(runs: Sequence[Edit], width: int | None, colour: bool) -> Iterator[str]:
     """One line of text, as the lines of the screen that it takes."""
-    line = _Line(width, colour)
     joined = [(key, "".join(t for _, t in run)) for key, run in groupby(runs, lambda run: run[0])]
-    joined = [run for run in joined if run[1]]
-    if (
-        width is None
-        or sum(_cells(text) + len("".join(SIGNS[key])) for key, text in joined) <= width
-    ):
-        line.runs = joined
-    else:
-        for operation, text in joined:
-            for piece in _PIECE.findall(text):
-                yield from line.filled(operation, piece)
-    yield line.drawn()
+    marked = [(key, text.join(SIGNS[key])) for key, text in joined if text]
+    if width is None or sum(_cells(text) for _, text in marked) <= width:
+        yield _drawn(marked, colour)
+        return
+    line = Text.assemble(*((text, key) for key, text in marked), end="")
+    for part in line.wrap(CONSOLE, max(1, width), overflow="fold"):
+        spans = ((str(span.style), part.plain[span.start : span.end]) for span in part.spans)
+        yield _drawn(list(spans), colour)
+
+
+def _drawn(runs: Sequence[tuple[str, str]], colour: bool) -> str:
+    """*runs* of an operation and a text as one line, which ends in no space."""
+    if not colour:
+        return "".join(text for _, text in runs).rstrip()
+    drawn = (f"{COLOURS[key]}{text}{PLAIN}" if COLOURS[key] else text for key, text in runs if text)
+    return "".join(drawn).rstrip()
 
 
 def _cells(text: str) -> int:
     """How many cells *text* takes on the screen; East Asian characters take two."""
     return len(text) if text.isascii() else cell_len(text)
-
-
-class _Line:
-    """A line that is being filled, as runs of one operation each."""
-
-    def __init__(self, width: int | None, colour: bool) -> None:
-        self.width = width
-        self.colour = colour
-        self.runs: list[tuple[Operation, str]] = []
-        self.cells = 0
-
-    def filled(self, operation: Operation, piece: str) -> Iterator[str]:
-        """Add *piece*; yields the lines that this completes."""
-        while self.width is not None and self.cells + self._cost(operation, piece) > self.width:
-            inside = self.runs and self.runs[-1][0] == operation
-            if piece.isspace() and (operation == "=" or inside):
-                if self.runs:
-                    yield self.drawn()
-                return
-            if self.runs:
-                yield self.drawn()
-                continue
-            room = max(1, self.width - sum(map(len, SIGNS[operation])))
-            count = _room(piece, room)
-            self._add(operation, piece[:count])
-            piece = piece[count:]
-            if not piece:
-                return
-            yield self.drawn()
-        self._add(operation, piece)
-
-    def drawn(self) -> str:
-        """The line as it is, after which it is empty."""
-        if self.runs:
-            operation, content = self.runs.pop()
-            if operation == "=" or not content.isspace():
-                content = content.rstrip()
-            self.runs += [(operation, content)] if content else []
-        drawn = "".join(self._run(operation, content) for operation, content in self.runs)
-        self.runs, self.cells = [], 0
-        return drawn
-
-    def _add(self, operation: Operation, piece: str) -> None:
-        self.cells += self._cost(operation, piece)
-        if self.runs and self.runs[-1][0] == operation:
-            piece = self.runs.pop()[1] + piece
-        self.runs.append((operation, piece))
-
-    def _cost(self, operation: Operation, piece: str) -> int:
-        opened = self.runs and self.runs[-1][0] == operation
-        return _cells(piece) + (0 if opened else sum(map(len, SIGNS[operation])))
-
-    def _run(self, operation: Operation, content: str) -> str:
-        start, end = SIGNS[operation]
-        marked = f"{start}{content}{end}"
-        coloured = self.colour and operation != "="
-        return f"{COLOURS[operation]}{marked}{PLAIN}" if coloured else marked
-
-
-def _room(piece: str, width: int) -> int:
-    """How many characters of *piece* fit into *width* cells, at least one."""
-    used = 0
-    for count, character in enumerate(piece):
-        used += cell_len(character)
-        if used > width:
-            return max(1, count)
-    return len(piece)

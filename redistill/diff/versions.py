@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import IO, Any
 
 from redistill.console.exceptions import RefusedError
-from redistill.diff import sort
 from redistill.diff.compare import Change, Row, compare
 from redistill.records.fingerprint import digest
 from redistill.records.jsonl import stream
@@ -77,13 +76,6 @@ def answered(edition: Edition, answers: str | None, scratch: Path) -> Edition:
     return replace(edition, answers=fetch(answers, scratch)) if answers else edition
 
 
-def arranged(edition: Edition, scratch: Path) -> Edition:
-    """*edition* with its files sorted by problem on disk, in *scratch*."""
-    rationales = _arranged(edition.rationales, Rationale, scratch)
-    answers = edition.answers and _arranged(edition.answers, Prediction, scratch)
-    return replace(edition, rationales=rationales, answers=answers)
-
-
 def changes(before: Edition, after: Edition) -> Iterator[Change]:
     """What became of each problem from *before* to *after*; reads both files once."""
     return compare(
@@ -104,12 +96,6 @@ def of_round(name: str) -> Iterator[Rationale]:
 
 def _is_round(name: str) -> bool:
     return bool(NAME.fullmatch(name)) and not name.endswith(".jsonl")
-
-
-def _arranged(copy: Copy, kind: type[Row], scratch: Path) -> Copy:
-    path = scratch / f"{digest('sorted', copy.name)}.jsonl"
-    sort.by_problem(copy.path, path, kind, name=copy.name)
-    return Copy(path, copy.name)
 
 
 def _copy(revision: str, path: str, to: Path) -> None:

@@ -65,7 +65,7 @@ def stream(path: Path, kind: type[R], *, by: str = "id", name: str = "") -> Iter
         value: str = getattr(record, by)
         if number > 1 and not (last < value and _distinct(last, value)):
             if value < last:
-                fault = f'comes before line {number - 1}; "--sort" sorts by {by} on disk first'
+                fault = f"comes before line {number - 1}; sort the file by {by} first"
             else:
                 fault = f"the same {by} as line {number - 1}"
             _refuse(shown, number, by, fault, value)

@@ -113,7 +113,7 @@ def test_ids_that_are_the_same_after_normalising_are_twins(tmp_path: Path):
 @pytest.mark.parametrize(
     ("ids", "fault"),
     [
-        (["b", "a"], 'field "id": comes before line 1; "--sort" sorts by id on disk first'),
+        (["b", "a"], 'field "id": comes before line 1; sort the file by id first'),
         (["a", "a"], "the same id as line 1"),
         (["cafe\u0301", "caf\u00e9"], "the same id as line 1"),
         (["a10", "a9", "b"], None),
