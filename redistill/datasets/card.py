@@ -1,6 +1,8 @@
 """The card of a published data set: what it is, where it comes from, what it is worth."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from huggingface_hub import DatasetCard, DatasetCardData
@@ -9,6 +11,7 @@ from yaml import YAMLError
 from redistill.console.exceptions import RefusedError
 from redistill.console.safe_text import safe_text
 
+TEMPLATE = Path(__file__).parent / "card.md"
 START, END = "<!-- redistill: start -->", "<!-- redistill: end -->"
 FIRST_VIEW = "sft"  # what is loaded where no view is named
 MAX_SHOWN = 200  # characters of a text from outside
@@ -21,14 +24,6 @@ VIEWS = {
     "messages": "the same as a conversation of `user` and `assistant`",
     "preference": "`chosen`, a refined rationale, and `rejected`, what a student wrote before it",
 }
-LIMITS = """\
-- Every rationale reaches the gold answer; its single steps are not proven.
-- A gold answer is as good as the source is.
-- The round was chosen on dev. Its accuracy on test is of the students of this run; that of yours differs.
-- `rejected` is wrong by its final answer only: the start of it can be right. What was cut off is left out.
-- Which rationales were refined, and how, follows one student's errors and is of most use to students like it.
-- `parent` is the start of the SHA-256 of the text before, over the UTF-8 bytes and a zero byte; `""` and `[]` stand for what is not known or does not apply, no value is null.
-"""  # noqa: E501 - one sentence a line
 
 
 def card(provenance: Mapping[str, Any]) -> str:
@@ -95,114 +90,25 @@ def code(text: str) -> str:
 
 
 def _body(found: Mapping[str, Any], views: Mapping[str, int]) -> str:
-    return "\n\n".join(
-        [
-            f"# {found['name']}",
-            f"Problems with worked answers (rationales) that a teacher refined around the mistakes "
-            f"of a student: round {code(found['round'])} of a run of Redistill, chosen on "
-            f"{found['chosen_on']}. The rows are of the train split only.",
-            "## Views",
-            _table(
-                ("view", "rows", "what it has"),
-                ((code(n), str(rows), VIEWS[n]) for n, rows in views.items()),
-            ),
-            f'```python\nfrom datasets import load_dataset\n\nload_dataset(FOLDER, "{FIRST_VIEW}", '
-            'split="train")  # this folder, or its name on the hub\n```',
-            "Each view is there as Parquet and as JSONL. In both every value is text, answers too.",
-            _unpaired(found["unpaired"]),
-            "## Where it comes from",
-            _table(("", ""), _facts(found)),
-            "## Rounds",
-            _table(
-                ("round", "errors of", "texts accepted", "texts rejected", "kept as they were"),
-                (_round(row) for row in found["rounds"]),
-            ),
-            "## Results of the run",
-            _table(found["results"][0], found["results"][1:]),
-            found["verdict"],
-            "## Overlap with dev and test",
-            _overlap(found["overlap"]),
-            "## Licence",
-            _licence(found),
-            "## Limits",
-            LIMITS.rstrip(),
-            "## Is it what was written?",
-            "`manifest.json` has the size and SHA-256 of every file and the rows of every view, "
-            "`provenance.json` all that this card tells.",
-        ]
+    text: str = _template().render(**found, shown=views, told=VIEWS, first_view=FIRST_VIEW)
+    return text
+
+
+@cache
+def _template() -> Any:
+    from jinja2 import Environment, StrictUndefined
+
+    rules = Environment(  # noqa: S701 - Markdown; what comes from outside goes through `code`
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-
-
-def _facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
-    task, student, teach = found["task"], found["student"], found["teach"]
-    model = code(student["model"])
-    if student["revision"] is not None:
-        model += f" at {code(student['revision'])}"
-    mined = [code(row["errors_of"]) for row in found["rounds"] if row["errors_of"] is not None]
-    return [
-        ("task", f"{code(task['name'])} from {code(task['source'])}"),
-        ("licence of the task's source", code(task["licence"])),
-        ("sources of the problems", _counts(found["sources"])),
-        ("teacher, as set", f"{code(teach['teacher'])}, refining {code(teach['refiner'])}"),
-        ("who wrote the rationales", _counts(found["teachers"])),
-        ("round they were written in", _counts(found["written_in"])),
-        ("gaps that they treat", _counts(found["gaps"]) or "none"),
-        ("student", model),
-        ("students whose errors were shown", ", ".join(mined) or "none"),
-        *(
-            (f"prompt file {code(name)}, for teachers that read prompts", f"SHA-256 `{sha256}`")
-            for name, sha256 in found["prompts"].items()
-        ),
-    ]
-
-
-def _round(row: Mapping[str, Any]) -> tuple[str, ...]:
-    rejected, kept = row["rejected"], row["kept"]
-    return (
-        code(row["round"]),
-        "none" if row["errors_of"] is None else code(row["errors_of"]),
-        str(row["accepted"]),
-        _counts(rejected) or "0",
-        _counts(kept) or "0",
-    )
-
-
-def _unpaired(reasons: Mapping[str, int]) -> str:
-    if not reasons:
-        return "Every rationale has a pair in `preference`."
-    return f"Rationales that are not in `preference`, by reason: {_counts(reasons)}."
-
-
-def _overlap(found: Mapping[str, Any]) -> str:
-    lines = [
-        f"- {split}: none of {found[split]['questions']} questions stands in the published text; "
-        f"{found[split]['overlapping']} share {found['words_in_a_row']} words in a row with it."
-        for split in ("dev", "test")
-    ]
-    return "\n".join(lines)
-
-
-def _licence(found: Mapping[str, Any]) -> str:
-    if found["license"] is None:
-        stated = "No licence is stated for this data set, so nobody is given leave to use it."
-    else:
-        stated = f"Published under {code(found['license'])}."
-    return (
-        f"{stated} The problems are under the licence of their source, "
-        f"{code(found['task']['licence'])}; the terms of a teacher can bind what is made of its "
-        "texts."
-    )
+    rules.filters |= {"code": code, "counts": _counts}
+    return rules.from_string(TEMPLATE.read_text(encoding="utf-8").rstrip("\n"))
 
 
 def _counts(found: Mapping[str, int]) -> str:
     shown = [f"{code(name)} {count}" for name, count in list(found.items())[:20]]
     more = [f"{len(found) - 20} more"] if len(found) > 20 else []
     return ", ".join([*shown, *more])
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def _front(data: Any) -> dict[str, Any]:
