@@ -108,12 +108,12 @@ def _problems(root: Path, params: Params) -> tuple[dict[Split, list[Problem]], F
     if all((folder / f"{name}.jsonl").is_file() for name in SPLITS):
         found = {name: read(folder / f"{name}.jsonl", Problem) for name in SPLITS}
         return found, Finding("problems", "holds", "as data/problems has them")
-    asked = params.section("prepare", PrepareSettings)
-    task = load_task(asked.task)
-    rows = task.problems(params.section(asked.task, task.Settings), params.seed)
+    settings = params.section("prepare", PrepareSettings)
+    task = load_task(settings.task)
+    rows = task.problems(params.section(settings.task, task.Settings), params.seed)
     splits, balance = splitting.split(rows, published=task.PUBLISHED)
-    told = f"as the task {asked.task} gives them ({balance}); not on disk yet"
-    return splits, _balanced(balance, asked.max_loss, told)
+    told = f"as the task {settings.task} gives them ({balance}); not on disk yet"
+    return splits, _balanced(balance, settings.max_loss, told)
 
 
 def _balanced(balance: Balance, max_loss: float, told: str) -> Finding:
@@ -133,14 +133,14 @@ def _student(
     from redistill.students.model import precision, tokens
     from redistill.students.train import checks
 
-    asked = params.section("student", StudentSettings)
+    student = params.section("student", StudentSettings)
     limits = params.section("train", TrainSettings)
     exam = params.section("evaluate", EvaluateSettings)
-    words = make.words(root, params)
-    encoder = tokens.Encoder(words.tokenizer, asked.prompt, chat=asked.chat, system=asked.system)
+    base = make.facts(root, params)
+    encoder = tokens.Encoder.of(base.tokenizer, student)
     lessons, source = _lessons(root, train)
     found = [
-        Finding("student", "note", f"{asked.model}: {words.told}; {encoder.format}"),
+        Finding("student", "note", f"{student.model}: {base.told}; {encoder.format}"),
         Finding("rationales", "note", source),
         *checks.examine(
             encoder,
@@ -150,15 +150,15 @@ def _student(
                 max_tokens=limits.max_tokens,
                 max_loss=limits.max_loss,
                 max_new_tokens=exam.max_new_tokens,
-                context=words.context,
-                vocabulary=words.vocabulary,
+                context=base.context,
+                vocabulary=base.vocabulary,
             ),
         ),
         precision.finding(
             {"train.precision": limits.precision}
             | ({"evaluate.precision": exam.precision} if exam.engine == "local" else {})
         ),
-        _disk(root, params, words.bytes),
+        _disk(root, params, base.bytes),
     ]
     chosen = lessons[:: max(1, len(lessons) // EXAMPLES)][:EXAMPLES]
     rows = [encoder.example(problem, text) for problem, text in chosen]

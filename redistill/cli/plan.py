@@ -193,7 +193,7 @@ def _requests(rewrite: Round | Tailored, run: _Run) -> refine.Requests | None:
     lessons = jsonl.read(rationales, Rationale)
     if any(lesson.problem not in known for lesson in lessons):
         return None  # left over from a run on other problems
-    return refine.asked(
+    return refine.to_rewrite(
         known,
         lessons,
         jsonl.read(errors, Error),

@@ -90,16 +90,16 @@ def views(
         if identity not in known:
             raise RefusedError(f"rationale {lesson.id!r}: its problem {identity!r} is not in train")
         problem = known[identity]
-        asked = question(problem)
+        prompt = question(problem)
         rows["records"].append(_record(problem, lesson))
-        rows["sft"].append({"id": lesson.id, "prompt": f"{asked}\n", "completion": lesson.text})
-        rows["messages"].append(_messages(lesson, asked))
+        rows["sft"].append({"id": lesson.id, "prompt": f"{prompt}\n", "completion": lesson.text})
+        rows["messages"].append(_messages(lesson, prompt))
         wrong, reason = _wrong(lesson, answers, branches)
         if reason is not None:
             unpaired[reason] += 1
             continue
         pair = {"chosen": lesson.text, "rejected": wrong}
-        rows["preference"].append({"id": lesson.id, "prompt": f"{asked}\n", **pair})
+        rows["preference"].append({"id": lesson.id, "prompt": f"{prompt}\n", **pair})
     lost = len(known) - len(lessons)
     balance = Balance("publish", len(known), len(lessons), {"no rationale": lost} if lost else {})
     return Views(rows, dict(sorted(unpaired.items())), balance)
@@ -223,8 +223,8 @@ def _record(problem: Problem, lesson: Rationale) -> Row:
     }
 
 
-def _messages(lesson: Rationale, asked: str) -> Row:
-    turns = [("user", asked), ("assistant", lesson.text)]
+def _messages(lesson: Rationale, prompt: str) -> Row:
+    turns = [("user", prompt), ("assistant", lesson.text)]
     return {"id": lesson.id, "messages": [{"role": r, "content": text} for r, text in turns]}
 
 
@@ -253,7 +253,7 @@ def _wrong(
 def _texts(published: Views, train: Sequence[Problem]) -> list[str]:
     """Every text that is published, questions in the form in which splits are compared."""
     kept = {row["problem"] for row in published.rows["records"]}
-    texts = [overlaps.asked(problem) for problem in train if problem.id in kept]
+    texts = [overlaps.normalised_question(problem) for problem in train if problem.id in kept]
     for row in published.rows["records"]:
         texts += [row["rationale"], *(version["text"] for version in row["history"])]
     return texts + [row["rejected"] for row in published.rows["preference"]]

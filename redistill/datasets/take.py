@@ -9,7 +9,7 @@ from redistill.console.exceptions import RefusedError
 from redistill.datasets.load import Published
 from redistill.grading.grader import Grader
 from redistill.problems.held_out import HeldOut
-from redistill.problems.overlap import asked
+from redistill.problems.overlap import normalised_question
 from redistill.rationales import guards
 from redistill.records.balance import Balance
 from redistill.records.types import Problem, Rationale
@@ -50,12 +50,12 @@ def take(
     second for its problem; and one whose text the guards of a first rationale reject, by this
     run's *grader*. With the *version* ``first`` the text is that which all others replaced.
     """
-    by_question = {asked(problem): problem for problem in problems.values()}
+    by_question = {normalised_question(problem): problem for problem in problems.values()}
     kept: dict[str, Rationale] = {}
     rejected: dict[str, list[str]] = {}
     for row in rows:
         theirs = row.asks()
-        problem = by_question.get(asked(theirs))
+        problem = by_question.get(normalised_question(theirs))
         if problem is None:
             known = row.problem in problems
             reason = "another question of this id" if known else "no problem asks this question"

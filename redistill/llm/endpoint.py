@@ -66,9 +66,9 @@ def policy() -> Policy:
 
 def wait(retry_after: str | None, attempt: int, policy: Policy) -> float:
     """Seconds until the next attempt: what the server asks for, else a jittered back-off."""
-    asked = _seconds(retry_after) if retry_after else None
-    if asked is not None:
-        return min(asked, policy.cap)
+    wait = _seconds(retry_after) if retry_after else None
+    if wait is not None:
+        return min(wait, policy.cap)
     most = min(policy.cap, policy.backoff * 2**attempt)
     return random.uniform(most / 2, most)  # noqa: S311 - a wait, no secret
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from redistill.problems.overlap import asked
+from redistill.problems.overlap import normalised_question
 from redistill.records import jsonl
 from redistill.records.fingerprint import digest, normalised
 from redistill.records.types import Problem
@@ -38,7 +38,7 @@ def held_out(problems: Iterable[Problem]) -> HeldOut:
     """Make digests of the questions of *problems* that have at least START words."""
     found: dict[str, set[tuple[int, str]]] = {}
     for problem in problems:
-        words = asked(problem).split()
+        words = normalised_question(problem).split()
         if len(words) >= START:
             found.setdefault(_digest(words[:START]), set()).add((len(words), _digest(words)))
     return HeldOut(found)

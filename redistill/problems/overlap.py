@@ -34,7 +34,7 @@ def overlapping(
     return found
 
 
-def asked(problem: Problem) -> str:
+def normalised_question(problem: Problem) -> str:
     """What *problem* asks, its choices included, in the form in which splits are compared."""
     return normalised(" ".join([problem.question, *(problem.choices or {}).values()]))
 
@@ -52,7 +52,7 @@ def standing(texts: Iterable[str], problems: Sequence[Problem]) -> list[str]:
     joined = "\n".join(f" {text} " for text in plain)
     found = []
     for problem in problems:
-        question = asked(problem)
+        question = normalised_question(problem)
         inside = problem.id in likely and f" {question} " in joined
         if question and (question in known or inside):
             found.append(problem.id)

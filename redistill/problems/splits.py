@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from redistill.console.exceptions import RefusedError
-from redistill.problems.overlap import asked
+from redistill.problems.overlap import normalised_question
 from redistill.problems.sets import SPLITS, ProblemSet
 from redistill.problems.source import Rejected
 from redistill.problems.task import Task
@@ -35,7 +35,7 @@ def split(
         if problem.id in ids:
             raise RefusedError(f"the id {problem.id!r} stands for two problems")
         ids.add(problem.id)
-        where, twin = questions.setdefault(asked(problem), (name, problem.id))
+        where, twin = questions.setdefault(normalised_question(problem), (name, problem.id))
         if where != name and not published:
             raise RefusedError(
                 f"{name} {problem.id!r} asks the same question as {where} {twin!r}: "
@@ -66,7 +66,7 @@ def outside(
     nothing left.
     """
     taught: tuple[Split, ...] = ("train", "dev")
-    known = {asked(problem): name for name in taught for problem in splits[name]}
+    known = {normalised_question(problem): name for name in taught for problem in splits[name]}
     tests, balances = {}, {}
     for name, (task, section) in further.items():
         rows = [row for where, row in task.problems(section, seed) if where == "test"]
@@ -83,7 +83,7 @@ def _untaught(
     for row in rows:
         if isinstance(row, Rejected):
             rejected[row.reason] += 1
-        elif (question := asked(row)) in known:
+        elif (question := normalised_question(row)) in known:
             rejected[f"asks a question of {known[question]}"] += 1
         elif question in kept:
             rejected["repeated question"] += 1

@@ -7,8 +7,8 @@ from redistill.rationales.refine import (
     STOPPED,
     RefineSettings,
     Requests,
-    asked,
     on_train,
+    to_rewrite,
 )
 from redistill.rationales.teacher import Request
 from redistill.records.fingerprint import digest
@@ -35,13 +35,13 @@ def requests(
     """
     Choose what the teacher is asked for *rewrite*, the one called *name*, and with what feedback.
 
-    For a round, and for rationales tailored to other errors, that is what `refine.asked` says. An
-    arm asks about what the round rewrote whose rationales are *like*, so that every arm makes as
-    many calls; what differs is the feedback. *errors* and *diagnosis* are those of the arm's own
+    For a round, and for rationales tailored to other errors, that is what `refine.to_rewrite` says.
+    An arm asks about what the round rewrote whose rationales are *like*, so that every arm makes
+    as many calls; what differs is the feedback. *errors* and *diagnosis* are those of the arm's own
     student, and only the feedback ``error`` shows them as they are.
     """
     if not isinstance(rewrite, Arm):
-        return asked(problems, before, errors, diagnosis, settings)
+        return to_rewrite(problems, before, errors, diagnosis, settings)
     afresh = AFRESH * depth(name, branches) if rewrite.feedback == "none" else None
     rewritten = {row.problem for row in like if row.reason not in (NOT_WRONG, STOPPED)}
     if not rewritten:

@@ -34,7 +34,7 @@ def template(verb: str, kind: str) -> str:
 
 def explain(problem: Problem, kind: str) -> str:
     """The prompt that asks for the first rationale of *problem*."""
-    return fill(template("explain", kind), _asked(problem))
+    return fill(template("explain", kind), _question_fields(problem))
 
 
 def refine(request: Request, kind: str) -> str:
@@ -52,7 +52,7 @@ def refine(request: Request, kind: str) -> str:
     mark = fence(*(e.completion for e in errors), *(e.completion for e in exemplars))
     return fill(
         template("refine", kind),
-        _asked(request.problem)
+        _question_fields(request.problem)
         | {
             "history": "\n\n".join(f"Round {name}:\n{text}" for name, text in versions),
             "completion": _numbered([_fenced(e.completion, mark) for e in errors]),
@@ -111,7 +111,7 @@ def reply(reading: Reading, request: llm_request.Request) -> Reply:
     return Reply(text, teacher=request.model, fingerprint=request.key[:16])
 
 
-def _asked(problem: Problem) -> dict[str, str]:
+def _question_fields(problem: Problem) -> dict[str, str]:
     choices = [f"({letter}) {text}" for letter, text in (problem.choices or {}).items()]
     return {
         "question": problem.question,

@@ -64,7 +64,7 @@ class Refined:
         }
 
 
-def asked(
+def to_rewrite(
     problems: Mapping[str, Problem],
     before: Sequence[Rationale],
     errors: Sequence[Error],

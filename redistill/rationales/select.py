@@ -10,7 +10,7 @@ from redistill.students.model.settings import StudentSettings
 
 
 def chooser(
-    rules: TeachSettings, problems: Sequence[Problem], student: Path, asked: StudentSettings
+    rules: TeachSettings, problems: Sequence[Problem], student: Path, settings: StudentSettings
 ) -> Choose:
     """
     Return the way of choosing that *rules* name, for texts on *problems* by their place.
@@ -31,7 +31,7 @@ def chooser(
         from redistill.students.train import likelihood
 
         rows = [(problems[place], text) for place, found in texts for text in found]
-        scores = iter(likelihood.mean_nll_each(student, rows, asked))
+        scores = iter(likelihood.mean_nll_each(student, rows, settings))
         return [_least([next(scores) for _ in found]) for _, found in texts]
 
     return likely

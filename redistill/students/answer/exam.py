@@ -42,7 +42,7 @@ class Answered:
 def answer(
     student: Path,
     sets: Mapping[str, ProblemSet],
-    asked: StudentSettings,
+    student_settings: StudentSettings,
     settings: EvaluateSettings,
     *,
     seed: int,
@@ -66,7 +66,7 @@ def answer(
 
     load.quiet()
     tokenizer = load.tokenizer(student)
-    encoder = Encoder(tokenizer, asked.prompt, chat=asked.chat, system=asked.system)
+    encoder = Encoder.of(tokenizer, student_settings)
     again = [
         problem
         for name, problem in rows
@@ -74,7 +74,7 @@ def answer(
         for _ in range(settings.samples)
     ]
     started = time.monotonic()
-    with _engine(student, tokenizer, encoder, asked, settings) as complete:
+    with _engine(student, tokenizer, encoder, student_settings, settings) as complete:
         greedy = complete([encoder.prompt(problem) for _, problem in rows], None, student.name)
         drawn = _drawn(complete, again, encoder, settings, seed)
     seconds = time.monotonic() - started
@@ -123,7 +123,7 @@ def _engine(
     student: Path,
     tokenizer: Any,
     encoder: Encoder,
-    asked: StudentSettings,
+    student_settings: StudentSettings,
     settings: EvaluateSettings,
 ) -> "AbstractContextManager[Engine]":
     from redistill.students.answer import local, server
@@ -144,7 +144,7 @@ def _engine(
         max_new_tokens=settings.max_new_tokens,
         batch_size=settings.batch_size,
         precision=settings.precision,
-        attention=asked.attention,
+        attention=student_settings.attention,
     )
 
 

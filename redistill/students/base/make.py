@@ -23,7 +23,7 @@ BASE = Path("data/students/base")
 
 
 @dataclass(frozen=True)
-class Words:
+class BaseFacts:
     """A student's tokenizer, what is known of its model without opening it, and where from."""
 
     tokenizer: Any
@@ -33,7 +33,7 @@ class Words:
     told: str
 
 
-def words(root: Path, params: Params) -> Words:
+def facts(root: Path, params: Params) -> BaseFacts:
     """
     Open the tokenizer of the base student of the run in *root* with the settings *params*.
 
@@ -49,18 +49,18 @@ def words(root: Path, params: Params) -> Words:
     if name != EMBEDDED:
         if Path(name).is_dir():
             return _of_folder(Path(name), "as it is")
-        opened = load.only_tokenizer(name, revision=student.revision)
-        return Words(opened, None, None, None, "its weights are not opened")
+        tokenizer = load.only_tokenizer(name, revision=student.revision)
+        return BaseFacts(tokenizer, None, None, None, "its weights are not opened")
     shape = params.section(EMBEDDED, Shape)
     made = embedded.tokenizer(shape, params.seed)
     size = 4 * parameters(shape, len(made))
-    return Words(made, len(made), shape.context, size, "not pre-trained yet")
+    return BaseFacts(made, len(made), shape.context, size, "not pre-trained yet")
 
 
-def _of_folder(folder: Path, told: str) -> Words:
+def _of_folder(folder: Path, told: str) -> BaseFacts:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-    return Words(
+    return BaseFacts(
         load.tokenizer(folder),
         config.get("vocab_size"),
         config.get("max_position_embeddings"),

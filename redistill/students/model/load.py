@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
@@ -15,11 +15,10 @@ from transformers.utils import logging
 from redistill.console.exceptions import CONFIG, INTERNAL, RefusedError
 from redistill.records import manifest
 from redistill.students.model.note import NOTE, save_note
-from redistill.students.model.settings import Attention
+from redistill.students.model.precision import device, precision
+from redistill.students.model.settings import Attention, Precision
 
 ADAPTER = "adapter_config.json"  # what marks a directory of peft as an adapter
-
-Precision = Literal["auto", "fp32", "bf16"]
 
 
 def quiet() -> None:
@@ -29,25 +28,6 @@ def quiet() -> None:
     threads = os.environ.get("REDISTILL_THREADS")
     if threads:
         torch.set_num_threads(int(threads))
-
-
-def device() -> str:
-    """Where students are computed: REDISTILL_DEVICE, else the GPU where there is one."""
-    return os.environ.get("REDISTILL_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def on_gpu() -> bool:
-    """Whether students are computed on a GPU."""
-    return torch.device(device()).type == "cuda"
-
-
-def precision(asked: Precision) -> Literal["fp32", "bf16"]:
-    """What *asked* comes to here: auto is bf16 on a GPU that has it, else fp32."""
-    if asked != "auto":
-        return asked
-    return (
-        "bf16" if on_gpu() and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    )
 
 
 def tokenizer(student: Path | str, *, revision: str | None = None) -> Any:
@@ -142,7 +122,7 @@ def only_tokenizer(name: str, *, revision: str | None = None) -> Any:
     """The tokenizer of a student from elsewhere, as `pretrained` takes it, without its weights."""
     if not name.endswith(".gguf"):
         return tokenizer(name, revision=revision)
-    return _words_of_gguf(_gguf(name))
+    return _tokenizer_of_gguf(_gguf(name))
 
 
 def seeded(seed: int) -> None:
@@ -150,34 +130,34 @@ def seeded(seed: int) -> None:
     set_seed(seed)
 
 
-def stop_at(opened: Any, end: int) -> None:
-    """Have *opened* say in its files that an answer ends at *end*, for whoever else runs it."""
-    known = opened.generation_config.eos_token_id
+def stop_at(model: Any, end: int) -> None:
+    """Have *model* say in its files that an answer ends at *end*, for whoever else runs it."""
+    known = model.generation_config.eos_token_id
     ends = known if isinstance(known, list) else [known] if known is not None else []
     if end not in ends:
-        opened.generation_config.eos_token_id = [end, *ends]
+        model.generation_config.eos_token_id = [end, *ends]
 
 
-def save(opened: Any, words: Any, out: Path, note: dict[str, Any]) -> None:
+def save(model: Any, tokenizer: Any, out: Path, note: dict[str, Any]) -> None:
     """
     Write model, tokenizer and *note* to *out*, an ordinary Hugging Face directory.
 
     Its manifest is written last. Weights that are not finite are refused with their name.
     """
-    for name, weight in opened.state_dict().items():
+    for name, weight in model.state_dict().items():
         if not bool(torch.isfinite(weight).all()):
             raise RefusedError(f"{out}: not saved, {name} holds a weight that is not finite; lower "
                                "the learning rate", code=INTERNAL)  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
-    opened.save_pretrained(out)
-    words.save_pretrained(out)
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
     save_note(out, note)
 
 
-def _padded(words: Any) -> Any:
-    if words.pad_token_id is None:
-        words.pad_token = words.eos_token
-    return words
+def _padded(tokenizer: Any) -> Any:
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
 
 
 def _gguf(name: str) -> Path:
@@ -191,23 +171,23 @@ def _from_gguf(file: Path) -> tuple[Any, Any]:
     from transformers import GgufConfig
 
     with _readable(file):
-        opened = AutoModelForCausalLM.from_pretrained(
+        model = AutoModelForCausalLM.from_pretrained(
             str(file.parent),
             gguf_file=file.name,
             dtype=torch.float32,
             quantization_config=GgufConfig(dequantize=True),
             trust_remote_code=False,
         )
-    words = _words_of_gguf(file)
-    return opened.to(device()), words
+    tokenizer = _tokenizer_of_gguf(file)
+    return model.to(device()), tokenizer
 
 
-def _words_of_gguf(file: Path) -> Any:
+def _tokenizer_of_gguf(file: Path) -> Any:
     with _readable(file):
-        words = AutoTokenizer.from_pretrained(
+        tokenizer = AutoTokenizer.from_pretrained(
             str(file.parent), gguf_file=file.name, trust_remote_code=False
         )
-    return _padded(words)
+    return _padded(tokenizer)
 
 
 @contextmanager

@@ -23,10 +23,10 @@ def on_gpu() -> bool:
     return torch.device(device()).type == "cuda"
 
 
-def precision(asked: Precision) -> Literal["fp32", "bf16"]:
-    """What *asked* comes to here: auto is bf16 on a GPU that has it, else fp32."""
-    if asked != "auto":
-        return asked
+def precision(wanted: Precision) -> Literal["fp32", "bf16"]:
+    """What *wanted* comes to here: auto is bf16 on a GPU that has it, else fp32."""
+    if wanted != "auto":
+        return wanted
     return (
         "bf16" if on_gpu() and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     )
@@ -54,14 +54,14 @@ def ratio() -> float:
     return took[torch.bfloat16] / took[torch.float32]
 
 
-def finding(asked: Mapping[str, Precision]) -> Finding:
+def finding(settings: Mapping[str, Precision]) -> Finding:
     """
-    What bf16 costs here, for the settings *asked*, by their names.
+    What bf16 costs here, for *settings* of a precision by their names.
 
     A GPU is asked whether it has bf16; on a CPU it is measured. It never stands in the way:
     emulated numbers are right, only late.
     """
-    halved = [name for name, wanted in asked.items() if precision(wanted) == "bf16"]
+    halved = [name for name, wanted in settings.items() if precision(wanted) == "bf16"]
     if not halved:
         return Finding("precision", "holds", "fp32")
     way_out = f"set {' and '.join(halved)} to fp32, or to auto"

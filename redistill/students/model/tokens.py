@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.records.types import Problem
+from redistill.students.model.settings import StudentSettings
 
 IGNORED = -100  # the label that PyTorch's cross-entropy leaves out
 _QUESTION = "\u241fquestion\u241f"
@@ -43,6 +44,11 @@ class Encoder:
     template puts one. *eos* is the token that ends an answer: the one by which the chat template
     ends an assistant's turn, in the plain format the tokenizer's EOS.
     """
+
+    @classmethod
+    def of(cls, tokenizer: Any, student: StudentSettings) -> Self:
+        """Make the encoder of *tokenizer* that the section ``student`` asks for."""
+        return cls(tokenizer, student.prompt, chat=student.chat, system=student.system)
 
     def __init__(
         self,

@@ -78,7 +78,7 @@ def fit(
     load.quiet()
     model = load.model(start, attention=student.attention)
     tokenizer = load.tokenizer(start)
-    encoder = Encoder(tokenizer, student.prompt, chat=student.chat, system=student.system)
+    encoder = Encoder.of(tokenizer, student)
     taught = lessons(problems, rationales)
     made = checks.rows(encoder, taught)
     examples, balance = kept(made, settings.max_tokens)

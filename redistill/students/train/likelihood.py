@@ -50,17 +50,17 @@ BATCH = 16
 
 
 def mean_nll_each(
-    student: Path, rows: Sequence[tuple[Problem, str]], asked: StudentSettings
+    student: Path, rows: Sequence[tuple[Problem, str]], settings: StudentSettings
 ) -> list[float]:
     """
     Measure the mean negative log-likelihood, in nats a token, of each text as an answer.
 
-    EOS counts as a token of the text. *asked* says how the student is prompted.
+    EOS counts as a token of the text. *settings* say how the student is prompted.
     """
     load.quiet()
-    model = load.model(student, attention=asked.attention)
+    model = load.model(student, attention=settings.attention)
     tokenizer = load.tokenizer(student)
-    encoder = Encoder(tokenizer, asked.prompt, chat=asked.chat, system=asked.system)
+    encoder = Encoder.of(tokenizer, settings)
     examples = [encoder.example(problem, text) for problem, text in rows]
     order = sorted(range(len(examples)), key=lambda place: len(examples[place].ids))
     scores = [0.0] * len(examples)
