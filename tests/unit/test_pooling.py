@@ -103,6 +103,6 @@ def test_a_teacher_is_asked_about_the_errors_of_all():
     ]
     rules = refine.RefineSettings(scope="wrong", extend=False, max_loss=0.0)
 
-    requests = refine.to_rewrite(problems, before, found, Diagnosis([], stop=False), rules)
+    chosen = refine.to_rewrite(problems, before, found, Diagnosis([], stop=False), rules)
 
-    assert [(place, len(request.errors)) for place, request in asked] == [(0, 2), (1, 1)]
+    assert [(place, len(request.errors)) for place, request in chosen] == [(0, 2), (1, 1)]
