@@ -11,14 +11,15 @@ def imported(file: Path) -> set[Path]:
     found: set[Path] = set()
     waiting = [file]
     while waiting:
-        for target in _direct(waiting.pop()):
+        for target in direct(waiting.pop()):
             if target not in found:
                 found.add(target)
                 waiting.append(target)
     return {path.relative_to(ROOT) for path in found if path.stat().st_size}
 
 
-def _direct(file: Path) -> set[Path]:
+def direct(file: Path, root: Path = ROOT) -> set[Path]:
+    """The files of the project in *root* that *file* itself imports, wherever in its text."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -27,6 +28,6 @@ def _direct(file: Path) -> set[Path]:
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     files = set()
     for name in names:
-        path = ROOT / name.replace(".", "/")
+        path = root / name.replace(".", "/")
         files |= {p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()}
     return files

@@ -189,14 +189,16 @@ def lay_out(root: Path, found: Run) -> None:
     for name in BRANCHES:
         jsonl.write(root / f"data/errors/{name}.jsonl", found.errors[name].values())
         content = measured(found, name)
-        training, outside = content.pop("training"), content.pop("outside")
-        training["nll_before"] = content.pop("nll_before", None)
+        training = {**content["training"], "nll_before": content.get("nll_before")}
+        scores = {split: content[split] for split in ("train", "dev", "test") if split in content}
         profile = {"n": 6, "gaps": {"multiply": 2}, "common": ["multiply"]}
         decision = known.recorded.stops.get(name, {"stop": True, "because": "passed through"})
+        passed = {"passed_through": name == PASSED, "balance": BALANCE}
         for kind, figures in (
-            ("training", {**training, "passed_through": name == PASSED, "balance": BALANCE}),
-            ("rounds", content),
-            ("outside", {"tests": outside}),
+            ("training", {**training, **passed}),
+            ("completions", {"tokens": 31 * len(found.problems), **passed}),
+            ("rounds", {"scores": scores, **passed}),
+            ("outside", {"scores": content["outside"], **passed}),
             ("gaps", {"profile": profile, "decision": decision, "balance": BALANCE}),
         ):
             json_file.write_json(root / f"metrics/{kind}/{name}.json", figures)
@@ -210,10 +212,8 @@ def outs(folder: str) -> list[str]:
     """The options of the stage report, everything it writes in *folder*."""
     kinds = ("problems", "rationales", "errors", "predictions")
     written = {
-        "best": "best.json", "summary": "summary.json", "table": "rounds.csv",
-        "curve": "curve.svg", "ladder": "ladder.json", "gains": "ladder.csv",
-        "forest": "ladder.svg", "gaps": "gaps.csv", "bars": "gaps.svg", "costs": "costs.csv",
-        "scatter": "costs.svg", "nll": "nll.svg", "page": "report",
+        "best": "best.json", "summary": "summary.json", "ladder": "ladder.json",
+        "tables": "tables", "pictures": "pictures", "page": "report", "timing": "timing",
     }  # fmt: skip
     pairs = [("metrics", "metrics"), *((kind, f"data/{kind}") for kind in kinds)]
     pairs += [(option, f"{folder}/{name}") for option, name in written.items()]

@@ -10,13 +10,26 @@ from redistill.settings import sections
 from redistill.settings.sections import Params
 from tests.imports import ROOT
 
+SHIPPED = ROOT / "params.yaml"
+
 
 def shipped(*overlays: str) -> Params:
     """Return the shipped settings with overlays of params/ over them."""
-    file = ROOT / "params.yaml"
+    return written(text(*overlays)) if overlays else sections.read(SHIPPED)
+
+
+def text(*overlays: str) -> str:
+    """Return the text of the shipped settings with overlays of params/ over them."""
     if not overlays:
-        return sections.read(file)
-    return written(new_project.composed(file, [str(ROOT / f"params/{o}.yaml") for o in overlays]))
+        return SHIPPED.read_text(encoding="utf-8")
+    return new_project.composed(SHIPPED, [str(ROOT / f"params/{o}.yaml") for o in overlays])
+
+
+def changed(old: str, new: str, *overlays: str) -> Params:
+    """Return the settings that come of writing *new* for the first *old* in that text."""
+    before = text(*overlays)
+    assert old in before
+    return written(before.replace(old, new, 1))
 
 
 def written(text: str, file: Path = Path("params.yaml")) -> Params:

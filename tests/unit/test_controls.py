@@ -1,35 +1,45 @@
 """The ladder of controls: as many calls as a round, less feedback, and nothing else changed."""
 
-from pathlib import Path
-
 import pytest
 
 from redistill.console.exceptions import RefusedError
 from redistill.graders import numeric
 from redistill.rationales import controls, teacher
+from redistill.rationales.refine import RefineSettings, Requests
 from redistill.rationales.teacher import Request
 from redistill.records.types import Error, Problem, Rationale
 from redistill.rounds import branches
-from redistill.rounds.branches import Arm
+from redistill.rounds.branches import Arm, Branch, Round
+from redistill.rounds.targets import Tailored
 from redistill.solutions import gaps
 from redistill.solutions.gaps import Diagnosis
 from redistill.teachers import tutor
-from tests.unit.test_params import changed
+from tests.settings import changed
 
 TERSE = tutor.Settings(style="equations")
 COMMON = Diagnosis(["add", "multiply"], stop=False)
-LINE = "  {}: {{from: {}, rationales: {}, start: base, times: 1, feedback: none, like: {}, {}}}\n"
-LADDER = (
-    "arms: &arms\n"
-    + LINE.format("blind-r1", "r0", "blind-r1", "r1", "scope: like")
-    + LINE.format("blind-r2", "blind-r1", "blind-r2", "r2", "scope: like")
-)
+RULES = RefineSettings(scope="wrong", extend=True, max_loss=0.0)
+LADDER = """arms: &arms
+  blind-r1: {from: r0, of: r0, rationales: blind-r1, start: base, times: 1, feedback: none,
+             like: r1, scope: like}
+  blind-r2: {from: blind-r1, of: blind-r1, rationales: blind-r2, start: base, times: 1,
+             feedback: none, like: r2, scope: like}
+"""
 
 
-def arm(feedback: str, scope: str = "like") -> Arm:
+def arm(feedback: str, scope: str = "like", name: str = "a", from_: str = "r0") -> Arm:
     return Arm(
-        from_="r0", rationales="a", start="base", times=1, feedback=feedback, like="r1", scope=scope
-    )
+        from_=from_, of=from_, rationales=name, start="base", times=1, feedback=feedback, like="r1",
+        scope=scope,
+    )  # fmt: skip
+
+
+BRANCHES = {
+    "r0": Branch(from_="r0", rationales="r0", start="base", times=1),
+    "r1": Round(from_="r0", of="r0", like="r0", rationales="r1", start="base", times=1),
+    "a": arm("none"),
+    "b": arm("none", name="b", from_="a"),
+}
 
 
 def problem(n: int) -> Problem:
@@ -65,8 +75,12 @@ LIKE = [
 ]
 
 
+def requests(rewrite: Round | Tailored, name: str = "a", like: list[Rationale] = LIKE) -> Requests:
+    return controls.requests(name, rewrite, BRANCHES, KNOWN, BEFORE, like, ERRORS, COMMON, RULES)
+
+
 def asked(feedback: str, scope: str = "like") -> list[tuple[int, Request]]:
-    return controls.asked(KNOWN, BEFORE, LIKE, ERRORS, COMMON, arm(feedback, scope))
+    return requests(arm(feedback, scope)).placed
 
 
 @pytest.mark.parametrize("feedback", ["none", "verdict", "shuffled", "error"])
@@ -87,24 +101,42 @@ def test_only_true_feedback_shows_the_students_own_error_and_the_gaps_of_dev():
 
 
 def test_shuffled_feedback_is_an_error_on_another_problem_for_each():
-    requests = [request for _, request in asked("shuffled", "all")]
+    told = [request for _, request in asked("shuffled", "all")]
 
-    assert all(len(r.errors) == 1 for r in requests)
-    assert all(r.errors[0].problem != r.problem.id for r in requests)
-    assert {e.problem for r in requests for e in r.errors} == {e.problem for e in ERRORS}
-    assert requests == [request for _, request in asked("shuffled", "all")]
+    assert all(len(r.errors) == 1 for r in told)
+    assert all(r.errors[0].problem != r.problem.id for r in told)
+    assert {e.problem for r in told for e in r.errors} == {e.problem for e in ERRORS}
+    assert told == [request for _, request in asked("shuffled", "all")]
 
 
 def test_a_round_that_was_passed_through_gives_its_arms_nothing_to_do():
     stopped = [lesson(p, "stopped", "kept") for p in PROBLEMS]
 
-    found = controls.asked(KNOWN, BEFORE, stopped, ERRORS, COMMON, arm("none", "all"))
+    assert requests(arm("none", "all"), like=stopped).placed == []
 
-    assert found == []
+
+def test_a_round_and_what_is_tailored_are_asked_about_their_errors_and_the_gaps_of_dev():
+    told = {"from": "r0", "of": "r0", "like": "r0", "start": "base"}
+    tailored = Tailored.model_validate(told)
+
+    found = requests(BRANCHES["r1"], "r1")
+
+    assert [request.errors for _, request in found.placed] == [*([e] for e in ERRORS), [], []]
+    assert all(list(request.profile) == ["add", "multiply"] for _, request in found.placed)
+    assert found == requests(tailored, "t")
+    assert found.afresh is None
+
+
+def test_only_an_arm_without_feedback_writes_afresh_and_draws_on_from_the_arm_before_it():
+    drawn = {name: requests(BRANCHES[name], name).afresh for name in ("a", "b", "r1")}
+    told = [requests(arm(feedback)).afresh for feedback in ("verdict", "shuffled", "error")]
+
+    assert drawn == {"a": 1000, "b": 2000, "r1": None}
+    assert told == [None] * 3
 
 
 def sitting(round: str, first: int = 0) -> teacher.Sitting:
-    return teacher.Sitting("control", round, "math", range(first, first + 1))
+    return teacher.Sitting("refine", round, "math", range(first, first + 1))
 
 
 def test_without_feedback_the_tutor_changes_words_and_sides_and_works_no_step():
@@ -122,28 +154,31 @@ def test_without_feedback_the_tutor_changes_words_and_sides_and_works_no_step():
 
 
 def test_told_only_the_verdict_the_tutor_guesses_the_operation_and_works_it():
-    requests = [Request(p, lesson(p), [mistake(p, gaps.HIDDEN)]) for p in map(problem, range(60))]
+    told = [Request(p, lesson(p), [mistake(p, gaps.HIDDEN)]) for p in map(problem, range(60))]
 
-    replies = [found[0] for found in tutor.refine(requests, TERSE, sitting("a"))]
+    replies = [found[0] for found in tutor.refine(told, TERSE, sitting("a"))]
 
     guessed = [tuple(reply.gaps) for reply in replies]
     assert set(guessed) == {("add",), ("multiply",)}
     assert 15 < guessed.count(("add",)) < 45
 
 
-def test_an_arm_in_the_settings_is_read_and_a_wrong_one_refused(tmp_path: Path):
-    file = changed(tmp_path, "arms: &arms {}\n", LADDER)
-    known = branches.branches(sections.read(file))
+def test_an_arm_in_the_settings_is_read_and_a_wrong_one_refused():
+    params = changed("arms: &arms {}\n", LADDER)
+    known = branches.branches(params)
 
-    assert list(branches.arms(file)) == ["blind-r1", "blind-r2"]
-    assert branches.rounds(sections.read(file)) == ["r0", "r1", "r2", "r3"]
-    assert controls.afresh("blind-r2", branches.arm(file, "blind-r2"), known) == 2000
+    assert list(branches.arms_of(known)) == ["blind-r1", "blind-r2"]
+    assert branches.rounds(params) == ["r0", "r1", "r2", "r3"]
+    assert branches.depth("blind-r2", known) == 2
     for old, new, fault in (
         ("feedback: none", "feedback: some", "feedback"),
         ("like: r1", "like: r9", "there is no round 'r9'"),
-        ("like: r1, scope: like", "like: r1", "exactly the keys"),
+        ("like: r1", "like: blind-r2", "there is no round 'blind-r2'"),
+        ("scope: like", "scope: like, reach: 1", "blind-r1.reach: unknown key"),
+        (", scope: like", "", "blind-r1.scope: missing"),
+        ("of: r0, rationales: blind-r1", "of: r1, rationales: blind-r1", "what r0 was taught: r0"),
         ("rationales: blind-r1", "rationales: r0", "its own rationales"),
     ):
-        wrong = changed(tmp_path, "arms: &arms {}\n", LADDER.replace(old, new, 1))
+        wrong = changed("arms: &arms {}\n", LADDER.replace(old, new, 1))
         with pytest.raises(RefusedError, match=fault):
             branches.branches(wrong)

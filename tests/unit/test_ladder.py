@@ -13,7 +13,8 @@ from redistill.console.exceptions import RefusedError
 from redistill.records import json_file
 from redistill.records.types import Prediction
 from redistill.rounds import branches
-from tests.settings import shipped
+from tests.imports import ROOT
+from tests.settings import changed, shipped
 
 N = 200
 SOLVED = {
@@ -85,7 +86,7 @@ def test_the_same_rung_has_the_same_name_at_every_round():
 
 
 def test_without_arms_a_ladder_has_the_two_one_shot_rows():
-    plain = branches.branches(sections.read(ROOT / "params.yaml"))
+    plain = branches.branches(shipped())
 
     found = ladders.ladder("r1", ROUNDS, plain, "one-shot-matched", TEST, STEPS, CALLS)
 
@@ -192,19 +193,17 @@ def test_the_ladder_is_printed_as_a_table_and_a_sentence(folder: Path):
     assert absent.exit_code == 65
 
 
-def test_the_lines_in_docs_are_those_of_the_settings_and_are_read(tmp_path: Path):
+def test_the_lines_in_docs_are_those_of_the_settings_and_are_read():
     lines = (ROOT / "docs/ladder.md").read_text(encoding="utf-8").split("```yaml\n")[1]
     shown = lines.split("```")[0]
-    shipped = (ROOT / "params/embedded-ladder.yaml").read_text(encoding="utf-8").split("\n")
-    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    file = tmp_path / "params.yaml"
-    file.write_text(text.replace("arms: &arms {}\n", shown), encoding="utf-8")
+    overlay = (ROOT / "params/embedded-ladder.yaml").read_text(encoding="utf-8").split("\n")
+    known = branches.branches(changed("arms: &arms {}\n", shown))
 
     arms = [line for line in shown.split("\n") if line.startswith("  ")]
     assert [line for line in arms if "scope: all" not in line] == [
-        line for line in shipped if "feedback:" in line
+        line for line in overlay if "feedback:" in line
     ]
-    assert len(branches.arms(file)) == len(arms) == 10
+    assert len(branches.arms_of(known)) == len(arms) == 10
 
 
 def test_a_ladder_that_is_not_there_is_refused_with_what_to_do(tmp_path: Path):

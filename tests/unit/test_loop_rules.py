@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,18 +15,23 @@ from redistill.console import safe_text
 from redistill.console.exceptions import RefusedError
 from redistill.diagnosis import mine as mining
 from redistill.grading.grader import load_grader, predict
+from redistill.problems.held_out import HeldOut, held_out
 from redistill.rationales import guards, select
 from redistill.rationales import refine as refining
 from redistill.rationales.teacher import Engaged, Reply, Request, Sitting, TeachSettings
 from redistill.records.types import Error, Exemplar, Prediction, Problem, Rationale, Slip
 from redistill.solutions.gaps import Diagnosis
+from redistill.students.model.settings import StudentSettings
 from redistill.teachers import tutor
+from tests.settings import shipped
 
 NUMERIC = load_grader("numeric")
 GUARD = guards.GuardSettings(max_growth=10.0, min_copied=10)
 RULES = refining.RefineSettings(scope="wrong", extend=True, max_loss=0.0)
 TERSE = tutor.Settings(style="equations")
 FIRST = Sitting("generate", "r0", "math", range(1))
+ASKED = shipped().section("student", StudentSettings)
+QUOTABLE = "How many are 3 and 4 in a question of dev?"
 MINE = mining.MineSettings(
     max_completion=100, exemplars=2, common=0.1, alpha=0.05, below=1.0, most=None
 )
@@ -65,6 +71,7 @@ def go(
     attempts: int = 1,
     draws: int = 1,
     choose: str = "first",
+    afresh: int | None = None,
 ) -> refining.Refined:
     rules = TeachSettings(
         teacher="tutor",
@@ -78,8 +85,11 @@ def go(
     lessons = [lesson(p) for p in problems]
     known = {p.id: p for p in problems}
     requests = refining.asked(known, lessons, errors, Diagnosis(list(common), stop), RULES)
-    pick = select.chooser(rules, problems, Path("none"), Path("none"))
-    return refining.refine(requests, lessons, teacher, NUMERIC, pick, GUARD, stop=stop, round="r1")
+    if afresh is not None:
+        requests = replace(requests, afresh=afresh)
+    pick = select.chooser(rules, problems, Path("none"), ASKED)
+    unquoted = held_out([Problem(id="d", question=QUOTABLE, answer="7")])
+    return refining.refine(requests, lessons, teacher, NUMERIC, unquoted, pick, GUARD, round="r1")
 
 
 def test_the_verdict_comes_from_the_answer_and_from_how_the_completion_ended():
@@ -241,7 +251,7 @@ def test_with_nothing_wrong_everything_is_kept():
 
 
 def error(p: Problem, completion: str = "<<48+27=65>>\n#### 65") -> Error:
-    shown = Exemplar(problem="d", question="How many are 3 and 4 in dev?", completion="#### 8")
+    shown = Exemplar(problem="d", question=QUOTABLE, completion="#### 8")
     return Error(
         id=p.id,
         problem=p.id,
@@ -264,7 +274,7 @@ def error(p: Problem, completion: str = "<<48+27=65>>\n#### 65") -> Error:
         ("The gold answer is 75\n#### 75", "talks about teaching"),
         ("#### 75\nbecause <<48+27=75>>\n#### 75", "answer before reasoning"),
         ("48+27=65 no\n<<48+27=65>>\n65\n#### 65\n#### 75", "copies the student"),
-        ("How many are 3 and 4 in dev? 7. So\n#### 75", "quotes another split"),
+        (f"{QUOTABLE} 7. So\n#### 75", "quotes another split"),
         ("so " * 200 + "\n#### 75", "too long"),
         ("<<48+27=75>>\n#### 75", "unchanged"),
     ],
@@ -286,7 +296,23 @@ def test_a_good_rewrite_passes_every_guard():
     text = "8+7=15 4+2+1=7 <<48+27=75>>\n#### 75"
     p = problem("p1")
 
-    assert guards.refined(p, text, lesson(p).text, [error(p)], NUMERIC, GUARD) is None
+    found = guards.refined(p, text, lesson(p).text, [error(p)], NUMERIC, HeldOut(), GUARD)
+    assert found is None
+
+
+def test_what_is_written_afresh_is_asked_for_as_a_first_rationale_with_draws_of_its_own():
+    asked = []
+
+    class Fresh:
+        def explain(self, problems: list[Problem], _: object, sitting: Sitting) -> list:
+            asked.append(([p.id for p in problems], sitting.stage, sitting.round, sitting.draws))
+            return [[Reply("so\n#### 76")] for _ in problems]
+
+    result = go([problem("p1")], [error(problem("p1"))], module=Fresh(), attempts=2, afresh=1000)
+
+    told = [(["p1"], "refine", "r1", range(n, n + 1)) for n in (1000, 1001)]
+    assert asked == told
+    assert result.kept == {"wrong answer": 1}
 
 
 @given(k=st.integers(0, 50), extra=st.integers(0, 50))

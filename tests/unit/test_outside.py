@@ -7,17 +7,20 @@ import sys
 from pathlib import Path
 
 import pytest
-from redistill.problems.outside import Outside
-from redistill.students.answer.outside import told
 from ruamel.yaml import YAML
 
 from redistill.analysis.summary import outside_lines
+from redistill.cli import check_params
 from redistill.console.exceptions import RefusedError
-from redistill.problems import outside, splits, task
+from redistill.grading import predictions
+from redistill.problems import sets, splits, task
+from redistill.problems.sets import ProblemSet
 from redistill.problems.source import Rejected
 from redistill.records import jsonl
-from redistill.records.types import Problem
+from redistill.records.types import Completion, Output, Problem
+from redistill.settings.sections import Params
 from tests.imports import ROOT
+from tests.settings import of, shipped
 
 SECTION = {
     "train_share": 0.0, "dev_share": 0.0, "take_train": None, "take_dev": None, "take_test": None,
@@ -35,18 +38,19 @@ SPLITS = {
 }
 
 
-def run(tmp_path: Path, questions: list[str], **changes: object) -> task.PrepareSettings:
+def svamp(tmp_path: Path, questions: list[str]) -> dict:
     rows = [problem(f"s{i}", question) for i, question in enumerate(questions)]
     jsonl.write(tmp_path / "svamp" / "test.jsonl", rows)
-    section = {**SECTION, "folder": str(tmp_path / "svamp"), **changes}
-    return task.PrepareSettings(task="gsm8k", max_loss=0.0, outside={"svamp": section})
+    tests = {"svamp": {**SECTION, "folder": str(tmp_path / "svamp")}}
+    prepare = task.PrepareSettings(task="gsm8k", max_loss=0.0, outside=tests)
+    return task.further_tasks(of(), prepare)
 
 
 def test_a_question_that_is_taught_or_repeats_is_no_test_and_is_counted(tmp_path: Path):
     asked = ["How many pears?", "how many FIGS", "How many dates?", "How many plums?"]
     asked += ["How many pears ?"]
 
-    tests, balances = splits.outside(Path("p"), run(tmp_path, asked), SPLITS, 1)
+    tests, balances = splits.outside(svamp(tmp_path, asked), SPLITS, 1)
 
     assert sorted(p.question for p in tests["svamp"].problems) == [
         "How many pears?",
@@ -63,7 +67,7 @@ def test_a_question_that_is_taught_or_repeats_is_no_test_and_is_counted(tmp_path
 
 def test_a_test_with_nothing_left_is_refused_by_name(tmp_path: Path):
     with pytest.raises(RefusedError, match=r"prepare.outside.svamp: 1 rows in = 0 out .*needs"):
-        splits.outside(Path("p"), run(tmp_path, ["How many figs?"]), SPLITS, 1)
+        splits.outside(svamp(tmp_path, ["How many figs?"]), SPLITS, 1)
 
 
 @pytest.mark.parametrize(
@@ -80,20 +84,20 @@ def test_a_test_with_nothing_left_is_refused_by_name(tmp_path: Path):
         ({"outside": ["svamp"]}, "prepare.outside: Input should be a valid dictionary"),
     ],
 )
-def test_a_wrong_out_of_domain_test_is_refused_by_name(changes: dict, fault: str, tmp_path: Path):
+def test_a_wrong_out_of_domain_test_is_refused_by_name(changes: dict, fault: str):
     with pytest.raises(RefusedError, match=re.escape(fault)):
-        check_params.check(written(tmp_path, {"prepare": changes}))
+        check_params.check(run(prepare=changes))
 
 
-def test_an_out_of_domain_test_is_checked_with_the_other_settings(tmp_path: Path):
+def test_an_out_of_domain_test_is_checked_with_the_other_settings():
     tests = {"svamp": {**SECTION, "folder": None}, "multiarith": {**SECTION, "folder": "x"}}
 
-    assert check_params.check(written(tmp_path, {"prepare": {"outside": tests}})) > 10
+    assert check_params.check(run(prepare={"outside": tests})) > 10
 
 
-def test_a_grader_that_is_not_that_of_the_task_is_refused(tmp_path: Path):
+def test_a_grader_that_is_not_that_of_the_task_is_refused():
     with pytest.raises(RefusedError, match=r"task wordproblems are for the grader 'numeric', not"):
-        check_params.check(written(tmp_path, {"grade": {"grader": "choice"}}))
+        check_params.check(run(grade={"grader": "choice"}))
 
 
 def test_a_task_that_states_no_grader_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -105,58 +109,92 @@ def test_a_task_that_states_no_grader_is_refused(tmp_path: Path, monkeypatch: py
         task.load_task("svamp")
 
 
-def written(tmp_path: Path, changes: dict, without: str = "") -> Path:
-    yaml = YAML()
-    content = yaml.load(ROOT / "params.yaml")
-    content.pop(without, None)
-    for section, values in changes.items():
-        content[section].update(values)
-    yaml.dump(content, tmp_path / "params.yaml")
-    return tmp_path / "params.yaml"
+def run(**changes: dict) -> Params:
+    """The shipped settings with some values of their sections changed."""
+    known = shipped().content
+    return of(**known | {name: known[name] | values for name, values in changes.items()})
 
 
 def test_tests_are_read_as_they_were_written_and_none_are_a_folder_too(tmp_path: Path):
     tests = {
-        "svamp": Outside([problem("s", "How many?")], "numeric"),
-        "jsonl": Outside([problem("j", "Which?")], None),
+        "svamp": ProblemSet([problem("s", "How many?")], grader="numeric"),
+        "jsonl": ProblemSet([problem("j", "Which?")]),
     }
 
-    outside.write(tmp_path / "some", tests)
-    outside.write(tmp_path / "none", {})
+    sets.write_tests(tmp_path / "some", tests)
+    sets.write_tests(tmp_path / "none", {})
 
-    assert outside.read(tmp_path / "some") == tests
-    assert list(outside.read(tmp_path / "some")) == ["jsonl", "svamp"]
-    assert outside.read(tmp_path / "none") == {}
+    assert sets.read(tmp_path / "some") == tests
+    assert list(sets.read(tmp_path / "some")) == ["jsonl", "svamp"]
+    assert sets.read(tmp_path / "none") == {}
 
 
 def test_a_test_that_is_no_longer_in_the_index_is_not_read(tmp_path: Path):
-    outside.write(tmp_path, {"svamp": Outside([problem("s", "How many?")], "numeric")})
-    outside.write(tmp_path, {})
+    test = ProblemSet([problem("s", "How many?")], grader="numeric")
+    sets.write_tests(tmp_path, {"svamp": test})
+    sets.write_tests(tmp_path, {})
 
-    assert outside.read(tmp_path) == {}
+    assert sets.read(tmp_path) == {}
+
+
+def test_a_folder_without_an_index_holds_the_splits_which_have_the_grader_of_the_run(
+    tmp_path: Path,
+):
+    for name, problems in SPLITS.items():
+        jsonl.write(tmp_path / f"{name}.jsonl", problems)
+
+    assert sets.read(tmp_path) == {
+        name: ProblemSet(problems, name) for name, problems in SPLITS.items()
+    }
 
 
 def test_no_tests_ask_nothing_of_a_student_and_import_no_torch(tmp_path: Path):
-    outside.write(tmp_path / "problems", {})
+    sets.write_tests(tmp_path / "problems", {})
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    words = ["stages.answer", "--student", "no-student", "--problems", "problems", "--out", "out"]
+    words += ["--metrics", "m.json", "--timing", "t.json"]
     code = (
-        "import sys; from pathlib import Path; from redistill.problems import outside\n"
-        "from redistill.students.answer import outside as venturing\n"
-        "found = venturing.venture(Path('no-student'), outside.read(Path('problems')), Path('p'))\n"
-        "venturing.write(Path('out'), found[0])\n"
-        "print(found, venturing.told(found[1]), 'torch' in sys.modules)"
+        "import sys, runpy; sys.argv = sys.argv[1:]\n"
+        "try: runpy.run_module(sys.argv[0], run_name='__main__')\n"
+        "except SystemExit as end: print(end.code, 'torch' in sys.modules)"
     )
 
     ran = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", code, *words],
         cwd=tmp_path,
         env={"PYTHONPATH": str(ROOT), "PATH": ""},
         capture_output=True,
         text=True,
     )
 
-    said = "({}, {'passed_through': False, 'tests': {}}) no out-of-domain tests False"
-    assert ran.stdout.strip() == said, ran.stderr
-    assert (tmp_path / "out").is_dir()
+    assert ran.stdout == "no-student: no problems to answer\n0 False\n", ran.stderr
+    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "t.json").exists()
+
+
+def test_each_test_is_graded_by_the_grader_that_it_has_or_by_that_of_the_run():
+    facts = Problem(id="q", question="Do hens lay?", answer="yes")
+    known = {
+        "facts": ProblemSet([facts], grader="yes_no"),
+        "sums": ProblemSet([problem("s", "How many?")]),
+    }
+    written = {
+        name: [Completion(id=i, problem=i, split="test", output=output(text))]
+        for name, i, text in (("facts", "q", "#### Yes"), ("sums", "s", "#### 1.0"))
+    }
+
+    graded = predictions.grade(known, written, "numeric")
+
+    assert [graded.predictions[name][0].verdict for name in known] == ["correct", "correct"]
+    assert {name: found["k"] for name, found in graded.figures["scores"].items()} == {
+        "facts": 1,
+        "sums": 1,
+    }
+
+
+def output(text: str) -> Output:
+    return Output(text=text, eos=True, tokens=3)
 
 
 def branch(**tests: dict) -> dict:
@@ -186,14 +224,24 @@ def test_without_tests_there_is_no_table_nor_of_a_summary_from_before_there_were
 
 
 def test_a_passed_through_round_says_so():
-    assert told({"passed_through": True, "tests": {}}).startswith("passed through")
+    known = {"svamp": ProblemSet([problem("s", "How many?")], grader="numeric")}
+
+    graded = predictions.grade(known, {"svamp": []}, "numeric")
+
+    assert str(graded).startswith("passed through")
+    assert (graded.figures["passed_through"], graded.figures["scores"]) == (True, {})
+    assert graded.predictions == {"svamp": []}
+
+
+def test_without_tests_no_round_was_passed_through():
+    graded = predictions.grade({}, {}, "numeric")
+
+    assert str(graded) == "no out-of-domain tests"
+    assert not graded.figures["passed_through"]
 
 
 DOCS = (ROOT / "docs/tasks.md").read_text(encoding="utf-8")
 BLOCKS = dict(re.findall(r"<!-- (\S+) -->\n```\w+\n(.*?)```", DOCS, re.DOTALL))
-
-
-OPTIONS = "--train t.jsonl --dev d.jsonl --test e.jsonl --outside o --metrics m.json"
 
 
 def test_the_task_of_the_docs_reads_rows_of_its_hub(tmp_path: Path):
@@ -209,16 +257,14 @@ def test_the_task_of_the_docs_reads_rows_of_its_hub(tmp_path: Path):
     assert module.problem("r-1", {**row, "withdrawn": True}) == Rejected("withdrawn question")
 
 
-def test_every_section_of_the_docs_is_well_formed(tmp_path: Path):
+def test_every_section_of_the_docs_is_well_formed():
     shown = re.findall(r"```yaml\n(.*?)```", DOCS, re.DOTALL)
     merged: dict = {}
     for text in shown:
         merged |= YAML(typ="safe").load(text)
-    whole = YAML(typ="safe").load(ROOT / "params.yaml")
-    del whole["wordproblems"]
+    whole = {key: value for key, value in shipped().content.items() if key != "wordproblems"}
     whole |= {key: merged[key] for key in ("prepare", "gsm8k", "grade")}
-    YAML().dump(whole, tmp_path / "params.yaml")
 
-    assert check_params.check(tmp_path / "params.yaml") > 10
+    assert check_params.check(of(**whole)) > 10
     assert set(merged) == {"prepare", "gsm8k", "grade", "svamp", "riverquiz"}
     task.load_task("svamp").Settings(**merged["svamp"])

@@ -5,63 +5,55 @@ from pathlib import Path
 import pytest
 from dvc.utils.serialize import load_yaml
 
+from redistill.cli import check_params
 from redistill.console.exceptions import RefusedError
 from redistill.diagnosis.mine import MineSettings
 from redistill.rounds import branches as branching
+from redistill.rounds import targets
 from redistill.settings import sections
 from tests.imports import ROOT
+from tests.settings import changed, of, shipped, text
 
-
-def changed(tmp_path: Path, old: str, new: str) -> Path:
-    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    assert old in text
-    file = tmp_path / "params.yaml"
-    file.write_text(text.replace(old, new, 1), encoding="utf-8")
-    return file
+R4 = "  r4: {from: r3, of: r3, like: r3, rationales: r4, start: base, times: 1}\n"
 
 
 def test_the_shipped_settings_are_well_formed():
-    assert check_params.check(ROOT / "params.yaml") > 10
-
-
-@pytest.mark.parametrize("file", sorted((ROOT / "params").glob("*.yaml")), ids=lambda f: f.name)
-def test_the_settings_of_larger_runs_are_well_formed(file: Path):
-    assert check_params.check(file) > 10
+    assert check_params.check(shipped()) > 10
 
 
 def test_the_settings_of_the_ladder_are_the_shipped_ones_and_arms():
-    shipped, ladder = (
-        sections.read(ROOT / name) for name in ("params.yaml", "params/embedded-ladder.yaml")
-    )
+    ours, ladder = (dict(shipped(*names).content) for names in ((), ("embedded-ladder",)))
     arms = ladder.pop("arms")
-    branches = ladder.pop("branches")
 
-    assert shipped.pop("arms") == {}
-    assert branches == {**shipped.pop("branches"), **arms}
-    assert ladder == shipped
+    assert ours.pop("arms") == {}
+    for name in ("branches", "rewrites"):
+        assert ladder.pop(name) == {**ours.pop(name), **arms}
+    assert ladder.pop("lora") is None  # nothing there reads it
+    assert ours.pop("lora")
+    assert ladder == ours
     assert {arm["like"] for arm in arms.values()} == {"r1", "r2"}
     assert {arm["feedback"] for arm in arms.values()} == {"none", "verdict", "shuffled", "error"}
 
 
 def test_our_reading_is_that_of_dvc():
-    assert sections.read(ROOT / "params.yaml") == load_yaml(str(ROOT / "params.yaml"))
+    assert shipped().content == load_yaml(str(ROOT / "params.yaml"))
 
 
-def test_a_misspelt_key_is_refused_with_the_nearest_name(tmp_path: Path):
-    file = changed(tmp_path, "alpha: 0.1", "alhpa: 0.1")
+def test_a_misspelt_key_is_refused_with_the_nearest_name():
+    params = changed("alpha: 0.1", "alhpa: 0.1")
 
     with pytest.raises(RefusedError, match=r"mine.alhpa: unknown key; did you mean 'alpha'") as it:
-        file.section("mine", MineSettings)
+        params.section("mine", MineSettings)
     assert it.value.code == 78
 
 
-def test_a_misspelt_section_is_refused_with_the_nearest_name(tmp_path: Path):
-    file = changed(tmp_path, "\nmine:", "\nmien:")
+def test_a_misspelt_section_is_refused_with_the_nearest_name():
+    params = changed("\nmine:", "\nmien:")
 
     with pytest.raises(RefusedError, match="no section 'mine'; did you mean 'mien'"):
-        file.section("mine", MineSettings)
+        params.section("mine", MineSettings)
     with pytest.raises(RefusedError, match="mien: nothing reads this section; did you mean 'mine'"):
-        check_params.check(file)
+        check_params.check(params)
 
 
 @pytest.mark.parametrize(
@@ -77,20 +69,80 @@ def test_a_misspelt_section_is_refused_with_the_nearest_name(tmp_path: Path):
         ("r1: {from: r0", '"r1; touch x": {from: r0', "is not a name such as r1"),
         ("r1: {from: r0", "r1: {from: r9", "there is no branch 'r9'"),
         ("rationales: r2", "rationales: r1", "a round is taught its own rationales"),
-        ("seed: 1", "seed: 1\nseed: 2", "duplicate key"),
+        ("of: r1, like: r1", "of: r0, like: r0", "what is rewritten is what r1 was taught: r1"),
+        ("of: r1, like: r1", "of: r1, like: r0", "like: of a round it is what stands in of"),
+        ("of: r1, like: r1", "of: r1", "branches.r2.like: missing"),
+        ("<<: [*rounds, *arms, *transfers]", "<<: [*arms]", "rounds.r1: stands in 'branches'"),
+        ("<<: [*rounds, *arms, *tailored]", "<<: [*arms]", "rewrites.r1: the section has what"),
+        ("*tailored]", "*tailored]\n  r9: {from: r3, of: r3, like: r3}", "rewrites.r9: the sect"),
+        (
+            "*tailored]",
+            "*tailored]\n  r1: {from: r0, of: r0, like: r0, start: r0}",
+            "rewrites.r1: ",
+        ),
+        ("\nrewrites:", "\nrewirtes:", "no section 'rewrites'"),
     ],
 )
-def test_a_wrong_value_is_refused_by_name(old: str, new: str, fault: str, tmp_path: Path):
+def test_a_wrong_value_is_refused_by_name(old: str, new: str, fault: str):
     with pytest.raises(RefusedError, match=fault):
-        check_params.check(changed(tmp_path, old, new))
+        check_params.check(changed(old, new))
 
 
-def test_the_rounds_come_in_order_and_controls_after_them(tmp_path: Path):
-    file = changed(
-        tmp_path,
-        "  r1: {from: r0",
-        "  r10: {from: r3, rationales: r10, start: base, times: 1}\n  r1: {from: r0",
-    )
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        ("seed: 1\nseed: 2\n", "duplicate key"),
+        ("- seed\n", "expected sections, got list"),
+        ("seed: [\n", "not readable as YAML 1.2"),
+        ("", "expected sections, got NoneType"),
+    ],
+)
+def test_a_file_that_is_no_settings_is_refused_by_its_name(
+    content: str, fault: str, tmp_path: Path
+):
+    file = tmp_path / "params.yaml"
+    file.write_text(content, encoding="utf-8")
 
-    assert branching.rounds(sections.read(file)) == ["r0", "r1", "r2", "r3", "r10"]
-    assert list(branching.branches(sections.read(file)))[-1] == "one-shot-matched"
+    with pytest.raises(RefusedError, match=rf"params\.yaml: .*{fault}"):
+        sections.read(file)
+
+
+@pytest.mark.parametrize("name", [*check_params.ABSENT, *check_params.OPTIONAL])
+def test_a_section_that_the_run_does_not_read_may_be_absent_or_null(name: str):
+    content = {**shipped("pretrained").content}
+
+    for made in (content | {name: None}, {k: v for k, v in content.items() if k != name}):
+        assert check_params.check(of(**made)) == len(made)
+
+
+def test_a_section_that_the_run_reads_may_not_be_absent():
+    lora = changed("method: full", "method: lora").content
+
+    assert check_params.check(of(**lora)) == len(lora)
+    for name, content in (("lora", lora), ("embedded", shipped().content)):
+        with pytest.raises(RefusedError, match=f"no section '{name}'"):
+            check_params.check(of(**content | {name: None}))
+
+
+def test_the_rounds_come_in_order_and_controls_after_them():
+    line = R4.replace("r4", "r10")
+    params = changed("  r1: {from: r0", f"{line}  r1: {{from: r0")
+
+    assert branching.rounds(params) == ["r0", "r1", "r2", "r3", "r10"]
+    assert list(branching.branches(params))[-1] == "one-shot-matched"
+
+
+def test_a_further_round_is_a_line():
+    params = changed("\n# The ladder of controls", f"{R4}\n# The ladder of controls")
+
+    assert "r4: {from: r3, of: r3, like: r3, rationales: r4, start: base, times: 1}" in text()
+    assert branching.rounds(params)[-1] == "r4"
+    assert list(targets.rewrites(params))[-1] == "r4"
+    assert check_params.check(params) == check_params.check(shipped())
+
+
+def test_the_settings_are_read_once_and_cannot_be_changed():
+    params = shipped()
+
+    with pytest.raises(AttributeError):
+        params.content = {}

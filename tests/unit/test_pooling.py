@@ -105,4 +105,5 @@ def test_a_teacher_is_asked_about_the_errors_of_all():
 
     chosen = refine.to_rewrite(problems, before, found, Diagnosis([], stop=False), rules)
 
-    assert [(place, len(request.errors)) for place, request in chosen] == [(0, 2), (1, 1)]
+    counts = [(place, len(request.errors)) for place, request in chosen.placed]
+    assert counts == [(0, 2), (1, 1)]

@@ -28,10 +28,10 @@ def test_the_stage_table_is_that_of_dvc_yaml():
 
 BLANKS = {
     "${key}": "NAME",
-    "${item.from}": "the round before",
+    "${item.of}": "the round before",
+    "${item.from}": "its student",
     "${item.rationales}": "its round",
     "${item.start}": "the base student",
-    "${item.like}": "a round",
 }
 
 

@@ -1,125 +1,207 @@
-"""Grading stored completions again: what changes, what is written, and what is refused."""
+"""Completions graded: draws and slips, another grader or an edited one, and what is refused."""
 
 import json
+import subprocess
+import sys
+import types
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from redistill.problems.outside import Outside
 
-from redistill.analysis.scores import score
-from redistill.cli import main, regrade
+from redistill.cli.main import main
 from redistill.console.exceptions import RefusedError
-from redistill.grading import grader
-from redistill.problems import outside
+from redistill.grading import grader, predictions
+from redistill.problems import sets
+from redistill.problems.sets import SPLITS, ProblemSet
 from redistill.records import json_file, jsonl
-from redistill.records.types import Prediction, Problem, Slip
+from redistill.records.types import Completion, Output, Prediction, Problem, Slip, Split
 from tests.imports import ROOT
 
-NUMERIC = grader.load_grader("numeric")
+NUMERIC, YES_NO = (grader.load_grader(name) for name in ("numeric", "yes_no"))
 
 
 def problem(name: str, answer: str) -> Problem:
     return Problem(id=name, question=f"How many, {name}?", answer=answer)
 
 
-def stale(name: str, completion: str, split: str = "dev") -> Prediction:
-    """A prediction whose completion another grader found no answer in."""
-    return Prediction(
-        id=name, problem=name, split=split, completion=completion, answer=None, verdict="no_answer",
-        strict=False, lenient=False, eos=True, tokens=3,
-    )  # fmt: skip
+def output(text: str, eos: bool = True) -> Output:
+    return Output(text=text, eos=eos, tokens=3)
+
+
+def completion(name: str, text: str, *drawn: str, split: Split = "dev") -> Completion:
+    more = [output(other) for other in drawn]
+    return Completion(id=name, problem=name, split=split, output=output(text), drawn=more)
+
+
+def lenient_numeric() -> types.SimpleNamespace:
+    """The numeric grader as it is after an edit: the last number of a text is its answer."""
+    return types.SimpleNamespace(
+        strict=NUMERIC.lenient, lenient=NUMERIC.lenient, equal=NUMERIC.equal
+    )
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A run with one branch, whose two dev predictions were graded by another grader."""
+    """A run with one branch, that was graded by a grader which found no answer on dev."""
     monkeypatch.chdir(tmp_path)
     source = (ROOT / "params.yaml").read_text(encoding="utf-8")
     (tmp_path / "params.yaml").write_text(source, encoding="utf-8")
-    for split in regrade.SPLITS:
+    for split in SPLITS:
         rows = [problem("a", "5"), problem("b", "1 1/2")] if split == "dev" else []
-        before = [stale("a", "#### 5 apples"), stale("b", "\x1b[31m#### 1.5")] if rows else []
+        texts = ["#### 5 apples", "\x1b[31m#### 1.5"] if rows else []
         jsonl.write(tmp_path / f"data/problems/{split}.jsonl", rows)
+        written = [completion(p.id, text) for p, text in zip(rows, texts, strict=True)]
+        jsonl.write(tmp_path / f"data/completions/r0/{split}.jsonl", written)
+        before = predictions.graded(rows, written, YES_NO)
         jsonl.write(tmp_path / f"data/predictions/r0/{split}.jsonl", before)
-    figures = {"passed_through": False, "seconds": 9.0, "dev": score(before)}
-    json_file.write_json(tmp_path / "metrics/rounds/r0.json", figures)
     return tmp_path
 
 
-def test_grading_again_changes_verdicts_and_keeps_what_was_written():
-    before = [stale("a", "#### 5"), stale("b", "#### 7")]
+def files(run: Path) -> dict[str, bytes]:
+    return {str(f.relative_to(run)): f.read_bytes() for f in run.rglob("*") if f.is_file()}
 
-    after = regrade.again(before, {"a": problem("a", "5"), "b": problem("b", "5")}, NUMERIC)
 
+def graded_in(run: Path, completions: str, problems: str, out: str, metrics: str) -> str:
+    """What the stage grade says of these files of *run*, which it writes."""
+    words = ["--completions", completions, "--problems", problems, "--out", out]
+    ran = subprocess.run(
+        [sys.executable, "-m", "stages.grade", *words, "--metrics", metrics],
+        cwd=run,
+        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def test_an_edited_grader_changes_verdicts_and_keeps_what_was_written():
+    problems = [problem("a", "5"), problem("b", "5")]
+    written = [completion("a", "So it is 5."), completion("b", "So it is 7.")]
+
+    before = predictions.graded(problems, written, NUMERIC)
+    after = predictions.graded(problems, written, lenient_numeric())
+
+    assert [p.verdict for p in before] == ["no_answer", "no_answer"]
     assert [p.verdict for p in after] == ["correct", "wrong"]
     assert [p.answer for p in after] == ["5", "7"]
-    assert [(p.id, p.completion, p.tokens, p.eos) for p in after] == [
-        (p.id, p.completion, p.tokens, p.eos) for p in before
+    kept = [(p.id, p.split, p.completion, p.tokens, p.eos) for p in before]
+    assert [(p.id, p.split, p.completion, p.tokens, p.eos) for p in after] == kept
+
+
+def test_draws_are_counted_and_the_first_that_is_wrong_is_the_slip_of_a_correct_one():
+    problems = [problem("a", "5"), problem("b", "5"), problem("c", "5")]
+    written = [
+        completion("a", "#### 5", "#### 5", "#### 6", "#### 7"),
+        completion("b", "#### 6", "#### 5", "#### 6", "#### 5"),
+        completion("c", "#### 5", "#### 5", "#### 5", "#### 5"),
     ]
-    assert regrade.again(after, {"a": problem("a", "5"), "b": problem("b", "5")}, NUMERIC) == after
+
+    found = predictions.graded(problems, written, NUMERIC)
+
+    slip = Slip(completion="#### 6", answer="6", verdict="wrong")
+    assert [(p.samples, p.passes, p.slip) for p in found] == [
+        (3, 1, slip),
+        (3, 2, None),
+        (3, 3, None),
+    ]
 
 
-def test_a_prediction_of_an_unknown_problem_is_refused():
-    with pytest.raises(RefusedError, match="there is no problem 'a'"):
-        regrade.again([stale("a", "#### 5")], {}, NUMERIC)
+def test_an_edited_grader_grades_what_was_drawn_as_well():
+    problems = [problem("a", "5")]
+    written = [completion("a", "It is 5.", "It is 5.", "It is 6.")]
+
+    before = predictions.graded(problems, written, NUMERIC)
+    after = predictions.graded(problems, written, lenient_numeric())
+
+    assert [(p.passes, p.slip) for p in before] == [(0, None)]
+    assert [(p.passes, p.slip and p.slip.answer) for p in after] == [(1, "6")]
 
 
-def test_writing_replaces_what_changed_and_the_scores_alone(run: Path):
-    untouched = (run / "data/predictions/r0/test.jsonl").stat().st_mtime_ns
+def test_without_draws_a_prediction_has_no_pass_rate():
+    (found,) = predictions.graded([problem("a", "5")], [completion("a", "#### 5")], NUMERIC)
 
-    found = regrade.run(run, ["r0", "r1"], "numeric")
-    written = regrade.write(run, found)
+    assert (found.samples, found.passes, found.slip) == (None, None, None)
 
+
+def test_a_completion_of_an_unknown_problem_and_a_problem_without_one_are_refused():
+    written = [completion("a", "#### 5")]
+
+    with pytest.raises(RefusedError, match="there is no problem 'a' for completion 'a'"):
+        predictions.graded([], written, NUMERIC)
+    with pytest.raises(RefusedError, match=r"problem 'b' and 1 more have no completion.*dvc repro"):
+        predictions.graded([problem(n, "5") for n in ("a", "b", "c")], written, NUMERIC)
+
+
+def test_the_scores_have_the_pass_rate_of_what_was_drawn_and_every_row_is_accounted_for():
+    known = {
+        "train": ProblemSet([problem("a", "5")], "train"),
+        "test": ProblemSet([problem("b", "5")], "test"),
+    }
+    written = {
+        "train": [completion("a", "#### 5", "#### 5", "#### 6", split="train")],
+        "test": [completion("b", "#### 6", split="test")],
+    }
+
+    graded = predictions.grade(known, written, "numeric")
+
+    scores = graded.figures["scores"]
+    assert (scores["train"]["k"], scores["train"]["pass_rate"]) == (1, 0.5)
+    assert scores["test"]["k"] == 0
+    assert "pass_rate" not in scores["test"]
+    assert graded.figures["balance"] == {
+        "rows_in": 2, "rows_out": 2, "rejected": {}, "holds": True,
+    }  # fmt: skip
+    assert str(graded) == "train 100.0 % (pass rate 50.0 %)"  # nobody is to look at test
+
+
+def test_a_round_that_was_passed_through_has_no_scores_and_half_a_round_is_refused():
+    known = {name: ProblemSet([problem(name, "5")], name) for name in ("train", "dev")}
+    some = {"train": [completion("train", "#### 5", split="train")], "dev": []}
+
+    passed = predictions.grade(known, {"train": [], "dev": []}, "numeric")
+
+    assert passed.predictions == {"train": [], "dev": []}
+    assert passed.figures == {
+        "passed_through": True,
+        "scores": {},
+        "balance": {
+            "rows_in": 2, "rows_out": 0, "rejected": {"passed through": 2}, "holds": True,
+        },
+    }  # fmt: skip
+    with pytest.raises(RefusedError, match="problem 'dev' and 0 more have no completion"):
+        predictions.grade(known, some, "numeric")
+
+
+def test_the_stage_grades_again_by_another_grader_and_answers_nothing_anew(run: Path):
+    before, scores = files(run), "metrics/rounds/r0.json"
+
+    told = graded_in(run, "data/completions/r0", "data/problems", "data/predictions/r0", scores)
+
+    changed = {name for name, content in files(run).items() if before.get(name) != content}
     after = jsonl.read(run / "data/predictions/r0/dev.jsonl", Prediction)
-    figures = json.loads((run / "metrics/rounds/r0.json").read_text())
     assert [p.verdict for p in after] == ["correct", "correct"]
-    assert (figures["dev"]["k"], figures["seconds"]) == (2, 9.0)
-    assert written == ["data/predictions/r0/dev.jsonl", "metrics/rounds/r0.json"]
-    assert (run / "data/predictions/r0/test.jsonl").stat().st_mtime_ns == untouched
-    assert regrade.write(run, regrade.run(run, ["r0"], "numeric")) == []
-
-
-def test_pass_rates_stay_and_what_would_make_them_stale_is_not_written(run: Path):
-    file, scores = run / "data/predictions/r0/dev.jsonl", run / "metrics/rounds/r0.json"
-    drawn = {"samples": 4, "passes": 3, "slip": Slip(completion="#", answer=None, verdict="wrong")}
-    stale_rows = [row.model_copy(update=drawn) for row in jsonl.read(file, Prediction)]
-    known = {name: problem(name, answer) for name, answer in (("a", "5"), ("b", "1 1/2"))}
-    fresh = regrade.again(stale_rows, known, NUMERIC)
-    assert [(row.samples, row.passes, row.slip) for row in fresh] == [tuple(drawn.values())] * 2
-
-    figures = json.loads(scores.read_text())
-    figures["dev"] |= {"pass_rate": 0.75, "k": 0}
-    json_file.write_json(scores, figures)
-    jsonl.write(file, fresh)
-    regrade.write(run, regrade.run(run, ["r0"], "numeric"))
-    after = json.loads(scores.read_text())["dev"]
-    assert (after["pass_rate"], after["k"]) == (0.75, 2)
-
-    jsonl.write(file, stale_rows)
-    with pytest.raises(RefusedError, match=r"dev\.jsonl: has pass rates.*dvc repro evaluate@r0"):
-        regrade.write(run, regrade.run(run, ["r0"], "numeric"))
-    assert jsonl.read(file, Prediction) == stale_rows
+    assert json.loads((run / scores).read_text())["scores"]["dev"]["k"] == 2
+    assert changed == {"data/predictions/r0/dev.jsonl", scores}
+    assert told == "r0: train 0.0 %, dev 100.0 %\n"
 
 
 def test_an_out_of_domain_test_is_graded_by_the_grader_that_it_has(run: Path):
-    tests = {"facts": Outside([problem("q", "yes")], "yes_no")}
-    outside.write(run / "data/problems/outside", tests)
-    jsonl.write(run / "data/predictions-outside/r0/facts.jsonl", [stale("q", "#### Yes", "test")])
-    figures = {"passed_through": False, "tests": {"facts": score([stale("q", "", "test")])}}
-    json_file.write_json(run / "metrics/outside/r0.json", figures)
+    problems, written = "data/problems/outside", "data/completions-outside/r0"
+    tests = {"facts": ProblemSet([problem("q", "yes")], grader="yes_no")}
+    sets.write_tests(run / problems, tests)
+    jsonl.write(run / written / "facts.jsonl", [completion("q", "#### Yes", split="test")])
 
-    found = regrade.run(run, ["r0"], "numeric")
-    regrade.write(run, found)
+    graded_in(run, written, problems, "out", "m.json")
 
-    after = jsonl.read(run / "data/predictions-outside/r0/facts.jsonl", Prediction)
-    assert [p.verdict for p in after] == ["correct"]
-    assert json.loads((run / "metrics/outside/r0.json").read_text())["tests"]["facts"]["k"] == 1
-    assert regrade.stages(found) == ["evaluate@r0", "outside@r0"]
+    assert json.loads((run / "m.json").read_text())["scores"]["facts"]["k"] == 1
+    (found,) = jsonl.read(run / "out/facts.jsonl", Prediction)
+    assert (found.verdict, found.answer) == ("correct", "yes")
 
 
 def test_the_command_shows_what_would_change_and_writes_nothing(run: Path):
-    before = (run / "data/predictions/r0/dev.jsonl").read_bytes()
+    before = files(run)
 
     said = CliRunner().invoke(main, ["grade"])
 
@@ -127,55 +209,74 @@ def test_the_command_shows_what_would_change_and_writes_nothing(run: Path):
     assert "0 -> 2" in said.output
     assert "r0 a: no_answer (None) -> correct ('5')" in said.output
     assert "\x1b" not in said.output
-    assert (run / "data/predictions/r0/dev.jsonl").read_bytes() == before
+    assert files(run) == before
 
 
-def test_one_file_is_graded_by_any_grader_into_another(run: Path):
-    words = ["--predictions", "data/predictions/r0/dev.jsonl", "--problems"]
-    words += ["data/problems/dev.jsonl", "--grader", "yes_no", "--out", "again.jsonl"]
+def test_the_command_takes_any_grader_and_shows_as_many_examples_as_asked_for(run: Path):
+    other = CliRunner().invoke(main, ["grade", "--grader", "yes_no"])
+    one, none = (CliRunner().invoke(main, ["grade", "--examples", n]) for n in ("1", "0"))
 
-    said = CliRunner().invoke(main, ["grade", *words])
+    assert "by the grader yes_no" in other.output
+    assert "no_answer (None) ->" not in other.output
+    assert [ran.output.count("which ends:") for ran in (one, none)] == [1, 0]
+
+
+def test_the_command_shows_out_of_domain_tests_and_rounds_that_were_passed_through(run: Path):
+    tests = {"facts": ProblemSet([problem("q", "yes")], grader="yes_no")}
+    sets.write_tests(run / "data/problems/outside", tests)
+    written = [completion("q", "#### Yes", split="test")]
+    wrong = predictions.graded(tests["facts"].problems, written, NUMERIC)
+    jsonl.write(run / "data/completions-outside/r0/facts.jsonl", written)
+    jsonl.write(run / "data/predictions-outside/r0/facts.jsonl", wrong)
+    for name in ("completions", "predictions"):
+        for split in SPLITS:
+            jsonl.write(run / f"data/{name}/r3/{split}.jsonl", [])
+
+    said = CliRunner().invoke(main, ["grade"])
 
     assert said.exit_code == 0, said.output
-    assert [p.verdict for p in jsonl.read(run / "again.jsonl", Prediction)] == ["no_answer"] * 2
+    assert "r0 q: no_answer (None) -> correct ('yes')" in said.output
+    assert "r3" in said.output
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--write", "--grader", "choice"], "set grade.grader there first"),
-        (["--predictions", "data/predictions/r0/dev.jsonl"], "go together"),
         (["--grader", "nosuch"], "there is no redistill/graders/nosuch.py"),
-        (["--write"], "dvc status failed"),
+        (["--grader", "../numeric"], "is not the name of a grader"),
+        (["--write"], "No such option"),
     ],
 )
 def test_what_cannot_be_graded_is_refused_and_nothing_is_written(
     words: list[str], told: str, run: Path
 ):
-    before = (run / "data/predictions/r0/dev.jsonl").read_bytes()
+    before = files(run)
 
     said = CliRunner().invoke(main, ["grade", *words])
 
     assert said.exit_code != 0
     assert told in said.output
-    assert (run / "data/predictions/r0/dev.jsonl").read_bytes() == before
+    assert files(run) == before
 
 
-@pytest.mark.parametrize(
-    ("changes", "reasons"),
-    [
-        ([{"changed deps": {"redistill/graders/numeric.py": "modified"}}], []),
-        ([{"changed deps": {"params.yaml": {"grade.grader": "modified"}}}], []),
-        ([{"changed outs": {"data/predictions/r0/dev.jsonl": "modified"}}], []),
-        ([{"changed deps": {"data/students/r0": "modified"}}], ["data/students/r0"]),
-        ([{"changed deps": {"redistill/students/answer/engine.py": "modified"}}],
-         ["redistill/students/answer/engine.py"]),
-        ([{"changed deps": {"params.yaml": {"evaluate.max_new_tokens": "modified"}}}],
-         ["params.yaml: evaluate.max_new_tokens"]),
-        (["changed command"], ["command"]),
-    ],
-)  # fmt: skip
-def test_only_a_change_of_the_grader_leaves_the_answers_what_they_were(
-    changes: list, reasons: list[str]
+def test_completions_that_do_not_fit_the_problems_are_refused(run: Path):
+    jsonl.write(run / "data/problems/dev.jsonl", [problem("a", "5"), problem("c", "5")])
+
+    said = CliRunner().invoke(main, ["grade"])
+
+    assert said.exit_code == 65
+    assert "there is no problem 'b'" in said.output
+
+
+def test_where_nothing_was_answered_the_command_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    assert regrade.against(changes) == reasons
+    monkeypatch.chdir(tmp_path)
+    source = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(source, encoding="utf-8")
+    json_file.write_json(tmp_path / "metrics/rounds/r0.json", {})
+
+    said = CliRunner().invoke(main, ["grade"])
+
+    assert said.exit_code == 65
+    assert "run dvc repro first" in said.output

@@ -12,8 +12,11 @@ from click.testing import CliRunner
 
 from redistill.analysis import costs as cost_table
 from redistill.analysis import plots
+from redistill.cli import look
 from redistill.cli.main import main
+from redistill.console import timing as times
 from redistill.console.exceptions import RefusedError
+from redistill.console.timing import Timing
 from redistill.diff import render
 from redistill.records import json_file
 from redistill.records.types import Error, Prediction, Slip
@@ -365,6 +368,31 @@ def test_tokens_and_money_are_those_of_the_ledger_and_unknown_where_it_lacks_a_r
     assert (found["long"]["teacher_tokens"], found["long"]["cost"]) == (30, 0.005)
 
 
+# ---- what took how long
+
+
+def test_times_lie_apart_from_the_report_for_its_page_to_read(tmp_path: Path):
+    times.write(tmp_path / "answer-r0.json", Timing(seconds=2.04, tokens=100))
+    times.write(tmp_path / "train-r0.json", Timing(seconds=0.0, tokens=0))
+
+    pages.write_timing(tmp_path, times.read(tmp_path))
+
+    rows = [["answer-r0", 2.0, 49.0], ["train-r0", 0.0, 0.0]]
+    assert (tmp_path / "timing.js").read_text() == pages.script("timing", rows)
+
+
+def test_what_was_not_computed_has_no_time_and_what_is_no_timing_is_left_out(tmp_path: Path):
+    times.write(tmp_path / "answer-r3.json", Timing(seconds=2.0, tokens=100))
+    times.write(tmp_path / "answer-r3.json", None)
+    times.write(tmp_path / "never.json", None)
+    for name, text in (("cut", '{"seconds": 1'), ("list", "[1]"), ("words", '{"seconds": "x"}')):
+        (tmp_path / f"{name}.json").write_text(text)
+
+    assert times.read(tmp_path) == {}
+    assert times.read(tmp_path / "none") == {}
+    assert not (tmp_path / "answer-r3.json").exists()
+
+
 # ---- where it is said
 
 
@@ -376,7 +404,7 @@ def test_the_command_rounds_ends_with_where_the_report_is(
 
     without = CliRunner().invoke(main, ["rounds"])
     (tmp_path / "data/report").mkdir(parents=True)
-    main.REPORT.write_text(PAGE)
+    look.REPORT.write_text(PAGE)
     told = CliRunner().invoke(main, ["rounds"])
 
     json_file.write_json(

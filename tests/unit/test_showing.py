@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from redistill.cli import main, tables
+from redistill.cli import tables
+from redistill.cli.main import main
+from redistill.problems import held_out
+from redistill.problems.held_out import HeldOut
 from redistill.records import jsonl
 from redistill.records.types import Error, Prediction, Problem, Rationale
 
@@ -50,6 +53,7 @@ def test_every_view_of_a_run_shows_it_as_text(
     life = tables.life(problem, {"r0": lesson}, {"r0": answer}, {"r0": error})
     tables.table([("a", "b"), (payload, "x")], title=payload)
     jsonl.write(tmp_path / "data/problems/train.jsonl", [problem])
+    held_out.write(tmp_path / "data/problems/held-out.jsonl", HeldOut())
     source = Path(__file__).parents[2] / "params.yaml"
     (tmp_path / "params.yaml").write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
     monkeypatch.chdir(tmp_path)

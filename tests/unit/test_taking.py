@@ -9,6 +9,7 @@ from redistill.console.exceptions import RefusedError
 from redistill.datasets import load
 from redistill.datasets.take import take
 from redistill.grading import grader
+from redistill.problems.held_out import HeldOut, held_out
 from redistill.problems.splits import split
 from redistill.records import jsonl, manifest, types
 from redistill.rounds.targets import Source
@@ -25,12 +26,13 @@ def known(*problems: types.Problem) -> dict[str, types.Problem]:
     return {found.id: found for found in problems}
 
 
+NONE = HeldOut()
 NUMERIC, CHOICE = grader.load_grader("numeric"), grader.load_grader("choice")
 OURS = known(problem("p1"), problem("p2"))
 
 
 def test_the_rationales_are_those_that_were_published(folder: Path):
-    found = take(load.read(folder), OURS, "given", "last", NUMERIC)
+    found = take(load.read(folder), OURS, "given", "last", NUMERIC, NONE)
 
     texts = {row.problem: row.text for row in found.rationales}
     assert texts == {"p1": refined("p1").text, "p2": first("p2").text}
@@ -42,7 +44,7 @@ def test_the_rationales_are_those_that_were_published(folder: Path):
 
 
 def test_the_first_version_is_what_the_others_replaced(folder: Path):
-    found = take(load.read(folder), OURS, "given-first", "first", NUMERIC)
+    found = take(load.read(folder), OURS, "given-first", "first", NUMERIC, NONE)
 
     assert [row.text for row in found.rationales] == ["#### 7", "#### 7"]
     assert [row.status for row in found.rationales] == ["first", "first"]
@@ -52,7 +54,7 @@ def test_the_first_version_is_what_the_others_replaced(folder: Path):
 def test_a_row_is_for_the_problem_that_asks_its_question_whatever_the_id(folder: Path):
     ours = known(problem("q9", question="How many is P1?!"), problem("p2"))
 
-    found = take(load.read(folder), ours, "given", "last", NUMERIC)
+    found = take(load.read(folder), ours, "given", "last", NUMERIC, NONE)
 
     assert {row.problem for row in found.rationales} == {"q9", "p2"}
 
@@ -62,8 +64,8 @@ def test_wrong_questions_and_answers_are_rejected_and_counted(folder: Path):
     rows = load.read(folder)
 
     with pytest.raises(RefusedError, match="no row is for a train problem of this run"):
-        take(rows, ours, "given", "last", NUMERIC)
-    found = take(rows, known(problem("p2")), "given", "last", NUMERIC)
+        take(rows, ours, "given", "last", NUMERIC, NONE)
+    found = take(rows, known(problem("p2")), "given", "last", NUMERIC, NONE)
 
     assert found.balance.as_dict() == {
         "rows_in": 2, "rows_out": 1, "rejected": {"no problem asks this question": 1},
@@ -77,8 +79,10 @@ def test_every_reason_to_reject_is_named(folder: Path):
     again = [*rows, rows[0].model_copy(update={"id": "p1-again", "problem": "x"})]
     ours = known(problem("p1"), problem("p2", question="Another one?"))
 
-    found = take(again, ours, "given", "last", NUMERIC)
-    other = take(rows, known(problem("p1"), problem("p2", answer="9")), "given", "last", NUMERIC)
+    found = take(again, ours, "given", "last", NUMERIC, NONE)
+    other = take(
+        rows, known(problem("p1"), problem("p2", answer="9")), "given", "last", NUMERIC, NONE
+    )
 
     assert found.rejected == {
         "another question of this id": ["p2"],
@@ -93,9 +97,20 @@ def test_what_a_teacher_would_not_get_accepted_is_not_taken(folder: Path):
     told = rows[0].model_copy(update={"rationale": "The student forgot.\n#### 7"})
 
     for row, reason in ((wrong, "wrong answer"), (told, "talks about teaching")):
-        found = take([row, rows[1]], OURS, "given", "last", NUMERIC)
+        found = take([row, rows[1]], OURS, "given", "last", NUMERIC, NONE)
         assert found.rejected == {reason: ["p1"]}
         assert [kept.problem for kept in found.rationales] == ["p2"]
+
+
+def test_what_quotes_a_question_of_dev_or_test_is_not_taken(folder: Path):
+    rows = load.read(folder)
+    question = "How many eggs do the nine hens lay?"
+    unquoted = held_out([problem("t1", question=question)])
+    quoting = rows[0].model_copy(update={"rationale": f"{question} 3+4=7\n#### 7"})
+
+    found = take([quoting, rows[1]], OURS, "given", "last", NUMERIC, unquoted)
+
+    assert found.rejected == {"quotes another split": ["p1"]}
 
 
 def test_choices_are_part_of_the_question(tmp_path: Path):
@@ -106,9 +121,9 @@ def test_choices_are_part_of_the_question(tmp_path: Path):
     rows = load.read(made)
 
     assert rows[0].asks() == offered
-    assert take(rows, known(offered), "given", "last", CHOICE).balance.rows_out == 1
+    assert take(rows, known(offered), "given", "last", CHOICE, NONE).balance.rows_out == 1
     with pytest.raises(RefusedError, match="another question of this id"):
-        take(rows, known(turned), "given", "last", CHOICE)
+        take(rows, known(turned), "given", "last", CHOICE, NONE)
 
 
 @pytest.mark.parametrize("name", ["records.jsonl", "sft.jsonl", "README.md"])

@@ -7,13 +7,14 @@ import pytest
 from click.testing import CliRunner
 
 from redistill.analysis import plots, summary, transfer
+from redistill.cli import check_params
 from redistill.cli.main import main
 from redistill.console.exceptions import RefusedError
 from redistill.records import json_file
 from redistill.records.types import Prediction
 from redistill.rounds import branches as branching
 from redistill.rounds.branches import Branch, Cell
-from tests.imports import ROOT
+from tests.settings import changed, shipped
 
 N = 200
 
@@ -217,7 +218,7 @@ def test_the_command_prints_table_and_sentence(tmp_path: Path, monkeypatch: pyte
     assert other.exit_code == 65
 
 
-CELLS = ROOT / "params" / "embedded-transfer.yaml"
+CELLS = "embedded-transfer"
 
 
 @pytest.mark.parametrize(
@@ -241,39 +242,37 @@ CELLS = ROOT / "params" / "embedded-transfer.yaml"
         ("one-shot-matched: {from: r0,", "one-shot-matched: {from: wide-r0,", "is a cell of"),
         ("control: one-shot-matched", "control: wide-matched", "report.control: there is no"),
         ("two: {of: r0,", "r0: {of: r0,", "'r0' is taken already"),
-        ("for-wide: {errors: wide-r0,", "for-wide: {errors: wid-r0,", "no 'wid-r0'"),
-        ("sources: {}", "sources: {a: {folder: x, hub: a/b, revision: null, version: last, "
-         "max_loss: 0.1}}", "either folder or hub"),
-        ("sources: {}", "sources: {a: {folder: ../x, hub: null, revision: null, version: last, "
-         "max_loss: 0.1}}", "sources.a.folder"),
-        ("sources: {}", "sources: {a: {folder: null, hub: a/b, revision: null, version: last, "
-         "max_loss: 0.1}}", "revision: a commit"),
-        ("seed: 2, shape: {<<: *embedded, hidden: 160, feed_forward: 480}", "seed: 2, shape: null",
-         "targets.wide.shape"),
+        ("for-wide: {from: wide-r0,", "for-wide: {from: wid-r0,", "no 'wid-r0'"),
+        ("for-wide: {from: wide-r0,", "for-wide: {errors: wide-r0,", "errors: unknown key"),
+        ("for-wide: {from: wide-r0, of: r0", "for-wide: {from: wide-r0, of: for-wide",
+         "tailored.for-wide.of: there is no 'for-wide'"),
+        ("for-wide: {from: wide-r0, of: r0, like: r0", "for-wide: {from: wide-r0, of: r0, like: r1",
+         "tailored.for-wide.like: there is no 'r1'"),
+        ("\ntables:", "\nsources: {a: {folder: x, hub: a/b, revision: null, version: last, "
+         "max_loss: 0.1}}\ntables:", "either folder or hub"),
+        ("\ntables:", "\nsources: {a: {folder: ../x, hub: null, revision: null, version: last, "
+         "max_loss: 0.1}}\ntables:", "sources.a.folder"),
+        ("\ntables:", "\nsources: {a: {folder: null, hub: a/b, revision: null, version: last, "
+         "max_loss: 0.1}}\ntables:", "revision: a commit"),
+        ("\ntargets:\n", "\ntargets:\n  thin: {model: embedded, revision: null, seed: 5, "
+         "shape: null}\n", "targets.thin.shape: what an embedded student needs"),
+        ("deep: {model: embedded,", "deep: {model: other/model,", "targets.deep.shape"),
         ("alpha: 0.01", "alpha: 2", "tables.transfer.alpha"),
         ("architecture: gpt_neox", "architecture: gpt_9", "architecture"),
     ],
 )  # fmt: skip
-def test_a_cell_that_cannot_be_is_refused_by_name(old: str, new: str, fault: str, tmp_path: Path):
-    from redistill.cli import check_params
-
-    text = CELLS.read_text(encoding="utf-8")
-    assert old in text
-    file = tmp_path / "params.yaml"
-    file.write_text(text.replace(old, new, 1), encoding="utf-8")
-
+def test_a_cell_that_cannot_be_is_refused_by_name(old: str, new: str, fault: str):
     with pytest.raises(RefusedError, match=fault) as refusal:
-        check_params.check(file)
+        check_params.check(changed(old, new, CELLS))
     assert refusal.value.code == 78
 
 
 def test_the_cells_of_the_shipped_settings_are_three_unlike_students_and_every_version():
-    from redistill.settings import sections
-
-    cells = branching.cells(CELLS)
-    targets = sections.read(CELLS)["targets"]
+    params = shipped(CELLS)
+    cells = branching.cells_of(branching.branches(params))
+    targets = params.content["targets"]
     shapes = {name: target["shape"] for name, target in targets.items()}
-    source = sections.read(CELLS)["embedded"]
+    source = params.content["embedded"]
 
     assert {c.target for c in cells.values()} == {"base", *targets}
     for name in targets:
@@ -286,13 +285,29 @@ def test_the_cells_of_the_shipped_settings_are_three_unlike_students_and_every_v
 
 
 def test_the_settings_of_the_targets_are_the_shipped_ones_and_cells():
-    from redistill.settings import sections
+    ours, theirs = dict(shipped().content), dict(shipped(CELLS).content)
+    cells, tailored = theirs["transfers"], theirs["tailored"]
 
-    shipped, ours = sections.read(ROOT / "params.yaml"), sections.read(CELLS)
-    cells = ours["transfers"]
-
-    assert ours.pop("branches") == {**shipped.pop("branches"), **cells}
+    assert theirs.pop("branches") == {**ours.pop("branches"), **cells}
+    assert theirs.pop("rewrites") == {**ours.pop("rewrites"), **tailored}
     for name in ("transfers", "targets", "pools", "tailored", "tables"):
-        assert shipped.pop(name) == {}
-        ours.pop(name)
-    assert ours == shipped
+        assert not ours.pop(name, {})
+        assert theirs.pop(name)
+    assert theirs.pop("lora") is None  # nothing there reads it
+    assert ours.pop("lora")
+    assert theirs == ours
+
+
+def test_a_shape_differs_from_that_of_the_base_student_only_in_what_makes_it_another():
+    params = shipped(CELLS)
+    source = params.content["embedded"]
+    changes = {
+        name: {key for key, value in target["shape"].items() if value != source[key]}
+        for name, target in params.content["targets"].items()
+    }
+
+    assert changes == {
+        "wide": {"hidden", "feed_forward"},
+        "deep": {"layers"},
+        "neox": {"architecture", "feed_forward"},
+    }

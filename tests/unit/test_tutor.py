@@ -6,6 +6,7 @@ import pytest
 
 from redistill.diagnosis import locate
 from redistill.graders import numeric
+from redistill.problems.held_out import HeldOut
 from redistill.rationales import guards
 from redistill.rationales.teacher import Reply, Request, Sitting
 from redistill.records.types import Error, Problem, Rationale
@@ -100,6 +101,19 @@ def test_a_wrong_copy_is_answered_by_the_numbers_and_a_missing_answer_by_the_for
     assert refined(LOAVES, TERSE, "format", text=terse).endswith("The answer is 39.\n#### 39")
 
 
+@pytest.mark.parametrize("stage", ["generate", "refine"])
+def test_a_further_draw_of_a_first_rationale_varies_the_wording_in_any_stage(stage: str):
+    first, *further = (
+        tutor.explain([LOAVES], TERSE, Sitting(stage, "r0", "math", range(n, n + 1)))[0][0].text
+        for n in range(9)
+    )
+
+    assert first == tutor.explain([LOAVES], TERSE, SITTING)[0][0].text
+    assert first not in further
+    assert len({*further}) > 1
+    assert all(numeric.equal(numeric.strict(text), LOAVES.answer) for text in further)
+
+
 def test_without_a_solution_it_says_that_it_cannot():
     bare = LOAVES.model_copy(update={"solution": None})
 
@@ -117,7 +131,9 @@ def test_it_reworks_the_human_solutions_of_gsm8k_without_changing_an_answer():
     requests = [Request(p, rationale(p, gaps=gaps)) for p in problems]
     replies = [found[0] for found in tutor.refine(requests, WORDY, SITTING)]
 
-    reasons = [guards.first(p, r.text, numeric) for p, r in zip(problems, replies, strict=True)]
+    reasons = [
+        guards.first(p, r.text, numeric, HeldOut()) for p, r in zip(problems, replies, strict=True)
+    ]
     worked = [
         r for p, r in zip(problems, replies, strict=True) if len(r.text) > len(p.solution) + 100
     ]
