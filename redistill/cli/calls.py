@@ -9,11 +9,7 @@ from redistill.cli import tables
 from redistill.console.safe_text import safe_text
 from redistill.records import jsonl
 
-PARAMS = Path("params.yaml")
-LADDER = Path("metrics/ladder.json")
-REPORT = Path("data/report/index.html")
 FILE = click.Path(dir_okay=False, path_type=Path)
-FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 @click.command()

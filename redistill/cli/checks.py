@@ -12,10 +12,6 @@ from redistill.rounds.branches import branches
 from redistill.settings import sections
 
 PARAMS = Path("params.yaml")
-LADDER = Path("metrics/ladder.json")
-REPORT = Path("data/report/index.html")
-FILE = click.Path(dir_okay=False, path_type=Path)
-FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 @click.command()

@@ -5,12 +5,12 @@ import re
 from collections.abc import Iterable, Mapping
 from copy import copy, deepcopy
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from omegaconf import OmegaConf
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
+from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.rounds.branches import KINDS
 from redistill.settings import sections
 from redistill.settings.sections import Params
@@ -24,7 +24,6 @@ TOLD = {
 }
 MADE_LINES = re.compile(rf"^(?:{'|'.join(MADE)}):.*\n(?:(?:[ #].*)?\n)*", re.MULTILINE)
 CROWDED = re.compile(r"^([^\n#][^\n]*\n)(?=[a-z])()", re.MULTILINE)  # no line between two sections
-OWN = {"from", "rationales", "start", "times"}  # the keys of a branch that is in no list
 
 
 def compose(base: Path, overlays: Iterable[CommentedMap]) -> CommentedMap:
@@ -32,7 +31,8 @@ def compose(base: Path, overlays: Iterable[CommentedMap]) -> CommentedMap:
     Lay *overlays*, the later ones on top, over the settings in *base*, and keep the comments.
 
     Sections are merged key by key, lists of names are replaced whole, and null takes a branch away.
-    ``branches`` and ``rewrites`` are composed anew from what the other sections list.
+    ``branches`` and ``rewrites`` are composed anew from what the other sections list. Raises
+    RefusedError (78) for a list that is none, and for an entry that belongs into another section.
     """
     content = dict(sections.read(base).content)
     before = dict(content)
@@ -41,16 +41,18 @@ def compose(base: Path, overlays: Iterable[CommentedMap]) -> CommentedMap:
         plain = _plain(overlay)
         for name in LISTS:
             if name in plain:
-                content[name] = plain[name] or {}
+                content[name] = _entries(name, plain[name])
                 _refill(document, name, overlay[name] or {})
-        layers = [{k: v for k, v in one.items() if k not in LISTS} for one in (content, plain)]
-        merged = OmegaConf.to_container(OmegaConf.merge(*map(OmegaConf.create, layers)))
-        content |= cast(dict[str, Any], merged)
+        _check_made(plain, content)
+        content = _merged(content, {k: v for k, v in plain.items() if k not in LISTS})
         for name in plain:  # a section that the settings below do not have comes with its comments
             if name not in document and name not in LISTS:
                 document[name] = deepcopy(overlay[name])
     for name, kinds in MADE.items():
-        document[name] = _made(name, kinds, content, before)
+        listed = {key for kind in kinds for key in before.get(kind) or {}}
+        own = {k: v for k, v in content[name].items() if k not in listed and v is not None}
+        lists = {key: v for kind in kinds for key, v in (content.get(kind) or {}).items()}
+        document[name] = own | lists
     _apply(document, {key: value for key, value in content.items() if key not in (*LISTS, *MADE)})
     return document
 
@@ -96,8 +98,10 @@ def text(document: CommentedMap, head: str) -> str:
         shown.yaml_set_start_comment(head)
     out = io.StringIO()
     _yaml().dump(shown, out)
-    made = "".join(_block(name, document[name]) for name in MADE)
+    made = "".join(_block(name, document[name], document) for name in MADE)
     before, section, after = out.getvalue().partition("\nprepare:")
+    if re.search("^(?:" + "|".join(LISTS[:3]) + "|tailored):", after, re.MULTILINE):
+        return CROWDED.sub(r"\1\n\2", f"{out.getvalue()}\n{made}")  # no alias before its anchor
     return CROWDED.sub(r"\1\n\2", f"{_tidy(before)}\n{made}{section.lstrip()}{after}")
 
 
@@ -143,23 +147,52 @@ def _refill(document: CommentedMap, name: str, listed: Mapping[str, Any]) -> Non
         section[key] = deepcopy(value)
 
 
-def _made(
-    name: str, kinds: Iterable[str], content: Mapping[str, Any], before: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The section *name* of *content*, whose own entries are those that no list had *before*."""
-    listed = {key for kind in kinds for key in before.get(kind) or {}}
-    own = {k: v for k, v in content[name].items() if k not in listed and v is not None}
-    return own | {key: v for kind in kinds for key, v in (content.get(kind) or {}).items()}
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """*below* with what *above* says differently, sections key by key; a text is never syntax."""
+    found = dict(below)
+    for key, value in above.items():
+        under = below.get(key)
+        if isinstance(under, Mapping) and isinstance(value, Mapping):
+            value = _merged(under, value)
+        found[key] = value
+    return found
 
 
-def _block(name: str, content: Mapping[str, Any]) -> str:
+def _entries(name: str, listed: Any) -> dict[str, Any]:
+    """What an overlay lists in the section *name*, by name."""
+    if not isinstance(listed or {}, Mapping):
+        raise RefusedError(f"{name}: expected entries by name, got {listed!r}", code=CONFIG)
+    return dict(listed or {})
+
+
+def _check_made(overlay: Mapping[str, Any], content: Mapping[str, Any]) -> None:
+    """Refuse what an *overlay* says in a section that is composed of others, and has no effect."""
+    for name, kinds in MADE.items():
+        for key in _entries(name, overlay.get(name)):
+            kind = next((k for k in kinds if key in (content.get(k) or {})), None)
+            if kind is None and name == "branches":
+                continue
+            told = f"is composed of {', '.join(kinds)}" if kind is None else f"stands in {kind}"
+            raise RefusedError(f"{name}.{key}: {told}; say it there", code=CONFIG)
+
+
+def _block(name: str, content: Mapping[str, Any], document: Mapping[str, Any]) -> str:
     """The section *name* as YAML: the lists that it merges by their anchors, then its own lines."""
     lines = [f"{name}:  # {TOLD[name]}", f"  <<: [{', '.join(f'*{kind}' for kind in MADE[name])}]"]
+    listed = {key for kind in MADE[name] for key in document.get(kind) or {}}
     for key, value in content.items():
-        if MADE[name] == KINDS and set(value) == OWN:
-            pairs = ", ".join(f"{k}: {v}" for k, v in value.items())
-            lines.append(f"  {key}: {{{pairs}}}")
+        if key not in listed:
+            lines.append(f"  {key}: {_flow(value)}")
     return "\n".join(lines) + "\n\n"
+
+
+def _flow(value: Any) -> str:
+    """*value* as YAML in one line."""
+    yaml: Any = YAML(typ="safe")
+    yaml.default_flow_style, yaml.width, yaml.sort_base_mapping_type_on_output = True, 4096, False
+    out = io.StringIO()
+    yaml.dump(value, out)
+    return out.getvalue().removesuffix("...\n").strip()
 
 
 def _tidy(before: str) -> str:

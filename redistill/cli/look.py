@@ -27,7 +27,6 @@ SUMMARY = Path("metrics/summary.json")
 TIMING = Path("metrics/timing")
 REPORT = Path("data/report/index.html")
 FILE = click.Path(dir_okay=False, path_type=Path)
-FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 @click.command()

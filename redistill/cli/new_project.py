@@ -10,6 +10,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
@@ -18,6 +19,7 @@ from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.problems.task import load_task
 from redistill.records.json_file import write_text
 from redistill.settings import installed, sections
+from redistill.students.base.settings import EMBEDDED
 
 PROJECT = Path(str(files("redistill"))) / "project"
 IGNORED = """\
@@ -50,7 +52,7 @@ def settings(
     *overlays* are laid over first, then what *task*, *teacher* and *student* ask for.
     """
     layers: list[CommentedMap] = []
-    if student is not None:
+    if student not in (None, EMBEDDED):
         layers += [
             compose.read_overlay(_found(PRETRAINED)),
             _layer({"student": {"model": student}}),
@@ -175,14 +177,18 @@ def _task(name: str) -> CommentedMap:
     keys = task.Settings.model_fields
     if name == "wordproblems":
         return _layer({})
-    if not keys.keys() <= STARTING.keys():
+    start = {key: STARTING[key] for key in keys if key in STARTING}
+    try:
+        task.Settings(**start)
+    except ValidationError:
         raise RefusedError(
             f"--task {name}: its section has no beginning; write an overlay, see docs/tasks.md",
             code=CONFIG,
-        )
-    layer: dict[str, Any] = {"prepare": {"task": name}, name: {key: STARTING[key] for key in keys}}
+        ) from None
+    layer: dict[str, Any] = {"prepare": {"task": name}, name: start}
     if task.GRADER is not None:
-        layer["grade"] = {"grader": task.GRADER}
+        prompts = task.GRADER if task.GRADER in ("choice", "yes_no") else "math"
+        layer |= {"grade": {"grader": task.GRADER}, "teach": {"prompts": prompts}}
     layer["publish"] = {"name": f"{name.replace('_', '-')}-refined"}
     layer["report"] = {"title": name}
     return _layer(layer)

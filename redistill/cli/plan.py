@@ -95,8 +95,9 @@ def first_prompts(root: Path) -> list[tuple[str, str]]:
 
 def _opened(root: Path) -> _Run:
     train, quoted = root / "data/problems/train.jsonl", root / "data/problems/held-out.jsonl"
-    if not train.is_file() or not quoted.is_file():
-        raise RefusedError(f"{train}: is not there yet; run dvc repro prepare")
+    for file in (train, quoted):
+        if not file.is_file():
+            raise RefusedError(f"{file}: is not there yet; run dvc repro prepare")
     params = sections.read(root / "params.yaml")
     return _Run(root, params, jsonl.read(train, Problem), held_out.read(quoted))
 

@@ -18,27 +18,34 @@ class HeldOut:
 
     questions: dict[str, set[tuple[int, str]]] = field(default_factory=dict)
 
-    def quoted(self, text: str) -> bool:
+    def quoted(self, text: str) -> set[str]:
         """
-        Say whether one of the questions stands in *text*, word by word after normalising.
+        Find the questions that stand in *text*, word by word after normalising, by their digests.
 
         >>> long = "How many of the nine blue eggs does she sell?"
-        >>> held_out([Problem(id="p", question=long, answer="1")]).quoted(f"Well: {long.upper()}")
-        True
+        >>> held = held_out([Problem(id="p", question=long, answer="1")])
+        >>> len(held.quoted(f"Well: {long.upper()}"))
+        1
         """
-        words = normalised(text).split()
+        words, found = normalised(text).split(), set()
         for place in range(len(words) - START + 1) if self.questions else ():
             for count, whole in self.questions.get(_digest(words[place : place + START]), ()):
                 if _digest(words[place : place + count]) == whole:
-                    return True
-        return False
+                    found.add(whole)
+        return found
 
 
 def held_out(problems: Iterable[Problem]) -> HeldOut:
-    """Make digests of the questions of *problems* that have at least START words."""
+    """
+    Make digests of the questions of *problems* that have at least START words.
+
+    The choices count as a part of a question that is shorter without them.
+    """
     found: dict[str, set[tuple[int, str]]] = {}
     for problem in problems:
-        words = normalised_question(problem).split()
+        words = normalised(problem.question).split()
+        if len(words) < START:
+            words = normalised_question(problem).split()
         if len(words) >= START:
             found.setdefault(_digest(words[:START]), set()).add((len(words), _digest(words)))
     return HeldOut(found)

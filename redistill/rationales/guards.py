@@ -39,7 +39,8 @@ def first(problem: Problem, text: str, grader: Grader, held_out: HeldOut) -> str
     told = f"{problem.question}\n{problem.solution or ''}".casefold()
     if any(match.group().casefold() not in told for match in TALK.finditer(text)):
         return "talks about teaching"
-    if held_out.quoted(text) and not held_out.quoted(problem.question):
+    own = " ".join([problem.question, *(problem.choices or {}).values()])
+    if held_out.quoted(text) - held_out.quoted(own):
         return "quotes another split"
     return None
 

@@ -1,4 +1,4 @@
-"""The report as a folder of files that needs nothing else: its page, and the problems beside it."""
+"""The report as a folder of files: its page, and the problems beside it; times lie in another."""
 
 import base64
 import hashlib

@@ -59,7 +59,9 @@ def record(metrics: Path, branches: Mapping[str, Branch], rounds: Sequence[str])
     """What the stages of *branches* recorded under *metrics*; what else is there is not read."""
     lessons = dict.fromkeys(branch.rationales for branch in branches.values())
     files = [("problems", "all"), *(("rationales", name) for name in lessons)]
-    kinds = ("training", "rounds", "outside", "gaps")
+    kinds = (
+        "training", "completions", "rounds", "completions-outside", "outside", "gaps",
+    )  # fmt: skip
     files += [(kind, name) for name in branches for kind in kinds]
     found = {file: json_file.read_json(metrics / file[0] / f"{file[1]}.json") for file in files}
     return Recorded(

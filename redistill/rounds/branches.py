@@ -105,6 +105,10 @@ def branches(params: Params) -> dict[str, Branch]:
         model = MODELS.get(kinds.get(name, ""), Branch)
         known[name] = params.hold(f"branches.{name}", found[name], model)
     for name, branch in known.items():
+        if isinstance(branch, Cell) and branch.target not in bases:
+            listed = ", ".join(sorted(bases))
+            raise _refused(params, name, f"target: there is none {branch.target!r}, but {listed}")
+    for name, branch in known.items():
         _check(params, name, branch, known, bases)
     if FIRST not in known and (rounds or not cells_of(known)):
         raise RefusedError(f"{params.file}: branches: there is no {FIRST}", code=CONFIG)
@@ -182,9 +186,6 @@ def _check(
     """Refuse what the *branch* called *name* says of others that is not so."""
     if (name == FIRST or isinstance(branch, Round)) and branch.rationales != name:
         raise _refused(params, name, f"a round is taught its own rationales: {name}")
-    if isinstance(branch, Cell) and branch.target not in bases:
-        listed = ", ".join(sorted(bases))
-        raise _refused(params, name, f"target: there is none {branch.target!r}, but {listed}")
     starts = bases if isinstance(branch, Cell) else {BASE}
     for place, other in (("from", branch.from_), ("start", branch.start)):
         if other not in known and not (place == "start" and other in starts):

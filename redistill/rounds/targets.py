@@ -91,7 +91,7 @@ def rewrites(params: Params) -> dict[str, Round | Tailored]:
     """
     Return everything that the stage refine rewrites: rounds, arms and tailored rationales.
 
-    Raises RefusedError where the section ``rewrites`` has other names.
+    Raises RefusedError where the section ``rewrites`` says something else than they do.
     """
     known = branches(params)
     found: dict[str, Round | Tailored] = {
@@ -99,8 +99,10 @@ def rewrites(params: Params) -> dict[str, Round | Tailored]:
     }
     found |= tailored(params)
     listed = params.named("rewrites")
-    if set(listed) != set(found):
-        (name, *_) = sorted(set(listed) ^ set(found))
+    written = {**params.named("branches"), **params.named("tailored")}
+    differ = {name for name in {*found} & {*listed} if listed[name] != written[name]}
+    if wrong := sorted(({*listed} ^ {*found}) | differ):
+        name = wrong[0]
         raise _refused(
             params,
             f"rewrites.{name}",

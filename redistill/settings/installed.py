@@ -78,7 +78,7 @@ def _digests(folder: Path) -> dict[str, Any]:
                 found[entry.name] = inner
         elif entry.stat().st_size and entry.suffix not in (".pyc", ".so"):
             content = hashlib.sha256(entry.read_bytes()).hexdigest()
-            found[entry.name if entry.suffix != ".py" else entry.stem] = content[:16]
+            found[entry.stem if entry.suffix in (".py", ".txt") else entry.name] = content[:16]
     return found
 
 

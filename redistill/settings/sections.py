@@ -52,7 +52,9 @@ class Params:
         Raises RefusedError for an unknown key (with the nearest known name), a missing key or
         section, and a value of the wrong type.
         """
-        if self.content.get(name) is None:
+        if name in self.content and self.content[name] is None:
+            raise _refused(f"{self.file}: {name}: is null, and this run reads it")
+        if name not in self.content:
             raise _refused(f"{self.file}: no section {name!r}{nearest(name, self.content)}")
         return self.hold(name, self.content[name], model)
 
