@@ -3,6 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from redistill.analysis import summary
+from redistill.analysis.scores import score
+from redistill.analysis.summary import Measured, Training
 from redistill.datasets import card, files, rows
 from redistill.records.types import Prediction, Problem, Rationale, Version
 from redistill.rounds.branches import Branch
@@ -18,20 +21,21 @@ ORIGIN = {
     "prompts": {"explain-math.txt": "0" * 64},
     "student": {"model": "embedded", "revision": None},
 }
-SCORE = {"accuracy": 0.5, "k": 1, "n": 2, "low": 0.1, "high": 0.9, "lenient": 0.5, "eos": 1.0}
-AGAINST = {"gain_points": 0.0, "fixed": 0, "broken": 0, "p": 1.0}
-SUMMARY: dict[str, Any] = {
-    "order": ["r1"],
-    "branches": {
-        "r1": {
-            "test": {**SCORE, "mean_tokens": 9},
-            "dev": SCORE,
-            "nll_before": 1.0,
-            "training": {"rewritten": 1},
-        }
-    },
-    "best": {"round": "r1", "chosen_on": "dev", "control": "r0", "against_control": AGAINST},
-}
+COMPLETION = Prediction(
+    id="t1", problem="t1", split="test", completion="#### 7", answer="7", verdict="correct",
+    strict=True, lenient=True, eos=True, tokens=9,
+)  # fmt: skip
+TESTED = [
+    COMPLETION,
+    COMPLETION.model_copy(update={"id": "t2", "problem": "t2", "verdict": "wrong"}),
+]
+MEASURED = Measured(
+    train=score(TESTED), dev=score(TESTED), test=score(TESTED), outside={},
+    training=Training(rewritten=1), nll_before=1.0, steps_so_far=1,
+)  # fmt: skip
+FIGURES = {"r0": MEASURED, "r1": MEASURED}
+VERDICT = summary.verdict("r1", "r0", FIGURES, {"r0": TESTED, "r1": TESTED})
+SUMMARY = summary.summary(["r1"], FIGURES, VERDICT, None)
 
 
 def problem(identity: str, answer: str = "7", question: str = "", source: str = "here") -> Problem:

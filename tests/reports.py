@@ -6,9 +6,10 @@ from typing import Any
 
 from redistill.analysis import costs, ladder, plots, summary
 from redistill.analysis.scores import score
+from redistill.analysis.summary import Gap, Measured, Training
 from redistill.records import json_file, jsonl
 from redistill.records.types import Error, Exemplar, Prediction, Problem, Rationale, Version
-from redistill.report.explorer import Run
+from redistill.report.explorer import SPLITS, Run
 from redistill.report.text import Facts, Recorded
 from redistill.rounds.branches import Arm, Branch, Round
 
@@ -128,11 +129,11 @@ def error(one: Problem, given: Prediction, like: Problem) -> Error:
 
 def facts(found: Run, ledger: list[dict[str, Any]] | None = None, title: str = "Toys") -> Facts:
     """What the stages would have recorded of the run *found*."""
-    metrics = {name: measured(found, name) for name in BRANCHES}
+    metrics = {name: measured(found, name) for name in BRANCHES if name != PASSED}
     tests = found.of_split("test")
     verdict = summary.verdict("r2", "long", metrics, tests)
     steps = dict.fromkeys(BRANCHES, 100)
-    calls = {name: {"asked": 4, "replies": 4} for name in ("r1", "r2", "r3", "told")}
+    calls = {name: ladder.Calls(asked=4, replies=4) for name in ("r1", "r2", "r3", "told")}
     climbed = ladder.ladder("r2", ROUNDS, BRANCHES, "long", tests, steps, calls)
     attempts = {"replies": 4, "accepted": 3, "rejected": {"too long": 1}}
     teaching = {
@@ -143,34 +144,29 @@ def facts(found: Run, ledger: list[dict[str, Any]] | None = None, title: str = "
     stops = {name: {"stop": False, "because": "better"} for name in ("r0", "r1")}
     stops["r2"] = {"stop": True, "because": "not better than the round before", "p": 0.5}
     recorded = Recorded(stops, teaching, [("training/r0", BALANCE), ("gaps/r0", BALANCE)])
-    whole = summary.summary(metrics, verdict, summary.advice(metrics, ROUNDS[1:]))
+    whole = summary.summary([*BRANCHES], metrics, verdict, summary.advice(metrics, ROUNDS[1:]))
     return Facts(title, verdict, whole, climbed, spent, ledger or [], recorded)
 
 
-def measured(found: Run, name: str) -> dict[str, Any]:
+def measured(found: Run, name: str) -> Measured:
     """The figures of a branch as `summary.collect` reads them."""
-    if name == PASSED:
-        return {"passed_through": True, "training": {"steps": 0}, "outside": {}}
-    splits: tuple[Any, ...] = ("train", "dev", "test")
-    return {
-        "passed_through": False,
-        **{split: score(found.of_split(split)[name]) for split in splits},
-        "outside": {},
-        "nll_before": 5.5,
-        "steps_so_far": 300,
-        "training": {"steps": 100, "tokens": 1000, "loss_last": 0.1, "rewritten": 2},
-    }
+    train, dev, test = (score(found.of_split(split)[name]) for split in SPLITS)
+    training = Training(steps=100, tokens=1000, loss_last=0.1, rewritten=2)
+    return Measured(
+        train=train, dev=dev, test=test, outside={}, training=training, nll_before=5.5,
+        steps_so_far=300,
+    )  # fmt: skip
 
 
 def pictures(known: Facts) -> list[str]:
     """The five pictures of a report."""
-    metrics = known.summary["branches"]
-    gaps = [{"round": n, "gap": "add", "count": 1, "share": 0.1} for n in metrics if n != PASSED]
+    metrics = known.summary.branches
+    gaps = [Gap(label="", round=name, gap="add", count=1, share=0.1) for name in metrics]
     return [
         plots.curve(ROUNDS, "long", metrics, known.title),
-        plots.forest(known.ladder, known.title),
+        plots.forest(ladder.bars(known.ladder), known.title),
         plots.stacked(gaps, known.title),
-        plots.likelihood([row["round"] for row in known.costs], metrics, known.title),
+        plots.likelihood([row.round for row in known.costs], metrics, known.title),
         plots.costs(known.costs, known.title),
     ]
 
@@ -188,17 +184,20 @@ def lay_out(root: Path, found: Run) -> None:
     known = facts(found)
     for name in BRANCHES:
         jsonl.write(root / f"data/errors/{name}.jsonl", found.errors[name].values())
-        content = measured(found, name)
-        training = {**content["training"], "nll_before": content.get("nll_before")}
-        scores = {split: content[split] for split in ("train", "dev", "test") if split in content}
+        scores, training = {}, {"steps": 0}
+        if name != PASSED:
+            content = measured(found, name)
+            training = content.training.as_dict() | {"nll_before": content.nll_before}
+            scores = {split: getattr(content, split).as_dict() for split in SPLITS}
         profile = {"n": 6, "gaps": {"multiply": 2}, "common": ["multiply"]}
         decision = known.recorded.stops.get(name, {"stop": True, "because": "passed through"})
         passed = {"passed_through": name == PASSED, "balance": BALANCE}
         for kind, figures in (
             ("training", {**training, **passed}),
             ("completions", {"tokens": 31 * len(found.problems), **passed}),
+            ("completions-outside", {"tokens": 0, **passed}),
             ("rounds", {"scores": scores, **passed}),
-            ("outside", {"scores": content["outside"], **passed}),
+            ("outside", {"scores": {}, **passed}),
             ("gaps", {"profile": profile, "decision": decision, "balance": BALANCE}),
         ):
             json_file.write_json(root / f"metrics/{kind}/{name}.json", figures)

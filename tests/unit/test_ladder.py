@@ -45,27 +45,29 @@ def predictions(solved, n: int = N) -> list[Prediction]:
 TEST = {name: [] if name in PASSED else predictions(solved) for name, solved in SOLVED.items()}
 STEPS = {name: 0 if name in PASSED else 1500 * BRANCHES[name].times for name in BRANCHES}
 CALLS = {
-    name: {"asked": 50, "replies": 60} for name in BRANCHES if BRANCHES[name].rationales == name
+    name: ladders.Calls(asked=50, replies=60)
+    for name in BRANCHES
+    if BRANCHES[name].rationales == name
 }
 
 
-def climbed(chosen: str = "r1") -> dict:
+def climbed(chosen: str = "r1") -> ladders.Ladder:
     return ladders.ladder(chosen, ROUNDS, BRANCHES, "one-shot-matched", TEST, STEPS, CALLS)
 
 
-def row(against: str, round: str = "r1") -> dict:
-    return next(r for r in climbed()["rounds"][round] if r["against"] == against)
+def row(against: str, round: str = "r1") -> ladders.Row:
+    return next(r for r in climbed().rounds[round] if r.against == against)
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    json_file.write_json(tmp_path / "metrics/ladder.json", climbed())
+    json_file.write_json(tmp_path / "metrics/ladder.json", climbed().as_dict())
     return tmp_path
 
 
 def test_a_round_is_held_against_one_shot_the_control_and_the_arms_like_it():
-    rungs = {r["against"]: r["rung"] for r in climbed()["rounds"]["r1"]}
+    rungs = {r.against: r.rung for r in climbed().rounds["r1"]}
 
     assert rungs == {
         "r0": "one-shot",
@@ -80,7 +82,7 @@ def test_a_round_is_held_against_one_shot_the_control_and_the_arms_like_it():
 
 
 def test_the_same_rung_has_the_same_name_at_every_round():
-    first, second = ({r["rung"] for r in climbed()["rounds"][name]} for name in ("r1", "r2"))
+    first, second = ({r.rung for r in climbed().rounds[name]} for name in ("r1", "r2"))
 
     assert second == first - {"refine, all", "shuffled errors"}
 
@@ -90,39 +92,39 @@ def test_without_arms_a_ladder_has_the_two_one_shot_rows():
 
     found = ladders.ladder("r1", ROUNDS, plain, "one-shot-matched", TEST, STEPS, CALLS)
 
-    assert [r["against"] for r in found["rounds"]["r1"]] == ["r0", "one-shot-matched"]
-    assert [r["against"] for r in found["rounds"]["r0"]] == ["one-shot-matched"]
+    assert [r.against for r in found.rounds["r1"]] == ["r0", "one-shot-matched"]
+    assert [r.against for r in found.rounds["r0"]] == ["one-shot-matched"]
 
 
 def test_branches_that_were_passed_through_are_named_and_left_out():
-    assert sorted(climbed()["passed_through"]) == sorted(PASSED)
-    assert list(climbed()["rounds"]) == ["r0", "r1", "r2"]
+    assert sorted(climbed().passed_through) == sorted(PASSED)
+    assert list(climbed().rounds) == ["r0", "r1", "r2"]
 
 
 def test_a_row_counts_items_and_states_the_gain_in_points_and_in_percent():
     found = row("one-shot-matched")
 
-    assert (found["k"], found["k_against"], found["n"]) == (120, 80, N)
-    assert (found["fixed"], found["broken"], found["unchanged"]) == (40, 0, 160)
-    assert (found["gain_points"], found["relative_percent"]) == (20.0, 50.0)
-    assert found["low_points"] < 20 < found["high_points"]
-    assert row("resample-r2", "r2")["broken"] == 40
-    assert 4 < found["smallest_points"] < 12
+    assert (found.k, found.k_against, found.n) == (120, 80, N)
+    assert (found.fixed, found.broken, found.unchanged) == (40, 0, 160)
+    assert (found.gain_points, found.relative_percent) == (20.0, 50.0)
+    assert found.low_points < 20 < found.high_points
+    assert row("resample-r2", "r2").broken == 40
+    assert 4 < found.smallest_points < 12
 
 
 def test_p_values_are_corrected_over_the_rows_of_a_round():
-    for rows in climbed()["rounds"].values():
-        assert all(r["p_holm"] >= r["p"] for r in rows)
-    assert row("one-shot-matched")["p_holm"] > row("one-shot-matched")["p"]
+    for rows in climbed().rounds.values():
+        assert all(r.p_holm >= r.p for r in rows)
+    assert row("one-shot-matched").p_holm > row("one-shot-matched").p
 
 
 def test_calls_and_steps_are_stated_for_both_sides():
     arm, matched = row("resample-r2", "r2"), row("one-shot-matched", "r2")
 
-    assert arm["calls"]["round"] == arm["calls"]["against"] == {"asked": 50, "replies": 60}
-    assert matched["calls"]["against"] == {"asked": 0, "replies": 0}
-    assert arm["steps"] == {"round": 4500, "against": 4500}
-    assert matched["steps"]["against"] == 6000
+    assert arm.calls.round == arm.calls.against == ladders.Calls(asked=50, replies=60)
+    assert matched.calls.against == ladders.Calls()
+    assert arm.steps == ladders.StepsOfBoth(round=4500, against=4500)
+    assert matched.steps.against == 6000
 
 
 def test_calls_are_read_for_rounds_and_arms_alone(tmp_path: Path):
@@ -133,7 +135,7 @@ def test_calls_are_read_for_rounds_and_arms_alone(tmp_path: Path):
     found = ladders.calls(tmp_path, BRANCHES)
 
     assert set(found) == CALLS.keys() - {"r0"}
-    assert found["resample-r1"] == {"asked": 7, "replies": 9}
+    assert found["resample-r1"] == ladders.Calls(asked=7, replies=9)
 
 
 def test_the_sentence_says_what_is_beaten_and_what_is_not():
@@ -166,9 +168,8 @@ def test_a_check_ends_with_one_where_the_round_is_not_better(
 
 
 def test_several_arms_of_a_check_are_corrected_for_each_other():
-    ladder = climbed()
-    for found in ladder["rounds"]["r1"]:
-        found["p"] = 0.03
+    rows = tuple(row.model_copy(update={"p": 0.03}) for row in climbed().rows("r1"))
+    ladder = climbed().model_copy(update={"rounds": {"r1": rows}})
 
     assert ladders.check(ladder, ["r0"], 0.05).better
     assert not ladders.check(ladder, ["r0", "resample-r1"], 0.05).better
@@ -189,7 +190,7 @@ def test_the_ladder_is_printed_as_a_table_and_a_sentence(folder: Path):
     assert ran.exit_code == 0, ran.output
     assert "resample-r2" in ran.output
     assert "r2 is, with Holm's correction" in ran.output
-    assert json.loads(data.output) == climbed()["rounds"]["r1"]
+    assert json.loads(data.output) == [row.as_dict() for row in climbed().rows("r1")]
     assert absent.exit_code == 65
 
 
@@ -217,7 +218,7 @@ def test_the_csv_for_plots_has_a_row_for_each_comparison():
     head, first, *rest = text.strip().split("\n")
     assert head.split(",") == list(ladders.COLUMNS)
     assert first.startswith('"r0 - one-shot, step-matched",r0,one-shot-matched,')
-    assert len(rest) + 1 == sum(len(rows) for rows in climbed()["rounds"].values())
+    assert len(rest) + 1 == sum(len(rows) for rows in climbed().rounds.values())
 
 
 def test_gaps_by_round_are_read_with_their_share_of_dev(tmp_path: Path):
@@ -226,7 +227,7 @@ def test_gaps_by_round_are_read_with_their_share_of_dev(tmp_path: Path):
 
     rows = summary.gap_table(["r0"], tmp_path)
 
-    assert [(r["label"], r["count"], r["share"]) for r in rows] == [
+    assert [(r.label, r.count, r.share) for r in rows] == [
         ("r0: add", 5, 0.1),
         ("r0: set up", 0, 0.0),
     ]
@@ -234,14 +235,14 @@ def test_gaps_by_round_are_read_with_their_share_of_dev(tmp_path: Path):
 
 def test_the_pictures_are_the_same_byte_for_byte_and_name_what_they_show():
     gaps = [
-        {"round": name, "gap": gap, "count": count, "share": count / 50}
+        summary.Gap(label="", round=name, gap=gap, count=count, share=count / 50)
         for name in ("r0", "r1")
         for gap, count in (("add", 5), ("copying", 2), ("format", 0))
     ]
 
-    forest, bars = plots.forest(climbed(), "A $title"), plots.stacked(gaps, "Gaps")
+    forest, bars = plots.forest(ladders.bars(climbed()), "A $title"), plots.stacked(gaps, "Gaps")
 
-    assert forest == plots.forest(climbed(), "A $title")
+    assert forest == plots.forest(ladders.bars(climbed()), "A $title")
     assert bars == plots.stacked(gaps, "Gaps")
     assert forest.startswith("<?xml")
     assert "r1 - shuffled errors" in forest

@@ -9,16 +9,19 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from redistill.analysis.summary import outside_lines
+from redistill.analysis.scores import Score, score
+from redistill.analysis.summary import Summary, outside_lines
 from redistill.cli import check_params
 from redistill.console.exceptions import RefusedError
 from redistill.grading import predictions
+from redistill.grading.grader import load_grader, predict
 from redistill.problems import sets, splits, task
 from redistill.problems.sets import ProblemSet
 from redistill.problems.source import Rejected
 from redistill.records import jsonl
 from redistill.records.types import Completion, Output, Problem
 from redistill.settings.sections import Params
+from tests import publications
 from tests.imports import ROOT
 from tests.settings import of, shipped
 
@@ -187,40 +190,43 @@ def test_each_test_is_graded_by_the_grader_that_it_has_or_by_that_of_the_run():
     graded = predictions.grade(known, written, "numeric")
 
     assert [graded.predictions[name][0].verdict for name in known] == ["correct", "correct"]
-    assert {name: found["k"] for name, found in graded.figures["scores"].items()} == {
-        "facts": 1,
-        "sums": 1,
-    }
+    assert {name: found.k for name, found in graded.scores.items()} == {"facts": 1, "sums": 1}
 
 
 def output(text: str) -> Output:
     return Output(text=text, eos=True, tokens=3)
 
 
-def branch(**tests: dict) -> dict:
-    return {"passed_through": False, "outside": tests}
+def summed(**tests: list[str]) -> Summary:
+    """A summary of r0 with what it wrote on out-of-domain *tests*, and r1, passed through."""
+    outside = {name: score_of(texts) for name, texts in tests.items()}
+    branches = {"r0": publications.MEASURED.model_copy(update={"outside": outside})}
+    update = {"branches": branches, "order": ("r0", "r1")}
+    return publications.SUMMARY.model_copy(update=update)
+
+
+def score_of(texts: list[str]) -> Score:
+    numeric = load_grader("numeric")
+    return score(
+        [
+            predict(problem(str(i), "How?"), "test", text, eos=True, tokens=3, grader=numeric)
+            for i, text in enumerate(texts)
+        ]
+    )
 
 
 def test_the_table_has_a_row_for_every_branch_and_a_column_for_every_test():
-    score = {"k": 3, "n": 4, "accuracy": 0.75, "low": 0.3006, "high": 0.9544}
-    summary = {
-        "order": ["r0", "r1"],
-        "branches": {
-            "r0": branch(svamp=score, asdiv={**score, "k": 4, "accuracy": 1.0}),
-            "r1": {"passed_through": True, "outside": {}},
-        },
-    }
+    right = ["#### 1"] * 3
 
-    assert outside_lines(summary) == [
+    assert outside_lines(summed(svamp=[*right, "#### 2"], asdiv=[*right, "#### 1"])) == [
         ("round", "asdiv", "svamp"),
-        ("r0", "100.0 % (4/4), 30.1 to 95.4", "75.0 % (3/4), 30.1 to 95.4"),
+        ("r0", "100.0 % (4/4), 51.0 to 100.0", "75.0 % (3/4), 30.1 to 95.4"),
         ("r1", "passed through", "passed through"),
     ]
 
 
-def test_without_tests_there_is_no_table_nor_of_a_summary_from_before_there_were_any():
-    for found in (branch(), {"passed_through": False}):
-        assert outside_lines({"order": ["r0"], "branches": {"r0": found}}) == []
+def test_without_tests_there_is_no_table():
+    assert outside_lines(summed()) == []
 
 
 def test_a_passed_through_round_says_so():
@@ -229,7 +235,7 @@ def test_a_passed_through_round_says_so():
     graded = predictions.grade(known, {"svamp": []}, "numeric")
 
     assert str(graded).startswith("passed through")
-    assert (graded.figures["passed_through"], graded.figures["scores"]) == (True, {})
+    assert (graded.passed_through, graded.scores) == (True, {})
     assert graded.predictions == {"svamp": []}
 
 
@@ -237,7 +243,7 @@ def test_without_tests_no_round_was_passed_through():
     graded = predictions.grade({}, {}, "numeric")
 
     assert str(graded) == "no out-of-domain tests"
-    assert not graded.figures["passed_through"]
+    assert not graded.passed_through
 
 
 DOCS = (ROOT / "docs/tasks.md").read_text(encoding="utf-8")

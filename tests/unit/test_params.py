@@ -120,7 +120,7 @@ def test_a_section_that_the_run_reads_may_not_be_absent():
 
     assert check_params.check(of(**lora)) == len(lora)
     for name, content in (("lora", lora), ("embedded", shipped().content)):
-        with pytest.raises(RefusedError, match=f"no section '{name}'"):
+        with pytest.raises(RefusedError, match=f"{name}: is null, and this run reads it"):
             check_params.check(of(**content | {name: None}))
 
 

@@ -146,11 +146,10 @@ def test_the_scores_have_the_pass_rate_of_what_was_drawn_and_every_row_is_accoun
 
     graded = predictions.grade(known, written, "numeric")
 
-    scores = graded.figures["scores"]
-    assert (scores["train"]["k"], scores["train"]["pass_rate"]) == (1, 0.5)
-    assert scores["test"]["k"] == 0
-    assert "pass_rate" not in scores["test"]
-    assert graded.figures["balance"] == {
+    assert (graded.scores["train"].k, graded.scores["train"].pass_rate) == (1, 0.5)
+    assert graded.scores["test"].k == 0
+    assert "pass_rate" not in graded.figures()["scores"]["test"]
+    assert graded.figures()["balance"] == {
         "rows_in": 2, "rows_out": 2, "rejected": {}, "holds": True,
     }  # fmt: skip
     assert str(graded) == "train 100.0 % (pass rate 50.0 %)"  # nobody is to look at test
@@ -163,7 +162,7 @@ def test_a_round_that_was_passed_through_has_no_scores_and_half_a_round_is_refus
     passed = predictions.grade(known, {"train": [], "dev": []}, "numeric")
 
     assert passed.predictions == {"train": [], "dev": []}
-    assert passed.figures == {
+    assert passed.figures() == {
         "passed_through": True,
         "scores": {},
         "balance": {

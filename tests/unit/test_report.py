@@ -1,6 +1,7 @@
 """What the report holds: the run in words and tables, and the life of every problem."""
 
 import base64
+import dataclasses
 import hashlib
 import json
 import re
@@ -311,11 +312,15 @@ def test_the_summary_tells_the_verdict_the_stop_and_what_was_passed_through():
         assert part in told
 
 
+def advised_by(advice: str | None) -> Facts:
+    return dataclasses.replace(FACTS, summary=FACTS.summary.model_copy(update={"advice": advice}))
+
+
 def test_the_summary_says_what_is_advised_and_nothing_where_nothing_is():
-    advised = Facts(**vars(FACTS) | {"summary": {**FACTS.summary, "advice": "More steps."}})
+    advised = advised_by("More steps.")
 
     assert "More steps." in sentences(advised)
-    silent = Facts(**vars(FACTS) | {"summary": {**FACTS.summary, "advice": None}})
+    silent = advised_by(None)
     assert None not in sentences(silent)
 
 
@@ -340,32 +345,32 @@ def test_the_tables_have_every_branch_every_rejection_and_what_was_paid():
 # ---- what each branch cost
 
 
-def spent(ledger: list[dict]) -> dict[str, dict]:
-    metrics = {name: reports.measured(RUN, name) for name in BRANCHES}
+def spent(ledger: list[dict]) -> dict[str, cost_table.Cost]:
+    metrics = {n: reports.measured(RUN, n) for n in BRANCHES if n != reports.PASSED}
     asked = {"r0": 10, "r1": 5, "r2": 4, "r3": 0, "told": 5}
     rows = cost_table.table(BRANCHES, ROUNDS, metrics, asked, ledger)
-    return {found["round"]: found for found in rows}
+    return {found.round: found for found in rows}
 
 
 def test_a_round_costs_what_led_to_it_and_a_control_what_it_is_taught():
     found = spent([])
 
-    calls = {name: row["calls"] for name, row in found.items()}
+    calls = {name: row.calls for name, row in found.items()}
     assert calls == {"r0": 10, "r1": 15, "r2": 19, "long": 10, "told": 15}
-    assert {name: row["training_tokens"] for name, row in found.items()} == {
+    assert {name: row.training_tokens for name, row in found.items()} == {
         "r0": 1000, "r1": 2000, "r2": 3000, "long": 1000, "told": 2000,
     }  # fmt: skip
-    assert found["r2"]["cost"] is None
-    assert found["r2"]["teacher_tokens"] is None
+    assert found["r2"].cost is None
+    assert found["r2"].teacher_tokens is None
 
 
 def test_tokens_and_money_are_those_of_the_ledger_and_unknown_where_it_lacks_a_round():
     found = spent([row(), row(stage="refine", round="r1"), row(round="r1", nano=None)])
 
-    assert (found["r0"]["teacher_tokens"], found["r0"]["cost"]) == (30, 0.005)
-    assert (found["r1"]["teacher_tokens"], found["r1"]["cost"]) == (90, None)
-    assert (found["r2"]["teacher_tokens"], found["r2"]["cost"]) == (None, None)
-    assert (found["long"]["teacher_tokens"], found["long"]["cost"]) == (30, 0.005)
+    assert (found["r0"].teacher_tokens, found["r0"].cost) == (30, 0.005)
+    assert (found["r1"].teacher_tokens, found["r1"].cost) == (90, None)
+    assert (found["r2"].teacher_tokens, found["r2"].cost) == (None, None)
+    assert (found["long"].teacher_tokens, found["long"].cost) == (30, 0.005)
 
 
 # ---- what took how long
@@ -400,7 +405,7 @@ def test_the_command_rounds_ends_with_where_the_report_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
-    json_file.write_json(tmp_path / "metrics/summary.json", dict(FACTS.summary))
+    json_file.write_json(tmp_path / "metrics/summary.json", FACTS.summary.as_dict())
 
     without = CliRunner().invoke(main, ["rounds"])
     (tmp_path / "data/report").mkdir(parents=True)
@@ -408,7 +413,7 @@ def test_the_command_rounds_ends_with_where_the_report_is(
     told = CliRunner().invoke(main, ["rounds"])
 
     json_file.write_json(
-        tmp_path / "metrics/summary.json", FACTS.summary | {"advice": "More steps."}
+        tmp_path / "metrics/summary.json", advised_by("More steps.").summary.as_dict()
     )
     advised = CliRunner().invoke(main, ["rounds"])
 

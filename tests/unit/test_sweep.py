@@ -41,36 +41,34 @@ def test_the_gains_of_the_chosen_rounds_are_put_together_by_rung_and_seed(tmp_pa
 
     found = seeds.summary(seeds.gather(tmp_path))
 
-    over = found["comparisons"]["chosen"]["resample"]
-    assert over["by_seed"] == {"1": 15.0, "2": 21.0}
-    assert (over["fixed"], over["broken"], over["unchanged"], over["n"]) == (50, 14, 136, 200)
-    assert over["better_in"] == 2
+    over = found.comparisons["chosen"]["resample"]
+    assert over.by_seed == {"1": 15.0, "2": 21.0}
+    assert (over.fixed, over.broken, over.unchanged, over.n) == (50, 14, 136, 200)
+    assert over.better_in == 2
     theirs = stats.ttest_1samp([15.0, 21.0], 0).confidence_interval(0.95)
-    gain = over["gain_points"]
-    assert (gain["low"], gain["high"]) == pytest.approx((theirs.low, theirs.high), abs=1e-3)
-    assert found["comparisons"]["r1"]["resample"]["by_seed"] == {"1": 15.0, "2": 0.0}
-    assert found["commands"] == {"1": "dvc exp run seed=1", "2": "dvc exp run seed=2"}
+    gain = over.gain_points
+    assert (gain.low, gain.high) == pytest.approx((theirs.low, theirs.high), abs=1e-3)
+    assert found.comparisons["r1"]["resample"].by_seed == {"1": 15.0, "2": 0.0}
+    assert found.commands == {"1": "dvc exp run seed=1", "2": "dvc exp run seed=2"}
 
 
 def test_the_picture_over_seeds_is_hollow_where_the_interval_has_nothing_in_it():
     found = seeds.summary(seeds.gather(ROOT / "docs/results/ladder"))
-    drawn = seeds.forest(found)
-    chosen = {row["rung"]: row for row in drawn["rounds"]["chosen"]}
+    drawn = {bar.label: bar for bar in seeds.bars(found)}
+    continued = drawn["chosen - refine, continued"]
 
-    assert chosen["one-shot"]["p_holm"] == 0.0
-    assert (
-        chosen["refine, continued"]["low_points"] < 0 < chosen["refine, continued"]["high_points"]
-    )
-    assert chosen["refine, continued"]["p_holm"] == 1.0
-    assert drawn["rounds"].get("r3", []) == []  # one seed has no interval
-    assert "chosen - shuffled errors" in plots.forest(drawn, "t")
+    assert drawn["chosen - one-shot"].told_apart
+    assert continued.low < 0 < continued.high
+    assert not continued.told_apart
+    assert not [label for label in drawn if label.startswith("r3")]  # one seed has no interval
+    assert "chosen - shuffled errors" in plots.forest([*drawn.values()], "t")
 
 
 def test_two_branches_of_one_seed_that_are_one_rung_stay_apart(tmp_path: Path):
     rows = [row("resample", 20, 5, "blind"), row("resample", 10, 5, "blind-too")]
     results(tmp_path, 1, "r1", {"r1": rows})
 
-    assert list(seeds.summary(seeds.gather(tmp_path))["comparisons"]["r1"]) == [
+    assert list(seeds.summary(seeds.gather(tmp_path)).comparisons["r1"]) == [
         "blind",
         "blind-too",
     ]
@@ -183,7 +181,8 @@ def test_a_queued_experiment_that_has_ended_is_taken_in(project: Path):
     git("reset", "-q", "--hard", head)
 
     assert seeds.missing(plan, [2, 3], force=False) == [3]
-    assert seeds.gather(plan.folder)[0].rounds == ladder["rounds"]
+    (row_found,) = seeds.gather(plan.folder)[0].rounds["r1"]
+    assert (row_found.rung, row_found.fixed, row_found.broken) == ("resample", 20, 5)
 
 
 def test_a_sweep_without_seeds_is_a_wrong_use(project: Path):

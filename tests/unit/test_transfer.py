@@ -72,19 +72,19 @@ def predictions(solved, n: int = N) -> list[Prediction]:
 TESTS = {name: predictions(solved) if solved else [] for name, solved in SOLVED.items()}
 
 
-def made(chosen: str | None = "r1", branches=BRANCHES, names=("r0", "r1", "r2")) -> dict:
+def made(chosen: str | None = "r1", branches=BRANCHES, names=("r0", "r1", "r2")) -> transfer.Table:
     tests = {name: TESTS[name] for name in branches}
     return transfer.transfer(branches, names, chosen, "one-shot-matched", tests, 0.01)
 
 
-def row(name: str, against: str) -> dict:
-    rows = [r for r in made()["rows"] if (r["cell"], r["against"]) == (name, against)]
+def row(name: str, against: str) -> transfer.Row:
+    rows = [r for r in made().rows if (r.cell, r.against) == (name, against)]
     assert len(rows) == 1
     return rows[0]
 
 
 def test_each_version_is_held_against_its_kin_of_the_same_target_and_data():
-    pairs = {name: [r["against"] for r in made()["rows"] if r["cell"] == name] for name in BRANCHES}
+    pairs = {name: [r.against for r in made().rows if r.cell == name] for name in BRANCHES}
 
     assert pairs["wide-refined"] == ["wide-r0", "wide-matched", "wide-self"]
     assert pairs["wide-self"] == ["wide-r0", "wide-matched"]
@@ -93,24 +93,22 @@ def test_each_version_is_held_against_its_kin_of_the_same_target_and_data():
     assert pairs["deep-given"] == ["deep-other"]  # another data set is another chain
     assert pairs["base-joint"] == ["r0", "one-shot-matched", "r1"]
     assert pairs["wide-r0"] == pairs["r1"] == []
-    assert made()["passed_through"] == ["deep-self"]
+    assert made().passed_through == ("deep-self",)
 
 
 def test_a_row_counts_what_the_target_gains():
     found = row("wide-refined", "wide-r0")
 
-    assert (found["n"], found["k"], found["k_against"]) == (N, 120, 80)
-    assert (found["fixed"], found["broken"]) == (60, 20)
-    assert found["gain_points"] == 20.0
-    assert found["low_points"] < 20 < found["high_points"]
-    assert found["chosen"]
-    assert row("wide-self", "wide-r0")["chosen"] is None
+    assert (found.n, found.k, found.k_against) == (N, 120, 80)
+    assert (found.fixed, found.broken) == (60, 20)
+    assert found.gain_points == 20.0
+    assert found.low_points < 20 < found.high_points
+    assert found.chosen
+    assert row("wide-self", "wide-r0").chosen is None
 
 
 def test_p_is_corrected_over_the_targets_of_one_comparison():
-    p = {
-        r["cell"]: (r["p"], r["p_holm"]) for r in made()["rows"] if r["against_version"] == "first"
-    }
+    p = {r.cell: (r.p, r.p_holm) for r in made().rows if r.against_version == "first"}
 
     least = sorted(["wide-refined", "deep-refined", "deep-given"], key=lambda name: p[name][0])
     assert [round(p[n][1] / p[n][0]) for n in least[:2]] == [3, 2]
@@ -120,11 +118,11 @@ def test_p_is_corrected_over_the_targets_of_one_comparison():
 def test_the_share_that_a_target_keeps_is_its_gain_over_that_of_the_source():
     found = row("wide-refined", "wide-r0")
 
-    assert found["ratio"] == 0.5  # 40 problems of the 80 that r1 has over r0
-    assert 0.3 < found["ratio_low"] < 0.5 < found["ratio_high"] < 0.75
-    assert row("wide-joint", "wide-r0")["ratio"] == pytest.approx(70 / 60, abs=1e-3)  # base-joint
-    assert row("wide-refined", "wide-self")["ratio"] is None
-    assert row("deep-given", "deep-other")["because"].startswith("no student of the source")
+    assert found.ratio == 0.5  # 40 problems of the 80 that r1 has over r0
+    assert 0.3 < found.ratio_low < 0.5 < found.ratio_high < 0.75
+    assert row("wide-joint", "wide-r0").ratio == pytest.approx(70 / 60, abs=1e-3)  # base-joint
+    assert row("wide-refined", "wide-self").ratio is None
+    assert row("deep-given", "deep-other").because.startswith("no student of the source")
 
 
 @pytest.mark.parametrize(
@@ -143,9 +141,9 @@ def test_a_share_is_stated_only_where_the_source_gains(source, target, ratio, be
 
     found = transfer.kept(*pairs)
 
-    assert found["ratio"] == ratio
-    assert (found["ratio_low"] is None) == (because is not None)
-    assert found["because"] is None if because is None else because in found["because"]
+    assert found.ratio == ratio
+    assert (found.ratio_low is None) == (because is not None)
+    assert found.because is None if because is None else because in found.because
 
 
 def test_the_interval_of_a_share_keeps_what_both_students_gain_together():
@@ -153,11 +151,11 @@ def test_the_interval_of_a_share_keeps_what_both_students_gain_together():
     same = predictions(range(50)), predictions(range(90))
     apart = predictions(range(40, 100)), predictions(range(100))
 
-    assert transfer.kept(same, same)["ratio_low"] == 1.0
-    assert transfer.kept(same, same)["ratio_high"] == 1.0
+    assert transfer.kept(same, same).ratio_low == 1.0
+    assert transfer.kept(same, same).ratio_high == 1.0
     spread = transfer.kept(same, apart)
-    assert spread["ratio"] == 1.0
-    assert spread["ratio_high"] - spread["ratio_low"] > 0.4
+    assert spread.ratio == 1.0
+    assert spread.ratio_high - spread.ratio_low > 0.4
 
 
 def test_tests_on_other_problems_are_refused():
@@ -172,9 +170,9 @@ def test_without_a_source_there_are_gains_but_no_shares():
 
     found = made(None, cells, ())
 
-    assert found["source"] is None
-    assert [r["gain_points"] for r in found["rows"]] == [30.0]
-    assert found["rows"][0]["ratio"] is None
+    assert found.source is None
+    assert [r.gain_points for r in found.rows] == [30.0]
+    assert found.rows[0].ratio is None
     assert transfer.lines(found)[1][0] == "deep"
 
 
@@ -199,13 +197,13 @@ def test_the_source_stands_first_in_the_files_for_plots():
     assert [row["target"] for row in rows[:4]] == ["source"] * 4
     assert rows[0]["rationales"] == "r1"
     assert text.split("\n")[1].startswith("source: refined over first,source,refined,r1,r0,first,")
-    assert "wide - refined (r1)" in plots.forest(transfer.forest(made()), "t")
+    assert "wide - refined (r1)" in plots.forest(transfer.bars(made()), "t")
 
 
 def test_the_command_prints_table_and_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text("tables: {transfer: {alpha: 0.01}}\n")
-    json_file.write_json(tmp_path / "metrics/transfer.json", made())
+    json_file.write_json(tmp_path / "metrics/transfer.json", made().as_dict())
 
     shown = CliRunner().invoke(main, ["transfer"])
     as_json = CliRunner().invoke(main, ["transfer", "--json"])
@@ -214,7 +212,7 @@ def test_the_command_prints_table_and_sentence(tmp_path: Path, monkeypatch: pyte
     assert shown.exit_code == 0, shown.output
     assert "2 of 3 comparisons" in shown.output
     assert "Passed through: deep-self" in shown.output
-    assert json.loads(as_json.output) == made()
+    assert json.loads(as_json.output) == made().as_dict()
     assert other.exit_code == 65
 
 
