@@ -1,0 +1,260 @@
+"""
+Commands of Python run in forks of a process that has imported torch, transformers and DVC already.
+
+A command such as ``python -m stages.train`` spends seconds on imports before it does anything. A
+server imports the libraries once for all tests, and forks for each command; the code of `redistill`
+and `stages` is not among what it has imported, so that a fork runs what lies in its own folder.
+Within `dvc repro` the commands of stages come here by a `python` that stands first on the PATH.
+
+`REDISTILL_TEST_FORKS=0` has every command run in a process of its own, as users have it; so do the
+tests that kill a process, and those marked `processes`.
+"""
+
+import array
+import atexit
+import json
+import os
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+SOCKET = "REDISTILL_TEST_FORKS"  # the variable that names where the server listens; 0 for none
+OWN = ("redistill", "stages")  # packages that a fork imports from its own folder
+IMPORTED = (  # what takes long, and what it imports later on
+    "torch", "transformers", "transformers.models.llama.modeling_llama",
+    "transformers.models.gpt2.modeling_gpt2", "transformers.trainer", "transformers.integrations",
+    "accelerate", "datasets", "tokenizers", "safetensors.torch", "huggingface_hub", "pydantic",
+    "click", "jsonlines", "ruamel.yaml", "rich.table", "rapidfuzz", "numpy", "scipy.stats",
+    "matplotlib.pyplot", "matplotlib.backends.backend_svg", "jinja2", "openai", "aiolimiter",
+    "dvc.cli", "dvc.repo", "dvc.repo.reproduce", "dvc.commands.repro", "dvc.stage.run",
+    "dvc.repo.index", "dvc.dvcfile", "dvc.lock", "dvc.data_cloud", "dvc_data.hashfile",
+)  # fmt: skip
+# What libraries read when they are imported: a command with other values is run by itself
+READ_EARLY = ("HF_", "TRANSFORMERS_", "OMP_", "MKL_", "TORCH_", "PYTHONHASHSEED", "TMPDIR")
+RUN = ("stages.", "redistill.cli", "dvc")
+SHIM = """\
+#!{python} -SE
+import sys
+sys.path[:0] = [{tests!r}]
+from forks_client import main
+main({python!r})
+"""
+
+
+def run(
+    module: str, words: Sequence[str], cwd: Path, env: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m`` *module* in *cwd*, in a fork where that is the same."""
+    command = [sys.executable, "-m", module, *words]
+    place = os.environ.get(SOCKET, "0")
+    if place == "0" or not module.startswith(RUN) or early(env) != early(os.environ):
+        return subprocess.run(
+            command, cwd=cwd, env=env, capture_output=True, text=True, check=False
+        )
+    _started(place)
+    shown = {**env, "PATH": f"{Path(place).parent}:{env['PATH']}", SOCKET: place}
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        with open(os.devnull, "rb") as nothing:
+            fds = [nothing.fileno(), out.fileno(), err.fileno()]
+            code = ask(place, {"argv": [module, *words], "cwd": str(cwd), "env": shown}, fds)
+        texts = []
+        for file in (out, err):
+            file.seek(0)
+            texts.append(file.read().decode())
+    return subprocess.CompletedProcess(command, code, *texts)
+
+
+def early(env: Mapping[str, str]) -> dict[str, str]:
+    """The variables of *env* that libraries read when they are imported."""
+    return {key: value for key, value in env.items() if key.startswith(READ_EARLY)}
+
+
+def ask(place: str, request: Mapping[str, Any], fds: Sequence[int]) -> int:
+    """Have the server at *place* run *request* with the files *fds*; returns the exit code."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+        line.connect(place)
+        text = json.dumps(request).encode()
+        held = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
+        line.sendmsg([len(text).to_bytes(8, "big")], held)
+        line.sendall(text)
+        told = b""
+        while part := line.recv(64):
+            told += part
+    return int(told) if told else 70
+
+
+def place() -> str:
+    """A name for the socket of a new session, in a folder with the `python` that leads there."""
+    folder = Path(tempfile.mkdtemp(prefix="forks-"))
+    shim = folder / "python"
+    here = str(Path(__file__).parent)
+    shim.write_text(SHIM.format(python=sys.executable, tests=here), encoding="utf-8")
+    shim.chmod(0o755)
+    return str(folder / "socket")
+
+
+def end(place: str) -> None:
+    """End the server at *place*, and clear away what was made for it."""
+    if Path(place).exists():
+        ask(place, {"end": True}, [])
+    subprocess.run(["rm", "-rf", str(Path(place).parent)], check=False)
+
+
+def _started(place: str) -> None:
+    """Start the server at *place*, unless it runs; of several that want it, one does."""
+    if Path(place).exists():
+        return
+    from filelock import FileLock
+
+    with FileLock(f"{place}.lock"):
+        if Path(place).exists():
+            return
+        log = open(f"{place}.log", "wb")  # noqa: SIM115 - the server's for as long as it runs
+        subprocess.Popen(
+            [sys.executable, str(Path(__file__)), place],
+            cwd=Path(place).parent,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        until = time.monotonic() + 120
+        while not Path(place).exists() and time.monotonic() < until:
+            time.sleep(0.05)
+
+
+def serve(place: str) -> None:
+    """Import what takes long, and fork for every request until the one to end."""
+    base = [path for path in sys.path if path != str(Path(__file__).parent)]
+    for name in IMPORTED:
+        try:
+            __import__(name)
+        except ImportError as problem:
+            print(f"{name}: {problem}", flush=True)
+    for name in [n for n in sys.modules if n.partition(".")[0] in OWN]:
+        del sys.modules[name]
+    _hasten()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    parent = int(os.environ.get("REDISTILL_TEST_CONTROLLER", "0"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
+        door.bind(f"{place}.new")
+        door.listen(64)
+        door.settimeout(2.0)
+        os.rename(f"{place}.new", place)
+        while True:
+            try:
+                line, _ = door.accept()
+            except TimeoutError:
+                if parent and not Path(f"/proc/{parent}").exists():
+                    return
+                continue
+            line.settimeout(None)
+            request, fds = _received(line)
+            if request.get("end"):
+                line.close()
+                return
+            if not os.fork():
+                door.close()
+                _handle(line, request, fds, base)
+            for fd in fds:
+                os.close(fd)
+            line.close()
+
+
+def _hasten() -> None:
+    """
+    Have DVC read and write dvc.lock by libyaml.
+
+    It does so for every stage, by a parser that keeps comments and takes ten times as long: more
+    than half of what a run of small stages takes.
+    """
+    import json as plain
+
+    from dvc.utils.serialize import _yaml
+    from ruamel.yaml import YAML
+
+    def load(text: str, path: str) -> Any:
+        return _yaml.parse_yaml(text, path)
+
+    def dump(data: Any, stream: Any) -> None:
+        yaml: Any = YAML(typ="safe")
+        yaml.default_flow_style, yaml.sort_base_mapping_type_on_output = False, False
+        yaml.dump(plain.loads(plain.dumps(data)), stream)
+
+    _yaml.parse_yaml_for_update, _yaml._dump = load, dump
+
+
+def _received(line: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    fds = array.array("i")
+    head, held, *_ = line.recvmsg(8, socket.CMSG_LEN(3 * fds.itemsize))
+    for level, kind, data in held:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+    left, parts = int.from_bytes(head, "big"), []
+    while left:
+        part = line.recv(min(left, 1 << 16))
+        parts.append(part)
+        left -= len(part)
+    return json.loads(b"".join(parts)), list(fds)
+
+
+def _handle(line: socket.socket, request: dict[str, Any], fds: list[int], base: list[str]) -> None:
+    """Run *request* in a fork of this one, and send its exit code."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    child = os.fork()
+    if not child:
+        line.close()
+        _become(request, fds, base)
+    for fd in fds:
+        os.close(fd)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    line.sendall(str(status).encode())
+    line.close()
+    os._exit(0)
+
+
+def _become(request: dict[str, Any], fds: list[int], base: list[str]) -> None:
+    """Be the process that *request* asks for, and end."""
+    for number, fd in enumerate(fds):
+        os.dup2(fd, number)
+    for fd in fds:
+        if fd > 2:
+            os.close(fd)
+    os.setsid()
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["env"])
+    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    sys.path[:] = [request["cwd"], *paths, *base]
+    sys.stdin, sys.stdout, sys.stderr = (
+        open(number, mode, encoding="utf-8", closefd=False) for number, mode in enumerate("rww")
+    )
+    module, *words = request["argv"]
+    sys.argv = [module, *words]
+    code: Any = 0
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as done:
+        code = done.code
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    if isinstance(code, str):
+        print(code, file=sys.stderr)
+        code = 1
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(int(code or 0))
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])
