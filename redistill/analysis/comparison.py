@@ -41,7 +41,7 @@ class Paired(Figures):
     p: float
 
     def better(self, alpha: float) -> bool:
-        """Whether there is a gain whose p is below *alpha*."""
+        """Say whether there is a gain whose p is below *alpha*."""
         return self.gain_points > 0 and self.p < alpha
 
 
@@ -67,15 +67,15 @@ class Comparison(Paired):
     p_holm: float | None = None
 
     def told_apart(self, alpha: float) -> bool:
-        """Whether p is below *alpha*, corrected where the comparison is one of a family."""
+        """Say whether p is below *alpha*, corrected where the comparison is one of a family."""
         return (self.p if self.p_holm is None else self.p_holm) < alpha
 
     def better(self, alpha: float) -> bool:
-        """Whether there is a gain that is told apart at *alpha*."""
+        """Say whether there is a gain that is told apart at *alpha*."""
         return self.gain_points > 0 and self.told_apart(alpha)
 
     def worse(self, alpha: float) -> bool:
-        """Whether there is a loss that is told apart at *alpha*."""
+        """Say whether there is a loss that is told apart at *alpha*."""
         return self.gain_points < 0 and self.told_apart(alpha)
 
     def bar(self, label: str, alpha: float) -> Bar:

@@ -83,14 +83,18 @@ def table(
 
 
 def kind(name: str, branches: Mapping[str, Branch], rounds: Sequence[str]) -> str:
-    """What the branch *name* is: a round, an arm of the ladder, or another control."""
+    """Say what the branch *name* is: a round, an arm of the ladder, or another control."""
     if name in rounds:
         return "round"
     return "arm" if isinstance(branches[name], Arm) else "control"
 
 
 def lessons(name: str, branches: Mapping[str, Branch]) -> list[str]:
-    """The branches whose rationales led to those that *name* is taught, the first one first."""
+    """
+    Find the branches whose rationales led to those that *name* is taught.
+
+    The first one comes first.
+    """
     found = [branches[name].rationales]
     while found[0] != FIRST and len(found) <= len(branches):
         found.insert(0, branches[branches[found[0]].from_].rationales)

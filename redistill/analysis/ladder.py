@@ -90,7 +90,7 @@ class Ladder(Figures):
 
 def rung(name: str, branches: Mapping[str, Branch], control: str) -> str:
     """
-    What the branch *name* is to a round: the same word for its like at every round and seed.
+    Say what the branch *name* is to a round: the same word for its like at every round and seed.
 
     An arm is named for what its teacher is told; what else sets it apart from the round is said
     after it: that it rewrites all rationales, where its student starts from, how long it trains.
@@ -113,7 +113,11 @@ def rung(name: str, branches: Mapping[str, Branch], control: str) -> str:
 def opponents(
     round: str, rounds: Sequence[str], branches: Mapping[str, Branch], control: str
 ) -> list[str]:
-    """The branches that *round* is held against: one-shot, the controls, and the arms like it."""
+    """
+    List the branches that *round* is held against.
+
+    They are one-shot, the controls, and the arms like *round*.
+    """
     arms = {name: arm for name, arm in branches.items() if isinstance(arm, Arm)}
     others = [name for name in branches if name not in rounds and name not in arms]
     controls = sorted(others, key=lambda name: name != control)
@@ -189,7 +193,7 @@ def spent(
     name: str, branches: Mapping[str, Branch], rounds: Sequence[str], steps: Mapping[str, int]
 ) -> int:
     """
-    What it took to reach *name*, as *steps* say of each branch alone.
+    Add up what it took to reach *name*, as *steps* say of each branch alone.
 
     A round or arm needs all the branches that it is from.
     """

@@ -16,7 +16,7 @@ Z95 = 1.959963984540054  # the 97.5 % point of the standard normal
 
 def wilson(k: int, n: int, z: float = Z95) -> tuple[float, float]:
     """
-    The Wilson score interval for *k* successes of *n* (Wilson 1927); (0, 1) where n is 0.
+    Compute the Wilson score interval for *k* successes of *n* (Wilson 1927); (0, 1) where n is 0.
 
     >>> [round(x, 4) for x in wilson(30, 100)]
     [0.2189, 0.3958]
@@ -31,7 +31,7 @@ def wilson(k: int, n: int, z: float = Z95) -> tuple[float, float]:
 
 def mcnemar(fixed: int, broken: int) -> float:
     """
-    The exact two-sided p-value of McNemar's test: a fair coin over the items that changed.
+    Compute the exact two-sided p-value of McNemar's test: a fair coin over the items that changed.
 
     >>> round(mcnemar(10, 2), 4), mcnemar(0, 0)
     (0.0386, 1.0)
@@ -110,5 +110,5 @@ def _passes(predictions: Sequence[Prediction]) -> dict[str, Any]:
 
 
 def best(rounds: Mapping[str, float]) -> str:
-    """The round with the highest accuracy in *rounds*; of equal ones the earliest."""
+    """Choose the round with the highest accuracy in *rounds*; of equal ones the earliest."""
     return max(rounds, key=lambda name: (rounds[name], -list(rounds).index(name)))

@@ -95,21 +95,21 @@ class Plan:
     pairs: tuple[str, ...]
 
     def words(self, seed: int) -> list[str]:
-        """The command of DVC that runs *seed*."""
+        """Return the command of DVC that runs *seed*."""
         settings = [f"seed={seed}", *self.pairs]
         return ["dvc", "exp", "run", *(f"--set-param={pair}" for pair in settings)]
 
     def file(self, seed: int) -> Path:
-        """Where the results of *seed* go."""
+        """Say where the results of *seed* go."""
         return self.folder / f"seed{seed}.json"
 
     def name(self, seed: int) -> str:
-        """The name of the experiment of *seed* where it is queued, by all of its settings."""
+        """Name the experiment of *seed* where it is queued, by all of its settings."""
         return f"seed{seed}-{self.settings()[:8]}"
 
     def settings(self) -> str:
         """
-        A digest of params.yaml with the *pairs* set and the seed left out.
+        Make a digest of params.yaml with the *pairs* set and the seed left out.
 
         It is the same before an experiment as after it, which leaves its settings in params.yaml.
         """
@@ -122,7 +122,7 @@ class Plan:
 
 def plan(root: Path, folder: Path, pairs: Sequence[str]) -> Plan:
     """
-    A sweep of the run in *root* with ``key=value`` *pairs*, checked before anything runs.
+    Plan a sweep of the run in *root* with ``key=value`` *pairs*, checked before anything runs.
 
     Raises RefusedError for a pair that is none, or whose key params.yaml does not have.
     """
@@ -133,7 +133,7 @@ def plan(root: Path, folder: Path, pairs: Sequence[str]) -> Plan:
 
 def missing(plan: Plan, seeds: Sequence[int], *, force: bool) -> list[int]:
     """
-    Those of *seeds* without results, or all with *force*; results of a queued run are taken in.
+    Find those of *seeds* without results, or all with *force*; a queued run's results are taken in.
 
     Raises RefusedError for results that other settings made.
     """
@@ -185,7 +185,7 @@ def queue(plan: Plan, seed: int) -> str:
 
 def gather(folder: Path, seeds: Sequence[int] = ()) -> list[Run]:
     """
-    The results of every seed in *folder*, or of *seeds*, by seed.
+    Read the results of every seed in *folder*, or of *seeds*, by seed.
 
     A file is for a seed if its name ends in seedN.json; it holds what a sweep kept, a ladder.json
     or a best.json. Raises RefusedError where there is none, or two for a seed.

@@ -22,7 +22,7 @@ def bootstrap(fixed: int, broken: int, n: int, *, draws: int = DRAWS, seed: int 
     float, float
 ]:  # fmt: skip
     """
-    The 95 % percentile interval of the paired bootstrap for the gain (fixed - broken) / n.
+    Compute the 95 % percentile interval of the paired bootstrap for a gain (fixed - broken) / n.
 
     *n* items are drawn again with replacement, each with both of its verdicts (Efron and
     Tibshirani 1993, chapter 13). An item counts +1, -1 or 0, so a resample is a multinomial draw
@@ -40,7 +40,7 @@ def bootstrap(fixed: int, broken: int, n: int, *, draws: int = DRAWS, seed: int 
 
 def item_variance(fixed: int, broken: int, n: int) -> float:
     """
-    The variance over items of what an item gains (+1, 0 or -1).
+    Compute the variance over items of what an item gains (+1, 0 or -1).
 
     Over *n* it is the square of the standard error that the choice of the items gives the gain
     (Miller 2024, arXiv 2411.00640).
@@ -50,13 +50,13 @@ def item_variance(fixed: int, broken: int, n: int) -> float:
 
 
 def relative(k: int, against: int) -> float | None:
-    """The gain from *against* to *k* items in percent of *against*; None where that is 0."""
+    """Return the gain from *against* to *k* items in percent of *against*; None where that is 0."""
     return 100 * (k - against) / against if against else None
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """
-    The p-values corrected by Holm's step-down procedure (1979), in the order they came.
+    Return the p-values corrected by Holm's step-down procedure (1979), in the order they came.
 
     Rejecting those below alpha errs on any true null with a probability of at most alpha, however
     the tests depend on each other.
@@ -74,7 +74,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def critical(changed: Sequence[int] | Integers, alpha: float = ALPHA) -> Integers:
     """
-    For each number of *changed* items, the most of the rarer kind with which p is below *alpha*.
+    Find, for each number of *changed* items, the most of the rarer kind with which p < *alpha*.
 
     p is that of the exact McNemar test; -1 where even changes that all go one way are not enough
     (up to 5 of them at 0.05).
@@ -87,7 +87,7 @@ def critical(changed: Sequence[int] | Integers, alpha: float = ALPHA) -> Integer
 
 def power(n: int, share: float, effect: float, alpha: float = ALPHA) -> float:
     """
-    How often the exact McNemar test has p < *alpha* on *n* items of which *share* change.
+    Compute how often the exact McNemar test has p < *alpha* on *n* items of which *share* change.
 
     *effect* is the true gain as a share of the items. The number of changed items is binomial, and
     so, given it, is that of the fixed ones: the sum over both (Duffy 1984, Biometrics 40, 1005).
@@ -109,7 +109,7 @@ def smallest_effect(
     n: int, share: float, *, to: float = POWER, alpha: float = ALPHA
 ) -> float | None:
     """
-    The smallest true gain that *n* items detect with a probability of *to*, as a share of them.
+    Find the smallest true gain that *n* items detect with probability *to*, as a share of them.
 
     *share* of the items is taken to change, as was observed, or as many as the gain itself needs.
     It is the effect at which `power` reaches *to*, to 1e-5. None where even a gain of all items

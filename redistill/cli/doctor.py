@@ -41,7 +41,7 @@ class Diagnosis:
 
 def diagnose(root: Path) -> Diagnosis:
     """
-    Every check on the run in the folder *root*, whether it has begun or not.
+    Make every check on the run in the folder *root*, whether it has begun or not.
 
     Without problems on disk the task is asked for them; without rationales, reference solutions
     stand in. Nothing is written, and no teacher is asked.
@@ -64,7 +64,7 @@ def diagnose(root: Path) -> Diagnosis:
 
 
 def gold(splits: Mapping[Split, Sequence[Problem]], grader: Grader) -> Finding:
-    """Whether every gold answer is read back in the task's format, as itself and as no other."""
+    """Check that every gold answer is read back in the task's format, as itself and as no other."""
     problems = [problem for split in splits.values() for problem in split]
     answers = sorted({problem.answer for problem in problems})
     for problem in problems:
@@ -85,7 +85,7 @@ def gold(splits: Mapping[Split, Sequence[Problem]], grader: Grader) -> Finding:
 
 
 def overlap(splits: Mapping[Split, Sequence[Problem]]) -> Finding:
-    """Whether a question stands in two splits; a run refuses that in `prepare` as well."""
+    """Check whether a question stands in two splits; a run refuses that in `prepare` as well."""
     try:
         splitting.split([(name, problem) for name in SPLITS for problem in splits[name]])
     except RefusedError as refusal:
@@ -191,5 +191,5 @@ def _disk(root: Path, params: Params, weights: int | None) -> Finding:
 
 
 def as_rows(diagnosis: Diagnosis) -> list[dict[str, Any]]:
-    """The findings as plain rows, for JSON."""
+    """Return the findings as plain rows, for JSON."""
     return [vars(finding) for finding in diagnosis.findings]

@@ -8,7 +8,7 @@ from redistill.console.preflight import Finding
 
 def locks(root: Path) -> list[Finding]:
     """
-    The state of dvc.lock and of DVC's own lock file in *root*.
+    Check the state of dvc.lock and of DVC's own lock file in *root*.
 
     A kill while DVC writes leaves dvc.lock without content, or its lock file without sense; each
     comes with the command that mends it, and neither costs a call to a teacher.

@@ -114,7 +114,7 @@ def _in_order(found: Mapping[str, Round | Tailored]) -> dict[str, Round | Tailor
 
 
 def total(rows: Sequence[Row]) -> Row:
-    """All *rows* together; what is unknown in one is unknown in the sum."""
+    """Add all *rows* together; what is unknown in one is unknown in the sum."""
     tokens = [row.tokens for row in rows]
     nano = [row.nano for row in rows]
     return Row(

@@ -64,7 +64,11 @@ def life(
     predictions: Mapping[str, Prediction],
     errors: Mapping[str, Error],
 ) -> str:
-    """The life of *problem* over the rounds: what was taught, what came back, what was wrong."""
+    """
+    Tell the life of *problem* over the rounds.
+
+    That is what was taught, what came back, and what was wrong.
+    """
     parts = [f"{problem.id}: {problem.question}", f"gold answer: {problem.answer}"]
     for name in dict.fromkeys([*rationales, *predictions]):
         parts.append(f"\n== {name}")
@@ -86,7 +90,7 @@ def money(nano: int | None) -> str:
 
 
 def verdict(branch: str, old: Prediction, new: Prediction) -> str:
-    """How the verdict on a completion changed, and the end of what was written."""
+    """Show how the verdict on a completion changed, and the end of what was written."""
     head = (
         f"{branch} {new.id}: {old.verdict} ({old.answer!r}) -> {new.verdict} ({new.answer!r}), "
         "which ends:"

@@ -69,7 +69,11 @@ def verify(
 
 
 def outs(lock: Path) -> Iterator[tuple[str, str]]:
-    """Path and MD5 of every out of every stage that dvc.lock records, folders ending in .dir."""
+    """
+    Read path and MD5 of every out of every stage that dvc.lock records.
+
+    The MD5 of a folder ends in .dir.
+    """
     try:
         content = YAML(typ="safe", pure=True).load(lock.read_text(encoding="utf-8"))
     except OSError as problem:
@@ -86,7 +90,7 @@ def outs(lock: Path) -> Iterator[tuple[str, str]]:
 
 
 def cache_of(root: Path) -> Path:
-    """Where DVC keeps its objects for the repository in *root*."""
+    """Find where DVC keeps its objects for the repository in *root*."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
@@ -98,18 +102,18 @@ def cache_of(root: Path) -> Path:
 
 
 def manifests(root: Path) -> list[Path]:
-    """The folders below data/ that have a manifest of their own."""
+    """Find the folders below data/ that have a manifest of their own."""
     return sorted(file.parent for file in (root / "data").rglob(MANIFEST))
 
 
 def md5_of(path: Path) -> str:
-    """The MD5 of the bytes of *path*, as DVC names its objects."""
+    """Compute the MD5 of the bytes of *path*, as DVC names its objects."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
 
 
 def object_of(cache: Path, md5: str) -> Path:
-    """Where the object of *md5* is in the cache."""
+    """Say where the object of *md5* is in the cache."""
     return cache / md5[:2] / md5[2:]
 
 

@@ -19,12 +19,12 @@ class Finding:
 
 
 def held(check: str, fault: str | None, told: str) -> Finding:
-    """A finding that fails with *fault*, or holds with *told* where there is none."""
+    """Make a finding that fails with *fault*, or holds with *told* where there is none."""
     return Finding(check, "fails", fault) if fault else Finding(check, "holds", told)
 
 
 def failing(findings: Iterable[Finding]) -> list[Finding]:
-    """Those of *findings* that stand in the way."""
+    """Return those of *findings* that stand in the way."""
     return [finding for finding in findings if finding.state == "fails"]
 
 
@@ -39,7 +39,7 @@ pass
 
 
 def room(folder: Path, needed: int, what: str) -> Finding:
-    """Whether the disk of *folder*, an existing one, has *needed* bytes free for *what*."""
+    """Check whether the disk of *folder*, an existing one, has *needed* bytes free for *what*."""
     free = shutil.disk_usage(folder).free
     fault = f"{_size(free)} free, {what} take about {_size(needed)}" if needed > free else None
     return held("disk", fault, f"{_size(free)} free; {what} take about {_size(needed)}")

@@ -8,7 +8,7 @@ _UNSAFE = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 
 def safe_text(text: str, limit: int = MAX_SHOWN) -> str:
     """
-    *text* with every control, bidi and separator character as a visible escape, and capped.
+    Write *text* with every control, bidi and separator character as a visible escape, and capped.
 
     Only the line feed stays itself.
 

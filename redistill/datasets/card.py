@@ -28,7 +28,7 @@ VIEWS = {
 
 def card(provenance: Mapping[str, Any]) -> str:
     """
-    The card of the data set with *provenance*, front matter and all.
+    Write the card of the data set with *provenance*, front matter and all.
 
     Whatever comes from outside stands in it as code, with the signs that could end that escaped.
     """
@@ -48,7 +48,7 @@ def card(provenance: Mapping[str, Any]) -> str:
 
 def merged(theirs: str, ours: str) -> str:
     """
-    The card *theirs* with our section replaced by that of *ours*, or put at its end.
+    Return the card *theirs* with our section replaced by that of *ours*, or put at its end.
 
     What others wrote outside our section stays, and so do their keys of the front matter; views
     and tags are united. Raises RefusedError where the two state different licences, and for a card
@@ -78,7 +78,7 @@ def merged(theirs: str, ours: str) -> str:
 
 def code(text: str) -> str:
     """
-    *text* from outside as inline code that nothing in it can end, not in a table either.
+    Write *text* from outside as inline code that nothing in it can end, not in a table either.
 
     >>> code("a|`<b>`"), code("")
     ('`a\\\\x7c\\\\x60\\\\x3cb>\\\\x60`', 'not stated')

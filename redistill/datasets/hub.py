@@ -32,7 +32,7 @@ class Parcel:
 
 def parcel(folder: Path) -> Parcel:
     """
-    What *folder* would send, checked against its manifest.
+    Return what *folder* would send, checked against its manifest.
 
     Raises RefusedError where it is not what was written.
     """
@@ -52,7 +52,7 @@ def parcel(folder: Path) -> Parcel:
 
 
 def missing(provenance: dict[str, Any]) -> list[str]:
-    """What *provenance* does not say and others would need before they may use the data."""
+    """Name what *provenance* does not say and others would need before they may use the data."""
     faults = []
     if provenance["license"] is None:
         faults.append("no licence: set publish.license, then dvc repro publish")

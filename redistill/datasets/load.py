@@ -45,7 +45,7 @@ class Published(Record):
     history: list[Version]
 
     def asks(self) -> Problem:
-        """The problem that this row is about, as far as it was published."""
+        """Return the problem that this row is about, as far as it was published."""
         choices = {choice.label: choice.text for choice in self.choices}
         return Problem(
             id=self.problem,
@@ -57,7 +57,7 @@ class Published(Record):
 
 
 def folder(source: Source, imported: Path) -> Path:
-    """Where the data set *source* lies: in the folder *imported*, or fetched from the hub."""
+    """Find where the data set *source* lies: in the folder *imported*, or fetched from the hub."""
     if source.folder is not None:
         return imported / source.folder
     from huggingface_hub import snapshot_download
@@ -75,7 +75,7 @@ def folder(source: Source, imported: Path) -> Path:
 
 def read(folder: Path, *, hub: bool = False) -> list[Published]:
     """
-    The rows of the data set in *folder*, which has to be what its manifest says.
+    Read the rows of the data set in *folder*, which has to be what its manifest says.
 
     A copy from the *hub* may hold files that the manifest does not list. Raises RefusedError for a
     folder that is damaged, or has no rows.
@@ -100,7 +100,7 @@ def read(folder: Path, *, hub: bool = False) -> list[Published]:
 
 
 def provenance(folder: Path) -> dict[str, Any]:
-    """What the data set in *folder* says of where it comes from, as far as a table can use it."""
+    """Read where the data set in *folder* says that it comes from, as far as a table can use it."""
     file = folder / PROVENANCE
     try:
         content = json.loads(file.read_text(encoding="utf-8"))

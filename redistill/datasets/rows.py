@@ -59,7 +59,7 @@ class Views:
 
 
 def chain(chosen: str, branches: Mapping[str, Branch]) -> list[str]:
-    """The rounds that lead to the round *chosen*, the first one first."""
+    """Find the rounds that lead to the round *chosen*, the first one first."""
     names = [chosen]
     while names[0] != FIRST:
         names.insert(0, branches[names[0]].from_)
@@ -75,7 +75,7 @@ def views(
     branches: Mapping[str, Branch],
 ) -> Views:
     """
-    Four views of *rationales*, the chosen round's, each row that of one of the train *problems*.
+    Make four views of *rationales*, the chosen round's, each row for one of the train *problems*.
 
     *students* has the train predictions of the students whose errors were shown to the teacher, by
     branch. Where such a student was wrong, its completion is what the rationale that followed is
@@ -107,10 +107,10 @@ def views(
 
 def gate(published: Views, splits: Mapping[Split, Sequence[Problem]]) -> dict[str, dict[str, int]]:
     """
-    How far the *published* rows overlap with dev and test of *splits*; none may ask their question.
+    Measure how far the *published* rows overlap with dev and test of *splits*.
 
-    Raises RefusedError for a dev or test question that stands in what is published, and for text
-    that has the shape of a key, naming the rows.
+    None of the rows may ask their question: raises RefusedError for a dev or test question that
+    stands in what is published, and for text that has the shape of a key, naming the rows.
     """
     _refuse_keys(published)
     texts = _texts(published, splits["train"])
@@ -147,7 +147,7 @@ def rounds(
     folder: Path,
 ) -> list[dict[str, Any]]:
     """
-    What became of the rationales in each of the rounds *names*: counts by status and reason.
+    Say what became of the rationales in each of the rounds *names*: counts by status and reason.
 
     *lessons* has the rationales of each, *folder* the metrics of generating and refining.
     """
@@ -179,7 +179,7 @@ def provenance(
     rounds: Sequence[Mapping[str, Any]],
     summary: Summary,
 ) -> dict[str, Any]:
-    """All that is known of the data set, as ``provenance.json`` has it and the card tells it."""
+    """Collect all that is known of the data set, for ``provenance.json`` and for the card."""
     rows = published.rows["records"]
     return {
         "name": settings.name,

@@ -25,7 +25,7 @@ class Taken:
     balance: Balance
 
     def as_dict(self) -> dict[str, Any]:
-        """What a metrics file records; of the rejected rows the first ids."""
+        """Return what a metrics file records; of the rejected rows the first ids."""
         return {
             "balance": self.balance.as_dict(),
             "rejected": {reason: ids[:20] for reason, ids in self.rejected.items()},
@@ -43,7 +43,7 @@ def take(
     held_out: HeldOut,
 ) -> Taken:
     """
-    The *rows* as rationales called *name*, each for the one of *problems* that it was written for.
+    Take the *rows* as rationales called *name*, each for the one of *problems* it was written for.
 
     That is the one that asks the same question with the same choices, whatever its id. A row is
     rejected whose question no problem asks, whose problem has another answer here, or that is the

@@ -33,7 +33,7 @@ def locate(
     worked: str | None = None,
 ) -> tuple[str, str | None]:
     """
-    The gap of a wrong *completion*, and the first step that shows it.
+    Find the gap of a wrong *completion*, and the first step that shows it.
 
     The first step whose arithmetic does not hold names an operation. Where the question has
     choices, or yes and no, as its answers, what remains is the *answer* that was taken: a
@@ -60,7 +60,7 @@ def locate(
 
 
 def operation(step: Equation) -> str:
-    """The gap that a step shows whose arithmetic does not hold: the hardest operation in it."""
+    """Name the gap of a step whose arithmetic does not hold: the hardest operation in it."""
     present = {operation.operator for operation in step.operations}
     for operator in "/*-+":
         if operator in present:

@@ -33,7 +33,7 @@ def mine(
     settings: MineSettings,
 ) -> list[Error]:
     """
-    The errors among *predictions*: every one that is not correct, with its gap and its history.
+    Find the errors among *predictions*: each that is not correct, with its gap and its history.
 
     Errors on train carry the rationales that were tried and the nearest dev cases with the same
     gap; errors on dev are the diagnosis only. Where a problem has no reference solution, the
@@ -67,8 +67,10 @@ class Chosen:
 
 def choose(predictions: Sequence[Prediction], settings: MineSettings) -> Chosen:
     """
-    Which of *predictions* are errors: those that are not correct, and on train, where completions
-    were drawn, those whose pass rate is less than *below*; these show a drawn completion.
+    Choose which of *predictions* are errors.
+
+    They are those that are not correct, and on train, where completions were drawn, those whose
+    pass rate is less than *below*; these show a drawn completion.
 
     With *most*, only that many are kept on train: those that are solved about half of the time
     first, since a problem that is always or never solved teaches least; of equals the first by id.
@@ -86,7 +88,7 @@ def choose(predictions: Sequence[Prediction], settings: MineSettings) -> Chosen:
 
 def profile(errors: Sequence[Error], n: int, common: float) -> dict[str, Any]:
     """
-    The gap profile of *n* dev problems: errors by gap, and those of at least *common* of *n*.
+    Make the gap profile of *n* dev problems: errors by gap, and those of at least *common* of *n*.
     """
     counts = Counter(error.gap for error in errors if error.split == "dev")
     frequent = sorted(gap for gap, count in counts.items() if n and count / n >= common)
@@ -97,7 +99,7 @@ def decide(
     before: Sequence[Prediction], after: Sequence[Prediction], *, first: bool, alpha: float
 ) -> dict[str, Any]:
     """
-    Whether a round is better on dev than the one before, by exact McNemar at *alpha*.
+    Decide whether a round is better on dev than the one before, by exact McNemar at *alpha*.
 
     A round that is not better stops the loop, and so does one that was passed through or that
     has nothing wrong left; the first round has nothing to be better than.
@@ -116,7 +118,9 @@ def decide(
 
 def confused(problems: Mapping[str, Problem], errors: Sequence[Error]) -> dict[str, Any]:
     """
-    Which answer was taken for which, on dev, where a question offers its answers: gold, then taken.
+    Count which answer was taken for which, on dev, where a question offers its answers.
+
+    The counts are by the gold answer, then by the one that was taken.
     """
     counts: dict[str, Counter[str]] = {}
     for error in errors:
@@ -126,7 +130,7 @@ def confused(problems: Mapping[str, Problem], errors: Sequence[Error]) -> dict[s
 
 
 def pass_rate(prediction: Prediction) -> float | None:
-    """The share of the drawn completions that were correct; None where none were drawn."""
+    """Return the share of the drawn completions that were correct; None where none were drawn."""
     if prediction.samples is None or prediction.passes is None:
         return None
     return prediction.passes / prediction.samples

@@ -13,7 +13,7 @@ from redistill.solutions import gaps
 
 def pool(named: Mapping[str, Sequence[Error]]) -> tuple[list[Error], Balance]:
     """
-    The errors of the students *named*, each with the name of its own added to its id.
+    Put the errors of the students *named* together, each with the name of its own added to its id.
 
     Where two students wrote the same about a problem, the teacher is shown it once: the later row
     is counted as a repetition.
@@ -31,7 +31,7 @@ def pool(named: Mapping[str, Sequence[Error]]) -> tuple[list[Error], Balance]:
 
 def diagnosis(files: Sequence[Path], common: float) -> dict[str, Any]:
     """
-    The gap profiles in *files* as one: every student's answers to the dev problems together.
+    Put the gap profiles in *files* into one: every student's answers to the dev problems together.
 
     A gap is common that at least a share *common* of all these answers show. The loop is to stop
     only where it is to stop for every student.

@@ -76,7 +76,7 @@ class Change:
         return record.gaps if record else []
 
     def treats(self, gap: str) -> bool:
-        """Whether *gap* is what the text treats, or what it was rewritten for."""
+        """Say whether *gap* is what the text treats, or what it was rewritten for."""
         return gap in self.gaps or gap in (self.reason or "").split(", ")
 
 
@@ -114,12 +114,12 @@ class Summary:
                 self.verdicts[then, now] += 1
 
     def mean(self, name: Literal["similarity", "characters", "words"]) -> float | None:
-        """The mean of *name* over the changed; None where nothing changed."""
+        """Return the mean of *name* over the changed; None where nothing changed."""
         changed = self.counts["changed"]
         return getattr(self, name) / changed if changed else None
 
     def as_dict(self) -> dict[str, Any]:
-        """The summary as JSON holds it."""
+        """Return the summary as JSON holds it."""
         means = {name: self.mean(name) for name in ("similarity", "characters", "words")}
         return {
             "problems": self.problems,
@@ -172,7 +172,7 @@ def chosen(
     changes: Iterable[Change], *, gap: str | None = None, problems: Collection[str] = ()
 ) -> Iterator[Change]:
     """
-    Those of *changes* that treat *gap* and are about *problems*, where these are given.
+    Choose those of *changes* that treat *gap* and are about *problems*, where these are given.
 
     Raises RefusedError at the end for a problem that never came.
     """
@@ -186,12 +186,12 @@ def chosen(
 
 
 def listed(changes: Iterable[Change], only: Kind | None = None) -> Iterator[Change]:
-    """Those of *changes* that are of the kind *only*; without it, all but the kept."""
+    """Choose those of *changes* that are of the kind *only*; without it, all but the kept."""
     return (c for c in changes if (c.kind == only if only else c.kind != "kept"))
 
 
 def summed(changes: Iterable[Change]) -> Summary:
-    """All of *changes*, counted."""
+    """Count all of *changes*."""
     summary = Summary()
     for change in changes:
         summary.add(change)
@@ -200,7 +200,7 @@ def summed(changes: Iterable[Change]) -> Summary:
 
 def similarity(before: str, after: str) -> float:
     """
-    How alike two texts are, from 0 to 1: twice the characters they share in order, over all.
+    Measure how alike two texts are, from 0 to 1: twice the characters shared in order, over all.
 
     Rapidfuzz's ratio (one less the normalised Indel distance); texts of more than about 100,000
     characters are compared by words.
@@ -213,7 +213,7 @@ def similarity(before: str, after: str) -> float:
 
 def edits(before: str, after: str) -> list[Edit]:
     """
-    The words that turn *before* into *after*: kept (=), removed (-), added (+).
+    Find the words that turn *before* into *after*: kept (=), removed (-), added (+).
 
     Texts marked = and - joined are *before*, those marked = and + are *after*, to the last space.
     Words are compared without the space around them; a removed part stands before the added one

@@ -40,7 +40,7 @@ class Step:
 def view(
     form: str, step: Step, changes: Iterable[Change], *, width: int, colour: bool
 ) -> Iterator[str]:
-    """The lines of *changes* as *form*: text, markdown or html."""
+    """Write the lines of *changes* as *form*: text, markdown or html."""
     match form:
         case "text":
             return text(step, changes, width=width, colour=colour)
@@ -52,7 +52,7 @@ def view(
 
 
 def stat(form: str, steps: Sequence[Step], width: int | None) -> Iterator[str]:
-    """One line a step, as *form*: text, markdown, json or html."""
+    """Write one line a step, as *form*: text, markdown, json or html."""
     match form:
         case "text":
             return stat_text(steps, width)
@@ -67,7 +67,7 @@ def stat(form: str, steps: Sequence[Step], width: int | None) -> Iterator[str]:
 
 def text(step: Step, changes: Iterable[Change], *, width: int, colour: bool) -> Iterator[str]:
     """
-    The summary and then each of *changes*, as lines of at most *width* cells for a terminal.
+    Write the summary and then each of *changes*, as lines of at most *width* cells for a terminal.
 
     What was removed stands in [-...-], what was added in {+...+}; *colour* adds red and green.
     Nothing in it but those colours is a control character.
@@ -87,7 +87,7 @@ def text(step: Step, changes: Iterable[Change], *, width: int, colour: bool) -> 
 
 
 def markdown(step: Step, changes: Iterable[Change]) -> Iterator[str]:
-    """The same for a review or an issue; texts stand in fences that do not occur in them."""
+    """Write the same for a review or an issue; texts stand in fences that do not occur in them."""
     yield from [f"# {_code(_name(step))}", "", f"{_counts(step)}.", ""]
     yield from (f"- {label}: {_code(value)}" for label, value in _summed(step))
     for change in changes:
@@ -99,12 +99,16 @@ def markdown(step: Step, changes: Iterable[Change]) -> Iterator[str]:
 
 
 def rows(changes: Iterable[Change]) -> Iterator[str]:
-    """One line of JSON for each of *changes*, complete and in ASCII (docs/diff.md has its keys)."""
+    """
+    Write one line of JSON for each of *changes*, complete and in ASCII.
+
+    docs/diff.md has the keys of a line.
+    """
     return (json.dumps(row(change)) for change in changes)
 
 
 def row(change: Change) -> dict[str, Any]:
-    """A change as JSON holds it; what there is none of is null."""
+    """Return a change as JSON holds it; what there is none of is null."""
     before, after = change.before, change.after
     pair = {"before": before, "after": after}
     then, now = change.verdicts
@@ -124,7 +128,7 @@ def row(change: Change) -> dict[str, Any]:
 
 def page(step: Step, changes: Iterable[Change]) -> Iterator[str]:
     """
-    The same as a page of HTML that needs nothing else: no script, no file, no network.
+    Write the same as a page of HTML that needs nothing else: no script, no file, no network.
 
     All text is escaped by the template, control characters are made visible before.
     """
@@ -142,7 +146,7 @@ def page(step: Step, changes: Iterable[Change]) -> Iterator[str]:
 
 
 def stat_page(steps: Sequence[Step]) -> Iterator[str]:
-    """One line a step, as a page of HTML."""
+    """Write one line a step, as a page of HTML."""
     title = " -> ".join([steps[0].before, *(step.after for step in steps)])
     return _rendered(title=_one_line(title), head=None, table=stat_cells(steps), changes=None)
 
@@ -162,7 +166,11 @@ def _rendered(**values: Any) -> Iterator[str]:
 
 
 def stat_text(steps: Sequence[Step], width: int | None) -> Iterator[str]:
-    """One line a step, in columns; *width* bounds how many reasons are told, None tells all."""
+    """
+    Write one line a step, in columns.
+
+    *width* bounds how many reasons are told, None tells all.
+    """
     table = stat_cells(steps)
     widths = [max(cell_len(row[column]) for row in table) for column in range(len(table[0]) - 1)]
     for cells in table:
@@ -174,7 +182,7 @@ def stat_text(steps: Sequence[Step], width: int | None) -> Iterator[str]:
 
 
 def stat_markdown(steps: Sequence[Step]) -> Iterator[str]:
-    """One line a step, as a table."""
+    """Write one line a step, as a table."""
     head, *cells = stat_cells(steps)
     yield f"| {' | '.join(head)} |"
     yield "| --- |" + " ---: |" * (len(head) - 2) + " --- |"
@@ -184,13 +192,13 @@ def stat_markdown(steps: Sequence[Step]) -> Iterator[str]:
 
 
 def stat_rows(steps: Iterable[Step]) -> Iterator[str]:
-    """One line of JSON a step."""
+    """Write one line of JSON a step."""
     for step in steps:
         yield json.dumps({"before": step.before, "after": step.after, **step.summary.as_dict()})
 
 
 def stat_cells(steps: Iterable[Step]) -> list[tuple[str, ...]]:
-    """The head and one row a step, as text."""
+    """Write the head and one row a step, as text."""
     head = ("step", "changed", "added", "removed", "kept", "alike", "chars", "words")
     table: list[tuple[str, ...]] = [(*head, "reasons")]
     for step in steps:
@@ -211,12 +219,12 @@ def stat_cells(steps: Iterable[Step]) -> list[tuple[str, ...]]:
 
 
 def shown(change: Change) -> list[Edit]:
-    """The edits of *change* for people."""
+    """Return the edits of *change* for people."""
     return words(*change.texts)
 
 
 def words(before: str, after: str) -> list[Edit]:
-    """The edits from *before* to *after*: control characters made visible, long texts cut."""
+    """Find the edits from *before* to *after*: control characters made visible, long texts cut."""
     found: list[Edit] = []
     left = LIMIT
     parts = edits(before, after)

@@ -26,7 +26,7 @@ class Copy:
     name: str
 
     def rows(self, kind: type[Row]) -> Iterator[Row]:
-        """Its records, one at a time; they have to be sorted by problem."""
+        """Read the records of the copy, one at a time; they have to be sorted by problem."""
         return stream(self.path, kind, by="problem", name=self.name)
 
 
@@ -41,7 +41,7 @@ class Edition:
 
 def find(name: str, scratch: Path) -> Edition:
     """
-    The version *name*: a round (r1), a file, or either in a git revision (main~3:r1).
+    Find the version *name*: a round (r1), a file, or either in a git revision (main~3:r1).
 
     What a revision has is copied into the folder *scratch*, from the DVC cache, from a remote or
     from git; nothing is checked out. The answers of a round are those in the working tree. Raises
@@ -54,7 +54,11 @@ def find(name: str, scratch: Path) -> Edition:
 
 
 def fetch(name: str, scratch: Path, form: str = "{}") -> Copy:
-    """The file *name*, as REVISION:FILE or in the working tree; *form* makes a file of a round."""
+    """
+    Fetch the file *name*, as REVISION:FILE or in the working tree.
+
+    *form* makes a file of a round.
+    """
     revision, colon, inside = name.partition(":")
     if colon and not Path(name).exists():
         path = form.format(inside) if _is_round(inside) else inside
@@ -72,12 +76,12 @@ def fetch(name: str, scratch: Path, form: str = "{}") -> Copy:
 
 
 def answered(edition: Edition, answers: str | None, scratch: Path) -> Edition:
-    """*edition* with the predictions in *answers*, a file or REVISION:FILE, where it is given."""
+    """Give *edition* the predictions in *answers*, a file or REVISION:FILE, where it is given."""
     return replace(edition, answers=fetch(answers, scratch)) if answers else edition
 
 
 def changes(before: Edition, after: Edition) -> Iterator[Change]:
-    """What became of each problem from *before* to *after*; reads both files once."""
+    """Say what became of each problem from *before* to *after*; reads both files once."""
     return compare(
         before.rationales.rows(Rationale),
         after.rationales.rows(Rationale),
@@ -88,7 +92,11 @@ def changes(before: Edition, after: Edition) -> Iterator[Change]:
 
 
 def of_round(name: str) -> Iterator[Rationale]:
-    """The rationales of the round *name* in the working tree; none where there is no such file."""
+    """
+    Read the rationales of the round *name* in the working tree.
+
+    There are none where there is no such file.
+    """
     file = Path(RATIONALES.format(name))
     if _is_round(name) and file.is_file():
         yield from Copy(file, str(file)).rows(Rationale)

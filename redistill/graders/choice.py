@@ -9,7 +9,7 @@ NAMING = ("option", "choice", "answer", "letter")
 
 def strict(completion: str) -> str | None:
     """
-    The letter after the last ``####`` of *completion*, as the task's format asks, else None.
+    Read the letter after the last ``####`` of *completion*, as the task's format asks, else None.
 
     >>> strict("Cats purr.\\n#### (B)"), strict("It is B."), strict("#### A cat")
     ('B', None, None)
@@ -20,7 +20,7 @@ def strict(completion: str) -> str | None:
 
 def lenient(completion: str) -> str | None:
     """
-    The letter where *completion* states its answer, or else its last letter of a choice.
+    Find the letter where *completion* states its answer, or else its last letter of a choice.
 
     A bare ``A`` or ``I`` counts only where nothing follows: elsewhere it is a word.
 
@@ -48,7 +48,7 @@ def lenient(completion: str) -> str | None:
 
 def equal(answer: str | None, gold: str) -> bool:
     """
-    Whether *answer* is the letter *gold*.
+    Say whether *answer* is the letter *gold*.
 
     >>> equal("B", "b"), equal("B", "C"), equal(None, "A")
     (True, False, False)

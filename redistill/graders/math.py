@@ -26,9 +26,9 @@ def check() -> None:
 
 def strict(completion: str) -> str | None:
     r"""
-    What stands after the last ``####`` or in the last complete box, whichever is later, else None.
+    Read what stands after the last ``####`` or in the last complete box, whichever is later.
 
-    Boxes that only "and" or a comma parts are one answer.
+    None where there is neither. Boxes that only "and" or a comma parts are one answer.
 
     >>> strict(r"Thus \boxed{\frac{1}{2}}."), strict("#### $x^2 + 1$"), strict("It is $2$.")
     ('\\frac{1}{2}', 'x^2 + 1', None)
@@ -41,7 +41,7 @@ def strict(completion: str) -> str | None:
 
 def lenient(completion: str) -> str | None:
     r"""
-    The answer in the task's format or after "answer is", else the last formula or number.
+    Find the answer in the task's format or after "answer is", else the last formula or number.
 
     >>> lenient("The answer is $[0, 1)$, for $x > 0$."), lenient("so $x = 5$"), lenient("or 7 km")
     ('[0, 1)', 'x = 5', '7')
@@ -61,7 +61,7 @@ def lenient(completion: str) -> str | None:
 
 def equal(answer: str | None, gold: str) -> bool:
     r"""
-    Whether *answer* is *gold*: the same text, the same number, or the same to math-verify.
+    Say whether *answer* is *gold*: the same text, the same number, or the same to math-verify.
 
     >>> equal(r"\dfrac{1}{2}", r"\frac 12"), equal("1,005", "1005.0"), equal("2", "3")
     (True, True, False)

@@ -5,7 +5,7 @@ from redistill.grading import answers, numbers
 
 def strict(completion: str) -> str | None:
     """
-    The number after the last ``####`` of *completion*, as the task's format asks, else None.
+    Read the number after the last ``####`` of *completion*, as the task's format asks, else None.
 
     >>> strict("2+3=5\\n#### 1,005 apples"), strict("The answer is 5.")
     ('1005', None)
@@ -17,7 +17,7 @@ def strict(completion: str) -> str | None:
 
 def lenient(completion: str) -> str | None:
     """
-    The answer wherever *completion* states it, or else its last number; None where there is none.
+    Find the answer wherever *completion* states it, or else its last number; None without either.
 
     That is what stands after the marker, in a box or after "the answer is", else a number alone in
     bold, else the last number. Where that number cannot be read, no other is taken instead.
@@ -40,7 +40,7 @@ def lenient(completion: str) -> str | None:
 
 def equal(answer: str | None, gold: str) -> bool:
     """
-    Whether *answer* is the same number as *gold*; a per cent sign is a unit, as $ and km are.
+    Say whether *answer* is the same number as *gold*; a per cent sign is a unit, as $ and km are.
 
     >>> equal("18.00", "18"), equal("-5", "5"), equal("3/4", "34"), equal("50%", "50")
     (True, False, False, True)

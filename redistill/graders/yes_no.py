@@ -12,7 +12,7 @@ SUBJECTS = frozenset(CLAUSES.split())
 
 def strict(completion: str) -> str | None:
     """
-    Yes or no after the last ``####`` of *completion*, as the task's format asks, else None.
+    Read yes or no after the last ``####`` of *completion*, as the task's format asks, else None.
 
     >>> strict("Hens lay eggs.\\n#### Yes."), strict("Yes, they do."), strict("#### not so")
     ('yes', None, None)
@@ -23,7 +23,7 @@ def strict(completion: str) -> str | None:
 
 def lenient(completion: str) -> str | None:
     """
-    Yes or no where *completion* states its answer, or else the last one that is a clause.
+    Find yes or no where *completion* states its answer, or else the last one that is a clause.
 
     >>> lenient("So the answer is no."), lenient("Nobody knows"), lenient("There is no doubt: yes")
     ('no', None, 'yes')
@@ -47,7 +47,7 @@ def lenient(completion: str) -> str | None:
 
 def equal(answer: str | None, gold: str) -> bool:
     """
-    Whether *answer* says the same as *gold*.
+    Say whether *answer* says the same as *gold*.
 
     >>> equal("yes", "Yes"), equal("yes", "true"), equal("no", "yes"), equal(None, "no")
     (True, True, False, False)

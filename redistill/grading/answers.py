@@ -20,13 +20,13 @@ COMMAND = re.compile(r"\\(?:boxed|text(?:bf|it|rm)?|math(?:rm|bf|bb|sf)|bf|rm)(?
 
 
 def tail(completion: str) -> str:
-    """The part of *completion* in which an answer is looked for."""
+    """Return the part of *completion* in which an answer is looked for."""
     return completion[-MAX_CHARACTERS:]
 
 
 def marked(completion: str) -> str | None:
     """
-    The line after the last ``####``, None where there is no marker or nothing after it.
+    Find the line after the last ``####``, None where there is no marker or nothing after it.
 
     Of several markers the last one counts: what a text says last is what it stands by.
 
@@ -40,7 +40,7 @@ def marked(completion: str) -> str | None:
 
 def boxes(text: str) -> list[tuple[int, int, str]]:
     r"""
-    Start, end and content of every complete ``\boxed{...}`` in *text*, by where they end.
+    Find start, end and content of every complete ``\boxed{...}`` in *text*, by where they end.
 
     Braces are counted in one pass, as they can be nested and may never close.
 
@@ -63,7 +63,7 @@ def boxes(text: str) -> list[tuple[int, int, str]]:
 
 
 def boxed(text: str) -> tuple[int, str] | None:
-    """Place and content of the last complete box in *text*."""
+    """Find place and content of the last complete box in *text*."""
     found = boxes(text)
     return (found[-1][0], found[-1][2]) if found else None
 
@@ -87,7 +87,7 @@ def last_box(text: str) -> str | None:
 
 def cued(text: str) -> tuple[int, str] | None:
     """
-    Place of the last "answer is" or "answer:" in *text*, and the rest of its line.
+    Find the place of the last "answer is" or "answer:" in *text*, and the rest of its line.
 
     >>> cued("The answer is 5.\\nBye.")
     (4, ' 5.')
@@ -101,7 +101,7 @@ def cued(text: str) -> tuple[int, str] | None:
 
 
 def stated(text: str) -> Iterator[str]:
-    """The places where *text* says that it gives its answer, the last one first."""
+    """Find the places where *text* says that it gives its answer, the last one first."""
     places = [place for place in (boxed(text), cued(text)) if place is not None]
     for _, found in sorted(places, reverse=True):
         yield found
@@ -109,7 +109,7 @@ def stated(text: str) -> Iterator[str]:
 
 def bold(text: str) -> str | None:
     """
-    What stands last in bold in *text*.
+    Find what stands last in bold in *text*.
 
     >>> bold("**Step 1**: so it is **18 apples**.")
     '18 apples'
@@ -120,7 +120,7 @@ def bold(text: str) -> str | None:
 
 def plain(text: str) -> str:
     r"""
-    *text* without the LaTeX commands that only dress a word.
+    Strip *text* of the LaTeX commands that only dress a word.
 
     >>> plain(r"\boxed{\text{yes}}")
     '{{yes}}'

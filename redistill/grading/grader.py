@@ -19,21 +19,21 @@ class Grader(Protocol):
     """The interface of a module in ``redistill/graders``."""
 
     def strict(self, completion: str) -> str | None:
-        """The answer where the task's format has it."""
+        """Read the answer where the task's format has it."""
         ...
 
     def lenient(self, completion: str) -> str | None:
-        """The last plausible answer."""
+        """Find the last plausible answer."""
         ...
 
     def equal(self, answer: str | None, gold: str) -> bool:
-        """Whether two answers are the same."""
+        """Say whether two answers are the same."""
         ...
 
 
 def load_grader(name: str) -> Grader:
     """
-    The grader in ``redistill/graders/<name>.py``.
+    Load the grader in ``redistill/graders/<name>.py``.
 
     One that needs what may not be installed has a function ``check``, which refuses; asked here,
     that is before anything is generated.
@@ -57,7 +57,7 @@ def predict(
     problem: Problem, split: Split, completion: str, *, eos: bool, tokens: int, grader: Grader
 ) -> Prediction:
     """
-    The prediction that a *completion* amounts to.
+    Make the prediction that a *completion* amounts to.
 
     A completion that did not stop by itself is ``cut_off``, one without an answer in the task's
     format ``no_answer``, whatever else it holds; *strict* and *lenient* say what either reading

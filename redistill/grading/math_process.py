@@ -41,7 +41,7 @@ class Worker:
 
     def same(self, gold: str, answer: str) -> bool:
         """
-        Whether the two are equal; what takes more than LIMIT seconds or all memory is not.
+        Say whether the two are equal; what takes more than LIMIT seconds or all memory is not.
 
         Raises RefusedError where math-verify is not installed.
         """
@@ -122,7 +122,11 @@ def check() -> None:
 
 @lru_cache(maxsize=4096)
 def same(gold: str, answer: str) -> bool:
-    """Whether *answer* is *gold* to math-verify; longer ones than MAX_ANSWER are not compared."""
+    """
+    Say whether *answer* is *gold* to math-verify.
+
+    Longer ones than MAX_ANSWER are not compared.
+    """
     if max(len(gold), len(answer)) > MAX_ANSWER:
         return False
     return WORKING.same(gold, answer)

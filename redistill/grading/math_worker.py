@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def confine() -> None:
-    """No files, no core dumps, little memory, and no life after the process that started this."""
+    """Allow this process no files, no core dumps, little memory, and no life after its parent."""
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -60,7 +60,7 @@ def confine() -> None:
 
 
 def same(gold: str, answer: str) -> bool:
-    """Whether math-verify holds *answer* to be *gold*; what it cannot parse is not."""
+    """Say whether math-verify holds *answer* to be *gold*; what it cannot parse is not."""
     library = importlib.import_module("math_verify")
     try:
         left, right = parsed(library, gold), parsed(library, answer)
@@ -71,7 +71,7 @@ def same(gold: str, answer: str) -> bool:
 
 def parsed(library: Any, text: str) -> list[Any]:
     """
-    What math-verify makes of the whole of *text* as one formula.
+    Have math-verify parse the whole of *text* as one formula.
 
     Only as LaTeX: read as an expression, ``9**9**9`` would be its last 9.
     """

@@ -65,7 +65,7 @@ class Numeral(NamedTuple):
 
 def tidy(text: str) -> str:
     r"""
-    *text* with the LaTeX of plain numbers as plain numbers.
+    Write the LaTeX of plain numbers in *text* as plain numbers.
 
     >>> tidy(r"14{,}916 and 1\frac{1}{2}")
     '14,916 and 1 1/2'
@@ -135,7 +135,7 @@ def extent(text: str, place: int) -> int:
 
 def scan(text: str) -> list[Numeral]:
     """
-    The numbers in one line of *text*, in order.
+    Find the numbers in one line of *text*, in order.
 
     >>> [n.text for n in scan("$1,005 is 2 1/2 times A4")]
     ['1005', '2 1/2']
@@ -154,7 +154,7 @@ def scan(text: str) -> list[Numeral]:
 
 
 def leading(text: str) -> Numeral | None:
-    """The first number in one line of *text*, as `scan` reads it, but without reading it all."""
+    """Read the first number in one line of *text*, as `scan` does, but without reading it all."""
     digit = DIGIT.search(text)
     if digit is None:
         return None
@@ -166,7 +166,7 @@ def leading(text: str) -> Numeral | None:
 
 
 def trailing(text: str) -> Numeral | None:
-    """The last number in one line of *text*, as `scan` reads it, but without reading it all."""
+    """Read the last number in one line of *text*, as `scan` does, but without reading it all."""
     digit = LAST_DIGIT.search(text)
     if digit is None:
         return None
@@ -203,7 +203,7 @@ def _group(numeral: Numeral, before: str) -> bool:
 
 def first(text: str) -> Numeral | None:
     """
-    The number that *text* is, dress and units aside; None where it is none, or more than one.
+    Read the number that *text* is, dress and units aside; None where it is none, or more than one.
 
     >>> first("18 apples").text, first("about 18"), first("5 or 6"), first("5 + 3")
     ('18', None, None, None)

@@ -57,14 +57,14 @@ class Amount:
 
 
 def price(prices: Prices, prompt: int, completion: int) -> int | None:
-    """What *prompt* and *completion* tokens cost, in billionths rounded up; None if unknown."""
+    """Say what *prompt* and *completion* tokens cost, in billionths rounded up; None if unknown."""
     if prices.input is None or prices.output is None:
         return None
     return math.ceil(1000 * (prompt * prices.input + completion * prices.output))
 
 
 def reservation(request: Request, prices: Prices) -> Amount:
-    """The most that one call of *request* can cost; money is None without an output limit."""
+    """Bound what one call of *request* can cost; money is None without an output limit."""
     prompt, output = request.max_input, request.max_output
     if output is None:
         return Amount(1, prompt, None)
@@ -72,7 +72,7 @@ def reservation(request: Request, prices: Prices) -> Amount:
 
 
 def difference(spent: Amount, reserved: Amount) -> Amount:
-    """What to add to a total that holds *reserved*, so that it holds *spent* instead."""
+    """Return what to add to a total that holds *reserved*, so that it holds *spent* instead."""
     unknown = spent.nano is None or reserved.nano is None
     nano = None if unknown else (spent.nano or 0) - (reserved.nano or 0)
     return Amount(spent.calls - reserved.calls, spent.tokens - reserved.tokens, nano)
@@ -116,7 +116,7 @@ def check(settings: SpendingSettings, body: dict[str, object], *, what: str) -> 
 
 
 def exceeded(budget: Budget, committed: Amount, more: Amount) -> str | None:
-    """Which limit *committed* and *more* together would break, in words; None where none."""
+    """Say which limit *committed* and *more* together would break, in words; None where none."""
     total = committed + more
     if budget.calls is not None and total.calls > budget.calls:
         return f"{total.calls} calls of {budget.calls}"
@@ -134,7 +134,11 @@ def exceeded(budget: Budget, committed: Amount, more: Amount) -> str | None:
 
 
 def refusal(told: str) -> RefusedError:
-    """The end of a run at its budget; what was answered is stored, and a larger one goes on."""
+    """
+    Make the refusal that ends a run at its budget.
+
+    What was answered is stored, and with a larger budget the run goes on.
+    """
     return RefusedError(
         f"the budget is reached: the next call would commit {told}; what was answered is stored. "
         "Raise spending.budget in params.yaml and run dvc repro to go on",

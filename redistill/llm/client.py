@@ -100,7 +100,7 @@ def _recover(writer: Writer, prices: budget.Prices) -> None:
 
 
 def another_model(request: Request, reading: Reading) -> RefusedError:
-    """The refusal of an answer by another model than *request* named."""
+    """Make the refusal of an answer by another model than *request* named."""
     return RefusedError(
         f"the server answered as {reading.model!r}, not as {request.model!r}, and "
         "spending.strict_model is set; name that model, or set the answers aside with "

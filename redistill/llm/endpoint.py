@@ -52,7 +52,7 @@ class Raw:
 
 
 def policy() -> Policy:
-    """The policy that the environment asks for, see README; raises RefusedError (78)."""
+    """Read the policy that the environment asks for, see README; raises RefusedError (78)."""
     standard = Policy()
     rate = number("REDISTILL_RATE", 0.0)
     return Policy(
@@ -65,7 +65,11 @@ def policy() -> Policy:
 
 
 def wait(retry_after: str | None, attempt: int, policy: Policy) -> float:
-    """Seconds until the next attempt: what the server asks for, else a jittered back-off."""
+    """
+    Choose the seconds until the next attempt.
+
+    They are what the server asks for, else a jittered back-off.
+    """
     wait = _seconds(retry_after) if retry_after else None
     if wait is not None:
         return min(wait, policy.cap)
@@ -88,7 +92,11 @@ def _seconds(text: str) -> float | None:
 
 
 def number(name: str, otherwise: float) -> float:
-    """The number in the environment variable *name*; raises RefusedError (78) for other text."""
+    """
+    Read the number in the environment variable *name*.
+
+    Raises RefusedError (78) for other text.
+    """
     text = os.environ.get(name)
     if not text:
         return otherwise
@@ -102,7 +110,7 @@ def number(name: str, otherwise: float) -> float:
 
 
 def secret(name: str | None, what: str) -> str:
-    """The key in the environment variable called *name*, which the setting *what* names."""
+    """Read the key in the environment variable called *name*, which the setting *what* names."""
     if name is None:
         return ""
     if not VARIABLE.fullmatch(name) or sum(c.isdigit() for c in name) > MAX_DIGITS:
@@ -125,7 +133,7 @@ def secret(name: str | None, what: str) -> str:
 
 def endpoint(address: str, what: str) -> str:
     """
-    The identity of the service at *address*, the setting *what*: scheme, host and path.
+    Return the identity of the service at *address*, the setting *what*: scheme, host and path.
 
     Refused are an address with user, password or query, and plain http beyond this machine.
     """

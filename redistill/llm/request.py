@@ -73,12 +73,12 @@ class Request:
 
 
 def key_of(canonical: str) -> str:
-    """The key of the request whose canonical JSON is *canonical*."""
+    """Compute the key of the request whose canonical JSON is *canonical*."""
     return hashlib.sha256((VERSION + canonical).encode()).hexdigest()
 
 
 def of_canonical(text: str, problem: str = "") -> Request:
-    """The request whose canonical JSON is *text*."""
+    """Make the request whose canonical JSON is *text*."""
     content = json.loads(text)
     return Request(
         endpoint=content["endpoint"],

@@ -41,7 +41,11 @@ def read(status: int, body: bytes) -> Reading:
 
 
 def read_completion(status: int, body: bytes) -> Reading:
-    """As `read`, for an answer of ``/completions``; here a *truncated* one has its text, too."""
+    """
+    Understand an answer of ``/completions``, as `read` does one of a chat.
+
+    Here a *truncated* answer has its text, too.
+    """
     return _cleaned(_read(status, body, _completion))
 
 

@@ -97,7 +97,7 @@ class Result:
 
 
 def path() -> Path:
-    """Where the store is: the file that REDISTILL_STORE names, else `.redistill/store.sqlite`."""
+    """Find the store: the file that REDISTILL_STORE names, else `.redistill/store.sqlite`."""
     return Path(os.environ.get(VARIABLE) or PATH)
 
 
@@ -119,7 +119,7 @@ class Store:
         self.connection.close()
 
     def answers(self, keys: Iterable[str]) -> dict[str, Answer]:
-        """The stored answers to those of the requests *keys* that have one."""
+        """Read the stored answers to those of the requests *keys* that have one."""
         wanted = list(dict.fromkeys(keys))
         found: dict[str, Answer] = {}
         for start in range(0, len(wanted), CHUNK):
@@ -142,7 +142,7 @@ class Store:
         return found
 
     def of_problems(self, round: str) -> list[tuple[str, str, Answer]]:
-        """Problem, model and answer of every call that was made for *round*, in order."""
+        """Read problem, model and answer of every call that was made for *round*, in order."""
         rows = self._rows(
             "select problem, model, key from attempts where round = ? "
             f"and state = 'done' and retired = 0 and outcome in ({_marks(FINAL)}) "
@@ -153,7 +153,7 @@ class Store:
         return [(problem, model, stored[key]) for problem, model, key in rows]
 
     def committed(self) -> Amount:
-        """What all attempts together have spent or reserved."""
+        """Add up what all attempts together have spent or reserved."""
         row = self._rows(
             "select count(*), coalesce(sum(prompt_tokens + completion_tokens), 0), "
             "coalesce(sum(nano), 0), coalesce(sum(nano is null), 0) from attempts",
@@ -162,7 +162,11 @@ class Store:
         return Amount(row[0], row[1], None if row[3] else row[2])
 
     def ledger(self) -> list[dict[str, Any]]:
-        """Attempts by stage, round, model and outcome, with tokens and money (None: unknown)."""
+        """
+        Count the attempts by stage, round, model and outcome, with tokens and money.
+
+        None is an unknown amount.
+        """
         rows = self._rows(
             "select stage, round, model, coalesce(outcome, 'open'), count(*), "
             "sum(prompt_tokens), sum(completion_tokens), sum(nano), sum(nano is null), "
@@ -185,7 +189,7 @@ class Store:
         ]
 
     def export(self) -> Iterator[dict[str, Any]]:
-        """Every attempt with its request, sorted by key and time, as flat JSON objects."""
+        """Read every attempt with its request, sorted by key and time, as flat JSON objects."""
         rows = self._rows(
             f"select {', '.join('a.' + c for c in COLUMNS)}, r.request from attempts a "
             "join requests r using (key) order by a.key, a.started, a.uid",
@@ -198,7 +202,7 @@ class Store:
 
     def damaged(self) -> Iterator[str]:
         """
-        What in the file is not what was written: pages, requests, and bodies of final answers.
+        Find what in the file is not what was written: pages, requests, and bodies of final answers.
 
         A row has no hash over its other columns (times, counts, names).
         """
@@ -219,7 +223,7 @@ class Store:
                 yield f"attempt {number}: its body is not what was written"
 
     def select(self, where: dict[str, str]) -> list[tuple[int, str, str, str]]:
-        """Id, stage, round and key of the answers that match *where* and count at present."""
+        """Find id, stage, round and key of the answers that match *where* and count at present."""
         unknown = [name for name in where if name not in SELECTABLE]
         if unknown or not where:
             raise RefusedError(
@@ -283,7 +287,7 @@ class Writer(Store):
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that is on disk when the block ends, or has no effect at all."""
+        """Open a transaction that is on disk when the block ends, or has no effect at all."""
         with _told(self.file):
             self.connection.execute("begin immediate")
             try:
@@ -320,7 +324,7 @@ class Writer(Store):
         )
 
     def received(self) -> list[tuple[int, Request, int, bytes]]:
-        """Number, request, status and body of the attempts that were answered, but not read."""
+        """Read number, request, status and body of attempts that were answered, but not read."""
         rows = self._rows(
             "select a.id, r.request, a.problem, a.status, a.body from attempts a "
             "join requests r using (key) where a.state = 'received' order by a.id",
@@ -402,7 +406,7 @@ class Writer(Store):
 
 @contextmanager
 def writing(file: Path) -> Iterator[Writer]:
-    """The store *file*, created where it is not there, opened by its one writer."""
+    """Open the store *file*, created where it is not there, as its one writer."""
     writer = Writer(file)
     try:
         yield writer
@@ -412,7 +416,7 @@ def writing(file: Path) -> Iterator[Writer]:
 
 @contextmanager
 def reading(file: Path) -> Iterator[Store]:
-    """The store *file* for reading; an empty one where there is none."""
+    """Open the store *file* for reading; an empty one where there is none."""
     store = Store(file if file.exists() else Path(":memory:"))
     try:
         yield store

@@ -12,7 +12,7 @@ def overlapping(
     texts: Iterable[str], problems: Sequence[Problem], size: int = GRAM
 ) -> list[tuple[str, str]]:
     """
-    The ids of *problems* of which *size* words in a row stand in *texts*, with those words.
+    Find the ids of *problems* of which *size* words in a row stand in *texts*, with those words.
 
     Words are compared after normalising (`fingerprint.normalised`); a question of fewer words is
     compared as a whole with runs of its length only if it has at least 8, else not at all: shorter
@@ -35,13 +35,13 @@ def overlapping(
 
 
 def normalised_question(problem: Problem) -> str:
-    """What *problem* asks, its choices included, in the form in which splits are compared."""
+    """Write what *problem* asks, its choices included, in the form in which splits are compared."""
     return normalised(" ".join([problem.question, *(problem.choices or {}).values()]))
 
 
 def standing(texts: Iterable[str], problems: Sequence[Problem]) -> list[str]:
     """
-    The ids of *problems* whose whole question is one of *texts*, or stands in one.
+    Find the ids of *problems* whose whole question is one of *texts*, or stands in one.
 
     The latter counts for questions of at least 8 words, as in `overlapping`, which also says which
     of them are worth the search.

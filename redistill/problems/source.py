@@ -82,7 +82,7 @@ def problems(
     task: str, parts: Sequence[Part], settings: Settings, seed: int, convert: Convert = _none
 ) -> Rows:
     """
-    The problems of all splits of *task*, in the order of the hashes of their ids.
+    Read the problems of all splits of *task*, in the order of the hashes of their ids.
 
     *seed* draws which rows are taken where fewer than all are; what is carved out does not depend
     on it. *convert* makes a problem of an id and a row of the hub, or says why it is none.
@@ -101,13 +101,13 @@ def problems(
 
 
 def carve(rows: Iterable[tuple[str, T]], start: float, end: float) -> list[tuple[str, T]]:
-    """The *rows* whose ids lie from *start* to below *end* of the range of their hash."""
+    """Choose the *rows* whose ids lie from *start* to below *end* of the range of their hash."""
     low, high = (int(edge * 16**DIGITS) for edge in (start, end))
     return [row for row in rows if low <= int(digest("dev", row[0])[:DIGITS], 16) < high]
 
 
 def take(rows: Iterable[tuple[str, T]], count: int | None, seed: int) -> list[tuple[str, T]]:
-    """*count* of *rows* by *seed* (None: all), in the order of the hashes of seed and id."""
+    """Draw *count* of *rows* by *seed* (None: all), in the order of the hashes of seed and id."""
     return sorted(rows, key=lambda row: digest(str(seed), row[0]))[:count]
 
 
@@ -118,7 +118,11 @@ def lettered(
     gold: int | None,
     solution: str | None = None,
 ) -> Problem | Rejected:
-    """The problem whose choices are *texts* as A, B, C and so on; that at place *gold* is right."""
+    """
+    Make the problem whose choices are *texts* as A, B, C and so on.
+
+    The choice at place *gold* is right.
+    """
     if gold is None or not 0 <= gold < len(texts) <= len(LETTERS):
         return Rejected("gold answer is none of the choices")
     choices = dict(zip(LETTERS, (text.strip() for text in texts), strict=False))

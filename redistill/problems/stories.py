@@ -106,7 +106,7 @@ class Story:
 
 def tell(rng: random.Random, *, steps: int, up_to: int, names: list[str] = NAMES) -> Story:
     """
-    A story of *steps* operations on whole numbers of at most *up_to*.
+    Tell a story of *steps* operations on whole numbers of at most *up_to*.
 
     Factors and divisors have one digit, divisions leave no remainder, results stay positive
     and below ten thousand.
@@ -152,5 +152,5 @@ def _move(rng: random.Random, value: int, up_to: int) -> tuple[str, int, int]:
 
 
 def draw_size(rng: random.Random, sizes: list[Size]) -> int:
-    """One of *sizes* by its share."""
+    """Draw one of *sizes* by its share."""
     return rng.choices([s.up_to for s in sizes], weights=[s.share for s in sizes])[0]

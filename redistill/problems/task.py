@@ -41,12 +41,16 @@ class Task(Protocol):
     LICENCE: str
 
     def problems(self, settings: Any, seed: int) -> Sequence[tuple[Split, Problem | Rejected]]:
-        """All problems, each with its split; a row that is none stands there with its reason."""
+        """
+        Return all problems, each with its split.
+
+        A row that is no problem stands there with its reason.
+        """
         ...
 
 
 def load_task(name: str, place: str = "prepare.task") -> Task:
-    """The task in ``redistill/tasks/<name>.py``, which stands at *place* of the settings."""
+    """Load the task in ``redistill/tasks/<name>.py``, which stands at *place* of the settings."""
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name):
         raise RefusedError(f"{place}: {name!r} is not the name of a task", code=CONFIG)
     try:
@@ -65,7 +69,7 @@ def load_task(name: str, place: str = "prepare.task") -> Task:
 
 
 def further_tasks(params: Params, settings: PrepareSettings) -> dict[str, tuple[Task, Section]]:
-    """The tasks of the out-of-domain tests, each with its section, checked."""
+    """Load the tasks of the out-of-domain tests, each with its section, checked."""
     found = {}
     for name, content in settings.outside.items():
         further = load_task(name, "prepare.outside")

@@ -35,11 +35,11 @@ class Attempts:
         return f"{self.replies} replies = {accepted} accepted + {rejected} rejected{told}"
 
     def unsolved(self, names: Sequence[str]) -> list[str]:
-        """The *names*, one a place, of those that no reply was accepted for."""
+        """Return the *names*, one a place, of those that no reply was accepted for."""
         return [name for name, reply in zip(names, self.kept, strict=True) if reply is None]
 
     def as_dict(self) -> dict[str, Any]:
-        """The replies as a metrics file records them."""
+        """Return the replies as a metrics file records them."""
         return {
             "replies": self.replies,
             "accepted": self.replies - self.rejected.total(),

@@ -20,7 +20,7 @@ NOTHING, UNKNOWN = "(none)", "not located"
 
 @cache
 def template(verb: str, kind: str) -> str:
-    """The text of ``redistill/prompts/<verb>-<kind>.txt``."""
+    """Read the text of ``redistill/prompts/<verb>-<kind>.txt``."""
     file = FOLDER / f"{verb}-{kind}.txt"
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", kind) or not file.is_file():
         known = sorted(f.stem.partition("-")[2] for f in FOLDER.glob(f"{verb}-*.txt"))
@@ -33,7 +33,7 @@ def template(verb: str, kind: str) -> str:
 
 
 def explain(problem: Problem, kind: str) -> str:
-    """The prompt that asks for the first rationale of *problem*."""
+    """Write the prompt that asks for the first rationale of *problem*."""
     return fill(template("explain", kind), _question_fields(problem))
 
 
@@ -70,7 +70,7 @@ def refine(request: Request, kind: str) -> str:
 
 def fill(text: str, fields: Mapping[str, str]) -> str:
     """
-    *text* with every ``[[blank]]`` filled once, so that nothing in a field is a blank itself.
+    Fill every ``[[blank]]`` of *text* once, so that nothing in a field is a blank itself.
 
     Raises RefusedError for a blank that has no field.
     """
@@ -84,7 +84,7 @@ def fill(text: str, fields: Mapping[str, str]) -> str:
 
 
 def fence(*texts: str) -> str:
-    """A line that occurs in none of *texts*; the same for the same texts."""
+    """Make a line that occurs in none of *texts*; the same for the same texts."""
     number = 0
     while True:
         mark = f"=====[{digest(str(number), *texts)}]====="
@@ -94,7 +94,7 @@ def fence(*texts: str) -> str:
 
 
 def rationale(reply: str) -> str | None:
-    """The text between the last complete pair of markers in *reply*, None where there is none."""
+    """Read the text between the last complete pair of markers in *reply*, None without a pair."""
     end = reply.rfind(CLOSE)
     start = reply.rfind(OPEN, 0, end) if end >= 0 else -1
     text = reply[start + len(OPEN) : end].strip() if start >= 0 else ""
@@ -102,7 +102,7 @@ def rationale(reply: str) -> str | None:
 
 
 def reply(reading: Reading, request: llm_request.Request) -> Reply:
-    """What the answer to *request* is worth: the rationale between its markers, or a reason."""
+    """Say what the answer to *request* is worth: the rationale between its markers, or a reason."""
     if reading.outcome != "answered":
         return Reply(None, reason=reading.outcome.replace("_", " "))
     text = rationale(reading.text)

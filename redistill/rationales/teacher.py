@@ -126,7 +126,7 @@ class Engaged:
         return bool(getattr(self.module, "ASKS", False))
 
     def sitting(self, stage: str, round: str, draws: range) -> Sitting:
-        """What this teacher is asked for in *stage*."""
+        """Say what this teacher is asked for in *stage*."""
         return Sitting(stage, round, self.rules.prompts, draws, self.spending, self.plan)
 
 
@@ -148,12 +148,12 @@ def engage(params: Params, verb: Literal["explain", "refine"]) -> Engaged:
 
 
 def paid(module: Teacher) -> bool:
-    """Whether calls of this teacher cost money."""
+    """Say whether calls of this teacher cost money."""
     return bool(getattr(module, "PAID", False))
 
 
 def load_teacher(name: str) -> Teacher:
-    """The teacher in ``redistill/teachers/<name>.py``."""
+    """Load the teacher in ``redistill/teachers/<name>.py``."""
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name):
         raise RefusedError(f"teacher: {name!r} is not the name of a teacher", code=CONFIG)
     try:

@@ -31,7 +31,7 @@ class Balance:
         return f"{self.stage}: {self.rows_in} rows in = {self.rows_out} out{lost}"
 
     def as_dict(self) -> dict[str, Any]:
-        """The balance as a metrics file records it."""
+        """Return the balance as a metrics file records it."""
         counts = {"rows_in": self.rows_in, "rows_out": self.rows_out, "rejected": self.rejected}
         return {**counts, "holds": self.holds}
 

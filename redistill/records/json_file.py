@@ -22,7 +22,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """The metrics in *file*; refuses one that is not there or no JSON, with what to do."""
+    """Read the metrics in *file*; refuses one that is not there or no JSON, with what to do."""
     try:
         return dict(json.loads(file.read_text(encoding="utf-8")))
     except OSError as problem:

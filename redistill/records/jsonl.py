@@ -41,7 +41,7 @@ def read(path: Path, kind: type[R]) -> list[R]:
 
 def each(path: Path, kind: type[R], name: str = "") -> Iterator[tuple[int, R]]:
     """
-    The records of *path* with their line numbers, one at a time, in whatever order they stand.
+    Read the records of *path* with their line numbers, one at a time, in whatever order they stand.
 
     They are as well-formed as those of `read`, but two can have one id. *name* is what a refusal
     calls the file, where *path* is a copy.

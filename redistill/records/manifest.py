@@ -35,7 +35,7 @@ def write(folder: Path) -> None:
 
 def verify(folder: Path) -> list[str]:
     """
-    Everything in which *folder* differs from its manifest, one line a file; empty if nothing.
+    Name everything in which *folder* differs from its manifest, one line a file; empty if nothing.
 
     A file that the manifest does not list is a fault too: what reads the folder might read it.
     """
@@ -49,7 +49,7 @@ def verify(folder: Path) -> list[str]:
 
 
 def digest(folder: Path) -> str:
-    """The sha256 of the manifest itself, which stands for everything in *folder*."""
+    """Compute the sha256 of the manifest itself, which stands for everything in *folder*."""
     return _sha256(folder / NAME)
 
 

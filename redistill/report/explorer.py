@@ -38,11 +38,11 @@ class Run:
     errors: Mapping[str, Mapping[Key, Error]]
 
     def lesson(self, branch: str, problem: str) -> Rationale | None:
-        """The rationale of *problem* that the student of *branch* was taught."""
+        """Return the rationale of *problem* that the student of *branch* was taught."""
         return self.rationales[self.branches[branch].rationales].get(problem)
 
     def of_split(self, split: Split) -> dict[str, list[Prediction]]:
-        """The predictions of every branch for the problems of *split*."""
+        """Return the predictions of every branch for the problems of *split*."""
         return {
             name: [row for (kind, _), row in rows.items() if kind == split]
             for name, rows in self.predictions.items()
@@ -57,7 +57,11 @@ def read(
     branches: Mapping[str, Branch],
     rounds: Sequence[str],
 ) -> Run:
-    """The records in these folders; those of a branch that was passed through are empty files."""
+    """
+    Read the records in these folders.
+
+    Those of a branch that was passed through are empty files.
+    """
     lessons = dict.fromkeys(branch.rationales for branch in branches.values())
     return Run(
         branches,
@@ -84,7 +88,7 @@ def read(
 
 def index(run: Run) -> dict[str, Any]:
     """
-    What the explorer filters by, in columns: one entry a problem, in the order of *run*.
+    List what the explorer filters by, in columns: one entry a problem, in the order of *run*.
 
     Verdicts and the status of rationales are a letter each, gaps and reasons places in their lists.
     """
@@ -113,12 +117,12 @@ def index(run: Run) -> dict[str, Any]:
 
 
 def questions(run: Run) -> list[str]:
-    """The question of every problem, as the explorer lists and searches it."""
+    """Write the question of every problem, as the explorer lists and searches it."""
     return [safe_text(problem.question, MAX_SEARCHED) for _, problem in run.problems]
 
 
 def lives(run: Run) -> Iterator[dict[str, Any]]:
-    """The life of every problem in the order of *run*; docs/report.md says what is in it."""
+    """Tell the life of every problem in the order of *run*; docs/report.md says what is in it."""
     for split, problem in run.problems:
         content = {
             "id": safe_text(problem.id),
@@ -134,7 +138,11 @@ def lives(run: Run) -> Iterator[dict[str, Any]]:
 
 
 def parts(completion: str, step: str | None) -> list[Part]:
-    """*completion* in parts, with "!" before the *step* that `locate` names, where it is found."""
+    """
+    Cut *completion* into parts.
+
+    The *step* that `locate` names has "!" before it, where it is found.
+    """
     start, end = _place(completion, step) or (0, 0)
     cut = [("=", completion[:start]), ("!", completion[start:end]), ("=", completion[end:])]
     return [(sign, _text(text)) for sign, text in cut if text]

@@ -72,7 +72,11 @@ def write(folder: Path, facts: Facts, pictures: Sequence[str], run: explorer.Run
 
 
 def files(facts: Facts, pictures: Sequence[str], run: explorer.Run) -> Iterator[tuple[str, str]]:
-    """The files of a report by their name: index.html, and scripts that hold nothing but data."""
+    """
+    Make the files of a report by their name.
+
+    They are index.html, and scripts that hold nothing but data.
+    """
     content = explorer.index(run) | {
         "first": FIRST,
         "chosen": facts.verdict.round,
@@ -92,7 +96,11 @@ def files(facts: Facts, pictures: Sequence[str], run: explorer.Run) -> Iterator[
 
 
 def script(name: str, content: Any) -> str:
-    """A script that hands *content* to the page: ASCII, and nothing in it that markup could be."""
+    """
+    Write a script that hands *content* to the page.
+
+    The script is ASCII, and nothing in it could be markup.
+    """
     data = json.dumps(content, separators=(",", ":"), allow_nan=False)
     for sign in "<>&":  # translate would take ten times as long
         data = data.replace(sign, f"\\u{ord(sign):04x}")
@@ -111,7 +119,7 @@ def write_timing(folder: Path, times: Mapping[str, Mapping[str, float]]) -> None
 
 def page(facts: Facts, pictures: Sequence[str], problems: int) -> str:
     """
-    The page itself: whatever is no question of problems stands in it and needs no script.
+    Write the page itself: whatever is no question of problems stands in it and needs no script.
 
     Its policy lets nothing run but its own script, by its hash, and files; all text is escaped by
     the template, control characters are made visible before.
@@ -151,7 +159,7 @@ def _template() -> Any:
 
 def inlined(svg: str, prefix: str) -> str:
     """
-    A picture of `plots` as part of a page: black is the colour of its text, no style, own ids.
+    Make a picture of `plots` part of a page: black is the colour of its text, no style, own ids.
 
     Styles become attributes, which a style sheet can overrule by colour, and which a policy
     without inline styles lets through; ids get *prefix*, so that two pictures share none.

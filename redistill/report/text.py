@@ -56,7 +56,7 @@ class Facts:
 
 
 def record(metrics: Path, branches: Mapping[str, Branch], rounds: Sequence[str]) -> Recorded:
-    """What the stages of *branches* recorded under *metrics*; what else is there is not read."""
+    """Read what the stages of *branches* recorded under *metrics*, and nothing else there."""
     lessons = dict.fromkeys(branch.rationales for branch in branches.values())
     files = [("problems", "all"), *(("rationales", name) for name in lessons)]
     kinds = (
@@ -76,7 +76,11 @@ def record(metrics: Path, branches: Mapping[str, Branch], rounds: Sequence[str])
 
 
 def sentences(facts: Facts) -> list[str]:
-    """The run in words: the verdict, what stopped it, what it was held against, what it cost."""
+    """
+    Tell the run in words.
+
+    The words are the verdict, what stopped the run, what it was held against, and what it cost.
+    """
     best, ladder = facts.verdict, facts.ladder
     against = best.against_first
     over_first = (
@@ -103,7 +107,7 @@ def sentences(facts: Facts) -> list[str]:
 
 
 def tiles(facts: Facts) -> list[tuple[str, str, str]]:
-    """The figures that a reader looks for first: a label, the figure, and what it means."""
+    """Choose the figures that a reader looks for first: a label, the figure, and what it means."""
     best = facts.verdict
     test, gain = best.test, best.against_control
     broken = [name for name, balance in facts.recorded.balances if not balance["holds"]]
@@ -133,7 +137,7 @@ def tiles(facts: Facts) -> list[tuple[str, str, str]]:
 
 
 def tables(facts: Facts) -> dict[str, list[Table]]:
-    """The tables of the page, by the section that they stand in."""
+    """Make the tables of the page, by the section that they stand in."""
     head, *rows = summaries.lines(facts.summary)
     passed = set(facts.summary.passed_through)
     rows = [(row[0], "passed through", *row[2:]) if row[0] in passed else row for row in rows]

@@ -28,7 +28,7 @@ def refuse_keys(path: Path, text: str) -> None:
 
 
 def without_keys(settings: Mapping[str, Any]) -> dict[str, str] | None:
-    """The environment without the keys whose names *settings* hold; None where none is set."""
+    """Copy the environment without the keys whose names *settings* hold; None where none is set."""
     names = set(_names(settings))
     if not any(name in os.environ for name in names):
         return None

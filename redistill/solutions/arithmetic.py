@@ -12,7 +12,7 @@ def small_steps(
     operator: str, left: Fraction, right: Fraction, *, finer: bool = False
 ) -> list[str]:
     """
-    The small equations that lead to *left* *operator* *right*, units first (division: last).
+    Write the small equations that lead to *left* *operator* *right*, units first (division: last).
 
     Each has operands of one digit and at most a carry, or is itself a simpler operation of
     whole numbers; *finer* makes the carry a step of its own. An operation that is a digit fact, or

@@ -67,12 +67,16 @@ class Equation:
 
 
 def annotated(text: str) -> list[Equation]:
-    """The equations that *text* marks as ``<<a+b=c>>``, in order."""
+    """Parse the equations that *text* marks as ``<<a+b=c>>``, in order."""
     return [equation(*place) for place in marked(text)]
 
 
 def marked(text: str) -> list[tuple[str, int, int]]:
-    """What stands in every ``<<a+b=c>>`` of *text*, with where that starts and ends, in order."""
+    """
+    Find what stands in every ``<<a+b=c>>`` of *text*, in order.
+
+    With each is where the mark starts and ends.
+    """
     found = []
     start = text.find("<<")
     while start >= 0:
@@ -91,7 +95,7 @@ def marked(text: str) -> list[tuple[str, int, int]]:
 
 
 def equation(inner: str, start: int, end: int) -> Equation:
-    """The equation that *inner* is, which stands from *start* to *end* in its text."""
+    """Parse the equation that *inner* is, which stands from *start* to *end* in its text."""
     expression, _, result = inner.rpartition("=")
     expression = expression.replace(" ", "").replace("$", "").replace("×", "*").replace("÷", "/")
     operations = work(expression)
@@ -104,7 +108,7 @@ def equation(inner: str, start: int, end: int) -> Equation:
 
 def work(expression: str) -> list[Operation] | None:
     """
-    The binary operations that compute *expression*, in order; None where it is not one.
+    Find the binary operations that compute *expression*, in order; None where it is not one.
 
     Known are + - * / with the usual priority, brackets, a leading sign, and percentages.
     Nothing is evaluated but exact fractions of at most 18 digits.
@@ -157,7 +161,7 @@ def work(expression: str) -> list[Operation] | None:
 
 
 def compute(operator: str, left: Fraction, right: Fraction) -> Fraction:
-    """*left* *operator* *right*, exactly; *right* is not 0 for a division."""
+    """Compute *left* *operator* *right*, exactly; *right* is not 0 for a division."""
     match operator:
         case "+":
             return left + right
@@ -170,7 +174,7 @@ def compute(operator: str, left: Fraction, right: Fraction) -> Fraction:
 
 
 def tokenise(expression: str) -> list[Fraction | str] | None:
-    """Numbers, operators and brackets of *expression*; None where it holds anything else."""
+    """Split *expression* into numbers, operators and brackets; None where it has anything else."""
     tokens: list[Fraction | str] = []
     text = expression.replace(" ", "")
     place = 0
@@ -195,7 +199,7 @@ def tokenise(expression: str) -> list[Fraction | str] | None:
 
 
 def decimal(value: Fraction) -> str:
-    """*value* as digits: exact where the decimals end, else rounded to six places."""
+    """Write *value* as digits: exact where the decimals end, else rounded to six places."""
     if value.denominator == 1:
         return str(value.numerator)
     text = f"{float(value):.6f}".rstrip("0").rstrip(".")

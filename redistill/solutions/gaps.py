@@ -25,7 +25,7 @@ class Diagnosis:
 
 
 def read(path: Path) -> Diagnosis:
-    """The diagnosis in the metrics that `mine` wrote to *path*."""
+    """Read the diagnosis in the metrics that `mine` wrote to *path*."""
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         common = [gap for gap in ALL if gap in content["profile"]["common"]]
@@ -35,6 +35,6 @@ def read(path: Path) -> Diagnosis:
 
 
 def describe(counts: Mapping[str, int]) -> str:
-    """The gaps that occur, most frequent first, on one line."""
+    """List the gaps that occur, most frequent first, on one line."""
     ordered = sorted(((n, gap) for gap, n in counts.items() if n), reverse=True)
     return ", ".join(f"{gap} {n}" for n, gap in ordered) or "none"

@@ -37,12 +37,16 @@ class _Token:
 
 
 def steps(text: str) -> list[Equation]:
-    """The steps of *text*: its marked equations, else its bare ones, else those said in words."""
+    """Find the steps of *text*: its marked equations, else its bare ones, else those in words."""
     return annotated(text) or bare(text) or spoken(text)
 
 
 def nth(text: str, count: int) -> Equation | None:
-    """The step that `steps` has at place *count*, from 1; of marked ones only it is computed."""
+    """
+    Return the step that `steps` has at place *count*, from 1.
+
+    Of marked steps only that one is computed.
+    """
     places = marked(text)
     found = [] if places else bare(text) or spoken(text)
     if not 1 <= count <= len(places or found):
@@ -52,7 +56,7 @@ def nth(text: str, count: int) -> Equation | None:
 
 def bare(text: str) -> list[Equation]:
     """
-    The equations that stand unmarked in *text*, in order; units beside the numbers are left out.
+    Find the equations that stand unmarked in *text*, in order; units beside numbers are left out.
 
     >>> [str(e) for e in bare("80 miles + 15 miles = 95 miles, and 24 x 1/6 = $4.")]
     ['80+15=95', '24*1/6=4']
@@ -148,7 +152,7 @@ def _result(text: str, place: int) -> tuple[str, int]:
 
 def spoken(text: str) -> list[Equation]:
     """
-    The equations that *text* says in words, in order: number, operation, number, is, number.
+    Find the equations that *text* says in words, in order: number, operation, number, is, number.
 
     >>> [str(e) for e in spoken("She has 15 plus 18, which makes a total of 33 caps.")]
     ['15+18=33']

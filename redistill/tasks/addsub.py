@@ -17,5 +17,5 @@ PARTS = (Part("test", "test"),)
 
 
 def problems(settings: Settings, seed: int) -> Rows:
-    """The problems of all splits."""
+    """Read the problems of all splits."""
     return source.problems("addsub", PARTS, settings, seed)

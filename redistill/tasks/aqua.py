@@ -21,12 +21,12 @@ PARTS = (
 
 
 def problems(settings: Settings, seed: int) -> Rows:
-    """The problems of all splits."""
+    """Read the problems of all splits."""
     return source.problems("aqua", PARTS, settings, seed, problem)
 
 
 def problem(identity: str, row: Row) -> Problem | Rejected:
-    """A row of the hub, whose options carry their letters: ``A)21``."""
+    """Read a row of the hub, whose options carry their letters: ``A)21``."""
     pairs = [option.partition(")") for option in row["options"]]
     letters = [letter.strip("( ").upper() for letter, _, _ in pairs]
     gold = row["correct"].strip().upper()

@@ -20,12 +20,12 @@ PARTS = (Part("test", "test", (Hub("EleutherAI/asdiv", "asdiv", "validation", RE
 
 
 def problems(settings: Settings, seed: int) -> Rows:
-    """The problems of all splits."""
+    """Read the problems of all splits."""
     return source.problems("asdiv", PARTS, settings, seed, problem)
 
 
 def problem(identity: str, row: Row) -> Problem | Rejected:
-    """A row of the hub, whose answer has its unit in brackets behind it: ``9 (apples)``."""
+    """Read a row of the hub, whose answer has its unit in brackets behind it: ``9 (apples)``."""
     answer = canonical(row["answer"].partition("(")[0])
     if answer is None or ";" in row["answer"]:
         return Rejected("answer is not one number")

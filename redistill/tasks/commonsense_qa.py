@@ -21,12 +21,12 @@ PARTS = (
 
 
 def problems(settings: Settings, seed: int) -> Rows:
-    """The problems of all splits."""
+    """Read the problems of all splits."""
     return source.problems("commonsense_qa", PARTS, settings, seed, problem)
 
 
 def problem(identity: str, row: Row) -> Problem | Rejected:
-    """A row of the hub, whose choices are labels and texts side by side."""
+    """Read a row of the hub, whose choices are labels and texts side by side."""
     labels, texts = list(row["choices"]["label"]), list(row["choices"]["text"])
     place = labels.index(row["answerKey"]) if row["answerKey"] in labels else None
     return source.lettered(identity, row["question"], texts, place)

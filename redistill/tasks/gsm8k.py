@@ -22,12 +22,12 @@ PARTS = (
 
 
 def problems(settings: Settings, seed: int) -> Rows:
-    """The problems of all splits."""
+    """Read the problems of all splits."""
     return source.problems("gsm8k", PARTS, settings, seed, problem)
 
 
 def problem(identity: str, row: Row) -> Problem | Rejected:
-    """A row of the hub, whose final answer stands after ``####`` in its solution."""
+    """Read a row of the hub, whose final answer stands after ``####`` in its solution."""
     solution = row["answer"].strip()
     answer = canonical(solution.rpartition("####")[2])
     if answer is None:

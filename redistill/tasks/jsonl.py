@@ -34,7 +34,7 @@ class Settings(Section):
 
 def problems(settings: Settings, seed: int) -> list[tuple[Split, Problem]]:
     """
-    The problems of all splits, in the order of the hashes of their ids.
+    Read the problems of all splits, in the order of the hashes of their ids.
 
     *seed* draws which rows are taken where fewer than all are; the carved-out dev split does not
     depend on it. A file that cannot be read or has zero rows is refused.

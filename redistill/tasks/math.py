@@ -32,12 +32,16 @@ PARTS = (
 
 
 def problems(settings: Settings, seed: int) -> Rows:
-    """The problems of all splits."""
+    """Read the problems of all splits."""
     return source.problems("math", PARTS, settings, seed, problem)
 
 
 def problem(identity: str, row: Row) -> Problem | Rejected:
-    """A row of the hub; where it has no answer of its own, that is what its solution boxes last."""
+    """
+    Read a row of the hub.
+
+    Where it has no answer of its own, that is what its solution boxes last.
+    """
     answer = row.get("answer") or last_box(row["solution"])
     if answer is None:
         return Rejected("no boxed answer")

@@ -20,12 +20,12 @@ PARTS = (Part("test", "test", (Hub("ChilleD/MultiArith", None, "train+test", REV
 
 
 def problems(settings: Settings, seed: int) -> Rows:
-    """The problems of all splits."""
+    """Read the problems of all splits."""
     return source.problems("multiarith", PARTS, settings, seed, problem)
 
 
 def problem(identity: str, row: Row) -> Problem | Rejected:
-    """A row of the hub."""
+    """Read a row of the hub."""
     answer = canonical(str(row["final_ans"]))
     if answer is None:
         return Rejected("answer is not one number")

@@ -43,7 +43,7 @@ class Settings(Section):
 
 def problems(settings: Settings, seed: int) -> list[tuple[Split, Problem]]:
     """
-    The problems of all splits, in the order of the hashes of their ids.
+    Read the problems of all splits, in the order of the hashes of their ids.
 
     Refused are a data set that is not what its manifest says, and a file with zero rows.
     """

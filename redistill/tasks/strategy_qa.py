@@ -21,12 +21,12 @@ PARTS = (
 
 
 def problems(settings: Settings, seed: int) -> Rows:
-    """The problems of all splits."""
+    """Read the problems of all splits."""
     return source.problems("strategy_qa", PARTS, settings, seed, problem)
 
 
 def problem(identity: str, row: Row) -> Problem | Rejected:
-    """A row of the hub, whose answer is true or false and whose facts are a text or a list."""
+    """Read a row of the hub, whose answer is true or false and whose facts are a text or a list."""
     facts = row["facts"] if isinstance(row["facts"], str) else " ".join(row["facts"])
     answer = {True: "yes", False: "no"}.get(row["answer"])
     if answer is None:

@@ -20,12 +20,16 @@ PARTS = (Part("test", "test", (Hub("ChilleD/SVAMP", None, "train+test", REVISION
 
 
 def problems(settings: Settings, seed: int) -> Rows:
-    """The problems of all splits."""
+    """Read the problems of all splits."""
     return source.problems("svamp", PARTS, settings, seed, problem)
 
 
 def problem(identity: str, row: Row) -> Problem | Rejected:
-    """A row of the hub, whose question is in two parts that may lack the point between them."""
+    """
+    Read a row of the hub.
+
+    Its question is in two parts that may lack the point between them.
+    """
     body, question = row["Body"].strip(), row["Question"].strip()
     between = " " if body.endswith((".", "!", "?", ",")) else ". "
     answer = canonical(str(row["Answer"]))

@@ -46,7 +46,7 @@ MAX_TRIES = 50
 
 def problems(settings: Settings, seed: int) -> list[tuple[Split, Problem]]:
     """
-    The problems of all splits, drawn with *seed*: sizes and steps by their shares.
+    Draw the problems of all splits with *seed*: sizes and steps by their shares.
 
     Raises RefusedError where the settings allow too few different questions.
     """

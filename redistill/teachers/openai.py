@@ -67,12 +67,12 @@ def refine(
 
 
 def explanation(problem: Problem, settings: Settings, prompts: str, draw: int) -> Request:
-    """The call that asks for the first rationale of *problem*."""
+    """Build the call that asks for the first rationale of *problem*."""
     return _request(rationales_prompt.explain(problem, prompts), settings, draw, problem.id)
 
 
 def refinement(request: Refinement, settings: Settings, prompts: str, draw: int) -> Request:
-    """The call that asks for a better rationale."""
+    """Build the call that asks for a better rationale."""
     return _request(rationales_prompt.refine(request, prompts), settings, draw, request.problem.id)
 
 

@@ -39,12 +39,16 @@ class Settings(Section):
 
 
 def explain(problems: Sequence[Problem], settings: Settings, sitting: Sitting) -> list[list[Reply]]:
-    """The first rationales of each problem, in the order of the source; none where it has none."""
+    """
+    Find the first rationales of each problem, in the order of the source.
+
+    A problem that the source has none for gets none.
+    """
     return _found(problems, settings, sitting)
 
 
 def refine(requests: Sequence[Request], settings: Settings, sitting: Sitting) -> list[list[Reply]]:
-    """The rationales that the source has for this round; none where it has none."""
+    """Find the rationales that the source has for this round; none where it has none."""
     return _found([request.problem for request in requests], settings, sitting)
 
 

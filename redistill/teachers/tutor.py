@@ -23,7 +23,7 @@ class Settings(Section):
 
 def explain(problems: Sequence[Problem], settings: Settings, sitting: Sitting) -> list[list[Reply]]:
     """
-    The terse rationales: the equations of the reference solutions, or their sentences as they are.
+    Write terse rationales: the equations of the reference solutions, or their sentences unchanged.
 
     A problem without a solution to work from has none. A further draw varies the wording and
     nothing else.
@@ -100,7 +100,7 @@ def _given(text: str | None, kinds: list[str]) -> list[Reply]:
 
 
 def kinds_in(problem: Problem) -> set[str]:
-    """The kinds of gap that can open in *problem*: its operations, and those any problem has."""
+    """Say which kinds of gap can open in *problem*: its operations, and those any problem has."""
     found = {
         gaps.OPERATION[o.operator] for e in annotated(problem.solution or "") for o in e.operations
     }

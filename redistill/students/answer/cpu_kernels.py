@@ -15,7 +15,7 @@ LARGEST = 2 * 1024**3  # bytes of weights; packing keeps a second copy of them
 @contextmanager
 def prepared(model: Any) -> Iterator[None]:
     """
-    While the block runs, the linear layers of an fp32 *model* on the CPU use packed weights.
+    Have the linear layers of an fp32 *model* on the CPU use packed weights while the block runs.
 
     PyTorch multiplies fp32 matrices with MKL, which on CPUs of other makers than its own reaches
     half of what oneDNN does. Other models stay as they are, and so do weights of over 2 GiB.
@@ -54,7 +54,7 @@ UNUSUAL = ("position_bias", "cache", "softcap")  # what `_attend` leaves to tran
 @contextmanager
 def streamed(model: Any) -> Iterator[None]:
     """
-    While the block runs, an fp32 *model* on the CPU attends by plain products where it can.
+    Have an fp32 *model* on the CPU attend by plain products, where it can, while the block runs.
 
     When each row has one new token, PyTorch's fused kernel reads keys and values at half of the
     speed that two batched products do. Everything else is computed as before.

@@ -10,7 +10,7 @@ GROWTH = 32  # columns that a window is widened by once it is full
 
 
 def cache(config: Any, most: int, device: Any) -> "Window | Whole":
-    """The cache for at most *most* rows of a model with *config*."""
+    """Make the cache for at most *most* rows of a model with *config*."""
     kinds = [type(layer) for layer in DynamicCache(config=config).layers]
     if all(kind in (DynamicLayer, DynamicSlidingWindowLayer) for kind in kinds):
         return Window(len(kinds), most, device)

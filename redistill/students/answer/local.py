@@ -43,7 +43,7 @@ def local(
     precision: Precision,
     attention: Attention | None = None,
 ) -> Iterator[Engine]:
-    """The model of *student* in this process, opened once for everything that is asked of it."""
+    """Open the model of *student* in this process, once for everything that is asked of it."""
     model = load.model(student, dtype=precision, attention=attention)
 
     def complete(prompts: Sequence[Sequence[int]], draws: Draws | None, say: str) -> list[Output]:

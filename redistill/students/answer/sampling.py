@@ -22,7 +22,7 @@ def reply(
     say: str,
 ) -> list[tuple[str, int, bool]]:
     """
-    Text, tokens and whether it ended by itself, for each of *chats* through the chat template.
+    Answer each of *chats* through the chat template: text, tokens and whether it ended by itself.
 
     A *temperature* of 0 is greedy. Otherwise tokens are drawn from the smallest set of at least
     *top_p* (nucleus sampling, arXiv 1904.09751), each row by its own seed, so that a row does not

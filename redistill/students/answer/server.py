@@ -64,7 +64,7 @@ def served(
     text_of: Callable[[Sequence[int]], str],
 ) -> Iterator[Engine]:
     """
-    The student in the folder *student* behind a server, which the environment says how to reach.
+    Reach the student in the folder *student* behind a server, as the environment says.
 
     REDISTILL_STUDENT_SERVER is a command that is run for as long as the block lasts,
     REDISTILL_STUDENT_URL a server that is running and must list the student under `name`, in which
@@ -89,7 +89,7 @@ def served(
 
 
 def name(student: Path) -> str:
-    """What *student* is called at a server: its folder, and the hash of all files in it."""
+    """Say what *student* is called at a server: its folder, and the hash of all files in it."""
     whole = hashlib.sha256()
     for file in sorted(student.rglob("*")):
         if file.is_file() and file.name != NOTE:

@@ -14,9 +14,11 @@ Lesson = list[tuple[str, str]]  # what is given, and what is to be written after
 
 def lessons(seed: int, count: int) -> list[Lesson]:
     """
-    *count* short lessons: stories to set up as equations without results, numbers to copy, reverse
-    and lay out in columns, and one-digit facts. None is a rationale of a task, and the people
-    in the stories have names that no task uses, so no question of a task is among them.
+    Draw *count* short lessons.
+
+    They are stories to set up as equations without results, numbers to copy, reverse and lay out
+    in columns, and one-digit facts. None is a rationale of a task, and the people in the stories
+    have names that no task uses, so no question of a task is among them.
     """
     rng = random.Random(f"curriculum {seed}")  # noqa: S311 - data, not a secret
     kinds = (
@@ -27,7 +29,7 @@ def lessons(seed: int, count: int) -> list[Lesson]:
 
 
 def vocabulary(seed: int) -> Iterator[str]:
-    """Texts in which every word of the stories occurs often, for building the tokenizer."""
+    """Write texts in which every word of the stories occurs often, for building the tokenizer."""
     yield from ("".join(given + asked for given, asked in lesson) for lesson in lessons(seed, 3000))
     for name in stories.NAMES:
         yield from (f"{name} {name}. {name}'s of {name}" for _ in range(40))

@@ -14,7 +14,7 @@ THETA = 100.0  # base of the rotary positions: sharp at the short distances that
 
 def tokenizer(shape: Shape, seed: int) -> Any:
     """
-    A byte-level BPE tokenizer in which every digit is a token, for any text at all.
+    Train a byte-level BPE tokenizer in which every digit is a token, for any text at all.
 
     Saved with ``save_pretrained`` it is an ordinary Hugging Face tokenizer.
     """
@@ -46,7 +46,7 @@ def tokenizer(shape: Shape, seed: int) -> Any:
 
 
 def untrained(shape: Shape, vocabulary: int, eos: int, pad: int) -> Any:
-    """A randomly initialised model of *shape*; seed torch before calling."""
+    """Make a randomly initialised model of *shape*; seed torch before calling."""
     import transformers
 
     rotary: dict[str, Any] = {"rope_type": "default", "rope_theta": THETA}
@@ -75,7 +75,7 @@ def untrained(shape: Shape, vocabulary: int, eos: int, pad: int) -> Any:
 
 def rows(tokenizer: Any, shape: Shape, seed: int) -> list[Example]:
     """
-    The curriculum as training rows: loss on what is to be written, not on what is given.
+    Make training rows of the curriculum: loss on what is to be written, not on what is given.
 
     Lessons end in EOS and are packed into rows of at most WIDTH tokens, a longer one by itself:
     without padding, and with lessons of all kinds in every batch.

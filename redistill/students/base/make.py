@@ -71,7 +71,7 @@ def _of_folder(folder: Path, told: str) -> BaseFacts:
 
 def origin(student: StudentSettings | Target, place: str = "student") -> dict[str, str]:
     """
-    What is noted of where the base student comes from: a hub id with the commit it stands for.
+    Say what is noted of the base student's origin: a hub id with the commit it stands for.
 
     Asked before the student is fetched, and fetched at that commit, so that the note is true.
     *place* is where *student* stands in the settings, for a refusal.

@@ -31,7 +31,7 @@ def quiet() -> None:
 
 
 def tokenizer(student: Path | str, *, revision: str | None = None) -> Any:
-    """The tokenizer of *student*; its padding token is its EOS where it has none."""
+    """Load the tokenizer of *student*; its padding token is its EOS where it has none."""
     _verify(Path(student))
     try:
         found = AutoTokenizer.from_pretrained(
@@ -50,7 +50,7 @@ def model(
     revision: str | None = None,
 ) -> Any:
     """
-    The causal LM of *student* on `device`; raises RefusedError where it is none.
+    Load the causal LM of *student* on `device`; raises RefusedError where it is none.
 
     A directory with a manifest is held to it first. Weights are read from safetensors alone, and
     no code comes with them; an adapter of peft is no student until it is merged into its model.
@@ -81,7 +81,7 @@ def model(
 
 def pretrained(name: str, *, revision: str | None = None) -> tuple[Any, Any]:
     """
-    The model and tokenizer of a student from elsewhere.
+    Load the model and tokenizer of a student from elsewhere.
 
     *name* is a Hugging Face directory or hub id, or the path of a ``.gguf`` file, whose weights
     are dequantised to fp32. *revision* is a commit, tag or branch of a hub id.
@@ -93,7 +93,7 @@ def pretrained(name: str, *, revision: str | None = None) -> tuple[Any, Any]:
 
 def commit(name: str, revision: str | None) -> str | None:
     """
-    The commit of the hub id *name* that *revision* stands for now; None for what lies here.
+    Find the commit of the hub id *name* that *revision* stands for now; None for what lies here.
 
     Raises RefusedError for a revision of a file or directory, and for a repository or revision
     that cannot be had.
@@ -119,7 +119,11 @@ def commit(name: str, revision: str | None) -> str | None:
 
 
 def only_tokenizer(name: str, *, revision: str | None = None) -> Any:
-    """The tokenizer of a student from elsewhere, as `pretrained` takes it, without its weights."""
+    """
+    Load the tokenizer of a student from elsewhere, without its weights.
+
+    The student is what `pretrained` takes.
+    """
     if not name.endswith(".gguf"):
         return tokenizer(name, revision=revision)
     return _tokenizer_of_gguf(_gguf(name))

@@ -14,17 +14,17 @@ from redistill.students.model.settings import Precision
 
 
 def device() -> str:
-    """Where students are computed: REDISTILL_DEVICE, else the GPU where there is one."""
+    """Say where students are computed: REDISTILL_DEVICE, else the GPU where there is one."""
     return os.environ.get("REDISTILL_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def on_gpu() -> bool:
-    """Whether students are computed on a GPU."""
+    """Say whether students are computed on a GPU."""
     return torch.device(device()).type == "cuda"
 
 
 def precision(wanted: Precision) -> Literal["fp32", "bf16"]:
-    """What *wanted* comes to here: auto is bf16 on a GPU that has it, else fp32."""
+    """Choose what *wanted* comes to here: auto is bf16 on a GPU that has it, else fp32."""
     if wanted != "auto":
         return wanted
     return (
@@ -40,7 +40,7 @@ SLOW = 1.5  # times as long as fp32: more than the noise of a busy machine
 @lru_cache
 def ratio() -> float:
     """
-    How many times as long a product of bf16 matrices takes on the CPU as one of fp32 matrices.
+    Measure how many times as long a product of bf16 matrices takes on the CPU as one of fp32.
 
     The best of five turns each, measured once in a process, as the processor's time on one thread,
     which other work on the machine does not lengthen.
@@ -56,7 +56,7 @@ def ratio() -> float:
 
 def finding(settings: Mapping[str, Precision]) -> Finding:
     """
-    What bf16 costs here, for *settings* of a precision by their names.
+    Say what bf16 costs here, for *settings* of a precision by their names.
 
     A GPU is asked whether it has bf16; on a CPU it is measured. It never stands in the way:
     emulated numbers are right, only late.

@@ -83,20 +83,20 @@ class Encoder:
             self._before.insert(0, int(tokenizer.bos_token_id))
 
     def prompt(self, problem: Problem) -> list[int]:
-        """The ids that the student is given for *problem*."""
+        """Return the ids that the student is given for *problem*."""
         if self._chat:
             return self._chat.prompt(question(problem))
         return [*self._before, *self.content(question(problem)), *self._after]
 
     def completion(self, text: str) -> list[int]:
-        """The ids of *text*, ended by EOS."""
+        """Return the ids of *text*, ended by EOS."""
         if self._chat:
             return self._chat.split("?", text)[1]
         return [*self.content(text), self.eos]
 
     def example(self, problem: Problem, text: str) -> Example:
         """
-        The training row for *text* as the answer to *problem*.
+        Make the training row for *text* as the answer to *problem*.
 
         Its ids are those of the whole conversation through the chat template, up to the token
         that ends the answer. Raises UntaughtError where that is not the prompt with *text* after
@@ -109,12 +109,12 @@ class Encoder:
         return Example(prompt + completion, [IGNORED] * len(prompt) + completion)
 
     def content(self, text: str) -> list[int]:
-        """The ids of text from outside, in which nothing is a special token."""
+        """Return the ids of text from outside, in which nothing is a special token."""
         ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)
         return list(ids["input_ids"])
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of *ids*, without special tokens and what the template puts around answers."""
+        """Write *ids* as text, without special tokens and what the template puts around answers."""
         text = str(
             self.tokenizer.decode(
                 list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
@@ -261,7 +261,7 @@ def _refused(fault: str) -> RefusedError:
 
 
 def question(problem: Problem) -> str:
-    """The question as the student reads it, its choices below it."""
+    """Write the question as the student reads it, its choices below it."""
     choices = [f"({letter}) {text}" for letter, text in (problem.choices or {}).items()]
     return "\n".join([problem.question, *choices])
 

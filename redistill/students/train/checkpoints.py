@@ -29,8 +29,10 @@ KEPT = 2  # the last complete one stays while the next is being written
 
 def key(examples: Sequence[Example], start: Path, how: Mapping[str, Any]) -> str:
     """
-    What a checkpoint must agree on to be gone on from: the rows, the student that the training
-    started from, *how* it is trained, and the versions of the libraries that do it.
+    Make the key that a checkpoint must agree on to be gone on from.
+
+    It stands for the rows, the student that the training started from, *how* the student is
+    trained, and the versions of the libraries that do it.
     """
     whole = hashlib.sha256()
     for example in examples:
@@ -44,7 +46,7 @@ def key(examples: Sequence[Example], start: Path, how: Mapping[str, Any]) -> str
 @contextmanager
 def kept(name: str, key: str) -> Iterator[Path]:
     """
-    The folder for the checkpoints of the training *name* under *key*, held against a second run.
+    Hold the folder for the checkpoints of the training *name* under *key* against a second run.
 
     Where the block ends well, the student is saved: the checkpoints of *name* are removed, those
     of earlier settings too.
@@ -69,7 +71,7 @@ def kept(name: str, key: str) -> Iterator[Path]:
 
 def newest(folder: Path) -> Path | None:
     """
-    The latest checkpoint in *folder* that is as it was written; None where there is none.
+    Find the latest checkpoint in *folder* that is as it was written; None where there is none.
 
     Later ones that are half-written or damaged are named on stderr with what is wrong, and
     removed, so that they are not counted among those to keep.
@@ -109,7 +111,11 @@ class Keeper(TrainerCallback):  # type: ignore[misc]  # transformers is not type
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """After the last step there is nothing to go on with: the student itself is saved."""
+        """
+        Save no checkpoint after the last step.
+
+        There is nothing to go on with: the student itself is saved.
+        """
         if state.global_step >= state.max_steps:
             control.should_save = False
 

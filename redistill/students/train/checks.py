@@ -40,7 +40,7 @@ class Rows:
 
 
 def rows(encoder: Encoder, lessons: Sequence[Lesson]) -> Rows:
-    """The training rows that *encoder* makes of *lessons*."""
+    """Have *encoder* make the training rows of *lessons*."""
     made = Rows([], [])
     for problem, text in lessons:
         try:
@@ -53,7 +53,7 @@ def rows(encoder: Encoder, lessons: Sequence[Lesson]) -> Rows:
 def examine(
     encoder: Encoder, lessons: Sequence[Lesson], made: Rows, limits: Limits
 ) -> list[Finding]:
-    """Every check on the rows that *encoder* has *made* of *lessons*, failing ones included."""
+    """Run every check on the rows that *encoder* has *made* of *lessons*, failing ones included."""
     rows = made.examples
     kept = [row for row in rows if len(row.ids) <= limits.max_tokens]
     return [
@@ -83,7 +83,7 @@ def segments(
     encoder: Encoder, example: Example
 ) -> list[tuple[Literal["prompt", "completion", "EOS"], str]]:
     """
-    The text of a training row in runs: what carries no loss, what does, and the EOS at its end.
+    Cut a training row into runs of text: what carries no loss, what does, and the EOS at its end.
 
     Special tokens are shown by their names.
     """

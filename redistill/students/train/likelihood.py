@@ -15,7 +15,7 @@ from redistill.students.train.batch import collate, row
 
 
 def mean_nll(model: Any, examples: Sequence[Example], *, pad: int, batch_size: int) -> float:
-    """The mean negative log-likelihood, in nats, of the completions' tokens under *model*."""
+    """Measure the mean negative log-likelihood of the completions' tokens by *model*, in nats."""
     model.eval()
     total, tokens = 0.0, 0
     ordered = sorted(examples, key=lambda example: len(example.ids))
@@ -27,7 +27,7 @@ def mean_nll(model: Any, examples: Sequence[Example], *, pad: int, batch_size: i
 
 @torch.inference_mode()
 def token_nll(model: Any, examples: Sequence[Example], pad: int) -> list[tuple[float, int]]:
-    """For each of *examples* the summed NLL of its completion, in nats, and its tokens."""
+    """Measure the summed NLL, in nats, and the tokens of the completion of each of *examples*."""
     rows = [row(example) for example in examples]
     batch = {name: values.to(model.device) for name, values in collate(rows, pad).items()}
     labels = batch.pop("labels")[:, 1:]

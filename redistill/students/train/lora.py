@@ -8,7 +8,7 @@ from redistill.students.train.settings import LoraSettings
 
 
 def adapted(model: Any, settings: LoraSettings, seed: int) -> Any:
-    """*model* with untrained LoRA matrices drawn by *seed*; raises RefusedError without peft."""
+    """Give *model* untrained LoRA matrices drawn by *seed*; raises RefusedError without peft."""
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError:
@@ -37,7 +37,7 @@ def adapted(model: Any, settings: LoraSettings, seed: int) -> Any:
 
 def merged(model: Any) -> Any:
     """
-    The plain model in which what *model* learnt is part of the weights.
+    Merge what *model* learnt into the weights of the plain model.
 
     So that a student is a directory like any other, which needs neither peft nor its base to be
     evaluated, published or started from. The sums are done in the weights' own precision.

@@ -14,7 +14,7 @@ CLOSE = {torch.float32: 1e-3, torch.bfloat16: 0.1}  # share of the logits' sprea
 
 def collate(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """
-    One row of all *rows*, in which positions begin again with each: shape 1 x all their tokens.
+    Make one row of all *rows*, in which positions begin anew with each: shape 1 x all their tokens.
 
     There is no attention mask: the kernels tell the rows apart by their positions, which
     transformers looks at only where there is no cache either. A row's first token is never a
