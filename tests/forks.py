@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 SOCKET = "REDISTILL_TEST_FORKS"  # the variable that names where the server listens; 0 for none
+OFFLINE = {"HF_HUB_OFFLINE": "1"}  # of the server, and so of whatever runs in its forks
 OWN = ("redistill", "stages")  # packages that a fork imports from its own folder
 IMPORTED = (  # what takes long, and what it imports later on
     "torch", "transformers", "transformers.models.llama.modeling_llama",
@@ -55,7 +56,7 @@ def run(
     """Run ``python -m`` *module* in *cwd*, in a fork where that is the same."""
     command = [sys.executable, "-m", module, *words]
     place = os.environ.get(SOCKET, "0")
-    if place == "0" or not module.startswith(RUN) or early(env) != early(os.environ):
+    if place == "0" or not module.startswith(RUN) or early(env) != early(os.environ | OFFLINE):
         return subprocess.run(
             command, cwd=cwd, env=env, capture_output=True, text=True, check=False
         )
@@ -121,6 +122,7 @@ def _started(place: str) -> None:
         subprocess.Popen(
             [sys.executable, str(Path(__file__)), place],
             cwd=Path(place).parent,
+            env=os.environ | OFFLINE,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -235,7 +237,8 @@ def _become(request: dict[str, Any], fds: list[int], base: list[str]) -> None:
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     sys.path[:] = [request["cwd"], *paths, *base]
     sys.stdin, sys.stdout, sys.stderr = (
-        open(number, mode, encoding="utf-8", closefd=False) for number, mode in enumerate("rww")
+        open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115 - until it ends
+        for number, mode in enumerate("rww")
     )
     module, *words = request["argv"]
     sys.argv = [module, *words]

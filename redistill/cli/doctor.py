@@ -64,7 +64,11 @@ def diagnose(root: Path) -> Diagnosis:
 
 
 def gold(splits: Mapping[Split, Sequence[Problem]], grader: Grader) -> Finding:
-    """Check that every gold answer is read back in the task's format, as itself and as no other."""
+    """
+    Check that every gold answer is read back in the task's format as itself.
+
+    Of those that stand next to each other in order, none may count as the other.
+    """
     problems = [problem for split in splits.values() for problem in split]
     answers = sorted({problem.answer for problem in problems})
     for problem in problems:

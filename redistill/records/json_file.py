@@ -24,10 +24,13 @@ def write_text(path: Path, text: str) -> None:
 def read_json(file: Path) -> dict[str, Any]:
     """Read the metrics in *file*; refuses one that is not there or no JSON, with what to do."""
     try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except OSError as problem:
         raise RefusedError(
             f"{file}: cannot be read: {problem.strerror}; run dvc repro"
         ) from problem
     except ValueError as problem:
         raise RefusedError(f"{file}: not JSON: {problem}; run dvc repro") from problem
+    if not isinstance(content, dict):
+        raise RefusedError(f"{file}: not an object of JSON; run dvc repro")
+    return content

@@ -199,8 +199,12 @@ def tokenise(expression: str) -> list[Fraction | str] | None:
 
 
 def decimal(value: Fraction) -> str:
-    """Write *value* as digits: exact where the decimals end, else rounded to six places."""
-    if value.denominator == 1:
-        return str(value.numerator)
-    text = f"{float(value):.6f}".rstrip("0").rstrip(".")
-    return text.removeprefix("0") if text.startswith("0.0000000") else text
+    """
+    Write *value* as digits, rounded to six places.
+
+    >>> decimal(Fraction(-7, 2)), decimal(Fraction(1, 128)), decimal(Fraction(-1, 10**7))
+    ('-3.5', '0.007812', '0')
+    """
+    whole, part = divmod(round(abs(value) * 10**6), 10**6)
+    text = f"{whole}.{part:06}".rstrip("0").rstrip(".")
+    return f"-{text}" if value < 0 and text != "0" else text

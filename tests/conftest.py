@@ -1,0 +1,20 @@
+"""What all tests share: the server whose forks run their commands."""
+
+import os
+
+import pytest
+
+from tests import forks
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the place of the server; whoever needs it first starts it."""
+    if not hasattr(config, "workerinput") and forks.SOCKET not in os.environ:
+        os.environ[forks.SOCKET] = forks.place()
+        os.environ["REDISTILL_TEST_CONTROLLER"] = str(os.getpid())
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the server, if there is one."""
+    if os.environ.get("REDISTILL_TEST_CONTROLLER") == str(os.getpid()):
+        forks.end(os.environ[forks.SOCKET])
