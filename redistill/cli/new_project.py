@@ -32,7 +32,7 @@ __pycache__/
 !/data/pretrained/README.md
 """
 FOLDERS = ("external", "imported", "pretrained")
-TEACHING = ("teach", "generate", "spending", "openai", "local", "replay", "tutor")
+TEACHING = ("teach", "generate", "refine", "spending", "openai", "local", "replay", "tutor")
 PRETRAINED = "pretrained"  # the overlay for students that come from elsewhere
 OWN = re.compile(r"(?:redistill|stages)/\S+")
 # What the section of a task begins with, by its keys
@@ -93,6 +93,7 @@ def lay_out(folder: Path, params: str) -> Iterator[str]:
     _write_pipeline(folder)
     yield f"{folder}: params.yaml, dvc.yaml and {installed.STAMP} are written"
     yield f"run it: cd {folder} && redistill doctor && dvc repro && redistill rounds"
+    yield "dvc exp run and redistill sweep want a commit first: git add -A && git commit"
 
 
 def upgrade(root: Path) -> Iterator[str]:

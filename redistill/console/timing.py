@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -39,13 +38,17 @@ def write(path: Path, timing: Timing | None) -> None:
     draft.replace(path)
 
 
-def read(folder: Path) -> dict[str, dict[str, Any]]:
-    """Read what is timed in *folder*, by the stems of the files; what is no timing is left out."""
+def read(folder: Path) -> dict[str, dict[str, float]]:
+    """
+    Read what is timed under *folder*, by stage and branch, as in ``train/r0``.
+
+    What is no timing is left out.
+    """
     found = {}
-    for file in sorted(folder.glob("*.json")):
+    for file in sorted(folder.glob("*/*.json")):
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
-            found[file.stem] = {
+            found[f"{file.parent.name}/{file.stem}"] = {
                 name: float(content[name]) for name in ("seconds", "tokens", "tokens_per_second")
             }
         except (OSError, ValueError, KeyError, TypeError):
@@ -57,14 +60,14 @@ def lines(found: Mapping[str, Mapping[str, float]]) -> list[tuple[str, ...]]:
     """
     Write *found*, which `read` read, as a table: a row for each branch, a column for each stage.
 
-    >>> lines({"train-r0": {"seconds": 2.0, "tokens": 60, "tokens_per_second": 30}})
+    >>> lines({"train/r0": {"seconds": 2.0, "tokens": 60, "tokens_per_second": 30}})
     [('branch', 'train'), ('r0', '2.0 s, 30 tokens/s')]
     """
     cells: dict[str, dict[str, str]] = {}
-    for stem, timing in found.items():
-        stage, _, branch = stem.partition("-")
+    for name, timing in found.items():
+        stage, _, branch = name.partition("/")
         told = f"{timing['seconds']:.1f} s, {timing['tokens_per_second']:,.0f} tokens/s"
-        cells.setdefault(branch or stage, {})[stage] = told
+        cells.setdefault(branch, {})[stage] = told
     stages = list(dict.fromkeys(stage for row in cells.values() for stage in row))
     rows = ((branch, *(row.get(stage, "") for stage in stages)) for branch, row in cells.items())
     return [("branch", *stages), *rows]

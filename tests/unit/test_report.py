@@ -377,25 +377,25 @@ def test_tokens_and_money_are_those_of_the_ledger_and_unknown_where_it_lacks_a_r
 
 
 def test_times_lie_apart_from_the_report_for_its_page_to_read(tmp_path: Path):
-    times.write(tmp_path / "answer-r0.json", Timing(seconds=2.04, tokens=100))
-    times.write(tmp_path / "train-r0.json", Timing(seconds=0.0, tokens=0))
+    times.write(tmp_path / "answer/r0.json", Timing(seconds=2.04, tokens=100))
+    times.write(tmp_path / "train/r0.json", Timing(seconds=0.0, tokens=0))
 
     pages.write_timing(tmp_path, times.read(tmp_path))
 
-    rows = [["answer-r0", 2.0, 49.0], ["train-r0", 0.0, 0.0]]
+    rows = [["answer/r0", 2.0, 49.0], ["train/r0", 0.0, 0.0]]
     assert (tmp_path / "timing.js").read_text() == pages.script("timing", rows)
 
 
 def test_what_was_not_computed_has_no_time_and_what_is_no_timing_is_left_out(tmp_path: Path):
-    times.write(tmp_path / "answer-r3.json", Timing(seconds=2.0, tokens=100))
-    times.write(tmp_path / "answer-r3.json", None)
+    times.write(tmp_path / "answer/r3.json", Timing(seconds=2.0, tokens=100))
+    times.write(tmp_path / "answer/r3.json", None)
     times.write(tmp_path / "never.json", None)
     for name, text in (("cut", '{"seconds": 1'), ("list", "[1]"), ("words", '{"seconds": "x"}')):
-        (tmp_path / f"{name}.json").write_text(text)
+        (tmp_path / f"answer/{name}.json").write_text(text)
 
     assert times.read(tmp_path) == {}
     assert times.read(tmp_path / "none") == {}
-    assert not (tmp_path / "answer-r3.json").exists()
+    assert not (tmp_path / "answer/r3.json").exists()
 
 
 # ---- where it is said
