@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from redistill.console.progress import Progress
-from redistill.students.answer import cpu_kernels, kv_cache
+from redistill.students.answer import kv_cache
 from redistill.students.model import memory
 
 # the next token of each row, from its logits (rows x vocabulary) and the places of the rows
@@ -57,7 +57,7 @@ def answer(
     most = max(1, min(batch_size, len(prompts)))
     rows = _Rows(model, most, eos, pad, max_new_tokens, pick or _greedy)
     progress = Progress(say, len(prompts))
-    with torch.inference_mode(), cpu_kernels.prepared(model), cpu_kernels.streamed(model):
+    with torch.inference_mode():
         while waiting or rows.alive:
             while rows.has_room() and waiting:
                 rows.join([(place, prompts[place]) for place in rows.joining(waiting, prompts)])
