@@ -12,7 +12,7 @@ from redistill.problems import stories
 from redistill.records.types import Problem, Split
 from redistill.settings.sections import Section
 
-SOURCE = "redistill/stories.py"
+SOURCE = "redistill/problems/stories.py"
 LICENCE = "Apache-2.0"
 GRADER = "numeric"
 PUBLISHED = False
