@@ -1,5 +1,5 @@
 """
-Answers a second of `evaluate`, of a plain loop over `model.generate`, and of answering one by one.
+Answers a second of the stage `answer`, of a loop over `model.generate`, and of one after the other.
 
 All three answer the problems of a file greedily, in fp32, and must write the same tokens. The loop
 takes them in batches of the same size in the order of the file. The three take turns, so that they
@@ -18,7 +18,7 @@ import torch
 
 from redistill.records import json_file, jsonl
 from redistill.records.types import Problem
-from redistill.settings.sections import LOAD
+from redistill.settings import sections
 from redistill.students.answer import local
 from redistill.students.answer.settings import EvaluateSettings
 from redistill.students.model import load, tokens
@@ -45,8 +45,9 @@ def main(
 ) -> None:
     """Measure the three in turns, and write what came out."""
     load.quiet()
-    asked = LOAD(settings, "student", StudentSettings)
-    rules = LOAD(settings, "evaluate", EvaluateSettings)
+    params = sections.read(settings)
+    asked = params.section("student", StudentSettings)
+    rules = params.section("evaluate", EvaluateSettings)
     batch_size, max_new_tokens = rules.batch_size, rules.max_new_tokens
     model, words = load.model(student).eval(), load.tokenizer(student)
     encoder = tokens.Encoder(words, asked.prompt, chat=asked.chat)
@@ -70,12 +71,12 @@ def main(
         precision="fp32",
     ) as engine:
         ways: dict[str, tuple[int, Callable[[], list[str]]]] = {
-            "evaluate": (len(prompts), lambda: [c.text for c in engine(prompts, None, "ours")]),
+            "answer": (len(prompts), lambda: [c.text for c in engine(prompts, None, "ours")]),
             "generate, batches": (len(prompts), lambda: plain(prompts, batch_size)),
             "generate, one by one": (len(some), lambda: plain(some, 1)),
         }
         found = _measured(ways, turns)
-    texts = found["evaluate"]["texts"]
+    texts = found["answer"]["texts"]
     assert texts == found["generate, batches"]["texts"]  # noqa: S101 - what is measured is the same
     assert texts[::every] == found["generate, one by one"]["texts"]  # noqa: S101
     figures = _figures(found)
@@ -127,13 +128,13 @@ def _measured(
 
 
 def _figures(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    ours = found["evaluate"]
+    ours = found["answer"]
     return {
         name: {
             key: {
                 "answers_per_second": round(statistics.median(rates[clock]), 1),
                 "all_turns": [round(rate, 1) for rate in rates[clock]],
-                "evaluate_is_times": round(
+                "answer_is_times": round(
                     statistics.median(
                         a / b for a, b in zip(ours[clock], rates[clock], strict=True)
                     ),

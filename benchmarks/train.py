@@ -43,10 +43,10 @@ plan = loop.Plan(
     precision=precision, seed=1, packed=packed == "packed",
 )
 before = time.process_time()
-found = loop.train(model, rows, plan, pad=0, say="ours")
+found, timing = loop.train(model, rows, plan, pad=0, say="ours")
 used = time.process_time() - before
 tokens, loss = found["tokens"], found["losses"]
-seconds = tokens / found["tokens_per_second"]
+seconds = timing.seconds
 """
 TRL = """
 import json, os, resource, sys, time

@@ -61,17 +61,17 @@ SCANS: dict[str, tuple[Callable[[str], object], int]] = {
     "choice": (choice.lenient, 1000),
     "yes_no": (yes_no.lenient, 1000),
     "math": (math.lenient, 1000),
-    "numerals.scan": (numbers.scan, 4000),
-    "numerals.tidy": (numbers.tidy, 4000),
+    "numbers.scan": (numbers.scan, 4000),
+    "numbers.tidy": (numbers.tidy, 4000),
     "answers.boxed": (answers.boxed, 4000),
     "answers.cued": (answers.cued, 4000),
     "answers.bold": (answers.bold, 4000),
     "equations.annotated": (equations.annotated, 4000),
     "equations.work": (equations.work, 4000),
-    "prose.bare": (wordings.bare, 1000),
-    "prose.spoken": (wordings.spoken, 1000),
-    "prompting.rationale": (prompt.rationale, 4000),
-    "guarding.TALK": (guards.TALK.findall, 4000),
+    "wordings.bare": (wordings.bare, 1000),
+    "wordings.spoken": (wordings.spoken, 1000),
+    "prompt.rationale": (prompt.rationale, 4000),
+    "guards.TALK": (guards.TALK.findall, 4000),
 }
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from tests import settings
 from tests.imports import ROOT
 
 TINY = {
@@ -22,6 +23,8 @@ TINY = {
     "train": {"steps": 2, "batch_size": 4, "nll_rows": 4},
     "evaluate": {"batch_size": 48},
 }  # fmt: skip
+# What a branch is put through between its training and the mining of its errors.
+ANSWERED = ("answer", "grade", "answer-outside", "grade-outside")
 PARTS = [
     "redistill",
     "stages",
@@ -48,8 +51,8 @@ class Project:
                 (root / part).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(source, root / part)
         self.change(TINY)
-        for command in ("git init -q", "git add -A", "git commit -qm start"):
-            subprocess.run(command.split(), cwd=root, check=True, env=self.env)
+        self.git("init", "-q")
+        self.commit("start")
 
     @classmethod
     def at(cls, root: Path) -> "Project":
@@ -66,11 +69,17 @@ class Project:
         return {**os.environ, **who, "PATH": path, "DVC_NO_ANALYTICS": "1", "HF_HUB_OFFLINE": "1"}
 
     def change(self, changes: dict) -> None:
+        """Change single values of sections of params.yaml."""
         yaml = YAML()
         content = yaml.load(self.root / "params.yaml")
         for section, values in changes.items():
             content[section].update(values)
         yaml.dump(content, self.root / "params.yaml")
+
+    def compose(self, *overlays: str) -> None:
+        """Take the shipped settings as they are, with *overlays* of params/ over them."""
+        composed = settings.text(*overlays)
+        (self.root / "params.yaml").write_text(composed, encoding="utf-8")
 
     def run(self, module: str, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a Python module as a command in the project."""
@@ -78,6 +87,19 @@ class Project:
         return subprocess.run(
             command, cwd=self.root, env=self.env, capture_output=True, text=True, check=False
         )
+
+    def git(self, *words: str) -> str:
+        """What `git` prints."""
+        ran = subprocess.run(
+            ["git", *words], cwd=self.root, env=self.env, capture_output=True, text=True
+        )
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout
+
+    def commit(self, message: str) -> None:
+        """Commit everything that git does not ignore."""
+        self.git("add", "-A")
+        self.git("commit", "-qm", message)
 
     def dvc(self, *words: str, fails: bool = False) -> str:
         ran = self.run("dvc", *words)

@@ -2,16 +2,16 @@
 
 import json
 import shutil
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
+from redistill.cli import check_params
 from redistill.records import manifest
 from tests.imports import ROOT
-from tests.loop.projects import Finished, Project
+from tests.loop.projects import ANSWERED, Finished, Project
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +44,16 @@ def test_a_second_repro_runs_nothing_and_takes_little_longer_than_status(project
 
 
 def test_every_balance_is_recorded_and_holds(project: Project):
-    files = list((project.root / "metrics").glob("*/*.json"))
-    balances = {f.parent.name: json.loads(f.read_text()).get("balance") for f in files}
+    files = (project.root / "metrics").glob("*/*.json")
+    recorded = [file for file in files if file.parent.name != "timing"]
+    balances = {file: json.loads(file.read_text()).get("balance") for file in recorded}
 
     kinds = {"problems", "training", "rationales", "rounds", "gaps", "outside", "published"}
-    assert set(balances) == kinds
-    for file in files:
-        balance = json.loads(file.read_text()).get("balance")
-        assert balance is None or balance["holds"], file
+    kinds |= {"completions", "completions-outside"}
+    assert {file.parent.name for file in balances} == kinds
+    without = {file for file, balance in balances.items() if balance is None}
+    assert without == {project.root / "metrics/training/base.json"}
+    assert all(balance["holds"] for balance in balances.values() if balance)
 
 
 def test_no_test_question_is_in_anything_that_is_taught_shown_to_a_teacher_or_published(
@@ -61,7 +63,8 @@ def test_no_test_question_is_in_anything_that_is_taught_shown_to_a_teacher_or_pu
     rows = (project.root / "data/problems/test.jsonl").read_text(encoding="utf-8").splitlines()
     canaries = [json.loads(row)["question"] for row in rows]
     places = ("data/rationales", "data/errors", "data/published", "data/problems/train.jsonl")
-    files = [file for place in places for file in _files(project.root / place)]
+    told = (*places, "data/problems/held-out.jsonl")  # what a teacher's stage reads has digests
+    files = [file for place in told for file in _files(project.root / place)]
     texts = {file: file.read_bytes() for file in files}
     seen = (project.root / "data/report").rglob("*.js")
 
@@ -83,7 +86,21 @@ def test_a_loop_that_gets_nowhere_stops_and_passes_the_rest_through(project: Pro
     assert decision["stop"]
     assert training["passed_through"]
     assert best["round"] == "r0"
-    assert (project.root / "metrics/curve.svg").read_text().startswith("<?xml")
+    assert (project.root / "metrics/pictures/curve.svg").read_text().startswith("<?xml")
+
+
+def test_how_long_stages_took_is_told_in_files_that_neither_dvc_nor_git_knows(project: Project):
+    folder = project.root / "metrics/timing"
+    shown = (folder / "timing.js").read_text(encoding="utf-8")  # what the report shows, if there
+
+    branches = ("r0", "r1", "one-shot-matched")  # the others were passed through
+    timed = {"base", *(f"{stage}-{name}" for stage in ("train", "answer") for name in branches)}
+    assert {file.stem for file in folder.glob("*.json")} == timed
+    assert all(name in shown for name in timed)
+    lock = (project.root / "dvc.lock").read_text(encoding="utf-8")
+    assert "path: metrics/training/base.json" in lock
+    assert "path: metrics/timing" not in lock
+    assert "metrics/timing" not in project.git("status", "--porcelain", "-uall")
 
 
 def test_the_command_line_shows_rounds_and_the_life_of_a_problem(project: Project):
@@ -192,22 +209,39 @@ def test_a_change_of_where_it_is_computed_reruns_nothing(
     assert project.stale() == set()
 
 
-def test_two_clean_runs_give_the_same_hashes(project: Project, tmp_path: Path):
-    again = Project(tmp_path)
-    again.repro()
+@pytest.fixture(scope="module")
+def twice(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Project]:
+    """A run, all of it committed, and a clone of it that has run a second time, from nothing."""
+    first, ran = finished(tmp_path_factory.mktemp("first"))
+    first.commit("run")
+    second = Project.at(tmp_path_factory.mktemp("second"))
+    first.git("clone", "-q", ".", str(second.root))
+    (second.root / "dvc.lock").unlink()
+    assert set(second.repro()) == set(ran)
+    return first, second
 
-    assert again.hashes() == project.hashes()
-    assert len(again.hashes()) > 20
+
+def test_two_clean_runs_give_the_same_hashes_and_the_same_lock(twice: tuple[Project, Project]):
+    first, second = twice
+
+    assert second.hashes() == first.hashes()
+    assert len(second.hashes()) > 20
+    assert (second.root / "dvc.lock").read_bytes() == (first.root / "dvc.lock").read_bytes()
+
+
+def test_a_second_run_leaves_nothing_to_commit(twice: tuple[Project, Project]):
+    _, second = twice
+
+    assert second.git("status", "--porcelain", "-uall") == ""
+    assert (second.root / "metrics/timing/train-r0.json").is_file()
 
 
 def test_a_clone_pulls_the_run_and_has_nothing_to_do(project: Project, tmp_path: Path):
     project.dvc("remote", "add", "-q", "-f", "-d", "kept", str(tmp_path / "remote"))
     try:
         project.dvc("push", "-q")
-        git = {"cwd": project.root, "check": True, "env": project.env, "capture_output": True}
-        subprocess.run(["git", "add", "-A"], **git)
-        subprocess.run(["git", "commit", "-qm", "run"], **git)
-        subprocess.run(["git", "clone", "-q", ".", tmp_path / "clone"], **git)
+        project.commit("run")
+        project.git("clone", "-q", ".", str(tmp_path / "clone"))
     finally:
         project.dvc("remote", "remove", "-q", "kept")
     clone = Project.at(tmp_path / "clone")
@@ -222,7 +256,7 @@ def test_a_clone_pulls_the_run_and_has_nothing_to_do(project: Project, tmp_path:
 
 def test_adding_a_round_is_one_line_and_runs_only_that_round(project: Project):
     file = project.root / "params.yaml"
-    line = "  r3: {from: r2, rationales: r3, start: base, times: 1}\n"
+    line = "  r3: {from: r2, of: r2, like: r2, rationales: r3, start: base, times: 1}\n"
     text = file.read_text(encoding="utf-8")
     assert line in text
     file.write_text(text.replace(line, line + line.replace("r3", "r4").replace("r2", "r3")))
@@ -231,14 +265,14 @@ def test_adding_a_round_is_one_line_and_runs_only_that_round(project: Project):
     file.write_text(text, encoding="utf-8")
     project.repro()
 
-    stages = ("refine", "train", "evaluate", "outside", "mine")
+    stages = ("refine", "train", *ANSWERED, "mine")
     assert set(ran) == {"report", "publish", *(f"{stage}@r4" for stage in stages)}
 
 
 def test_an_arm_of_the_ladder_is_one_line_and_runs_only_its_own_stages(project: Project):
     file = project.root / "params.yaml"
     text = file.read_text(encoding="utf-8")
-    line = "from: r0, rationales: told, start: base, times: 1, feedback: verdict, like: r1"
+    line = "from: r0, of: r0, rationales: told, start: base, times: 1, feedback: verdict, like: r1"
     file.write_text(
         text.replace("arms: &arms {}\n", f"arms: &arms\n  told: {{{line}, scope: like}}\n")
     )
@@ -254,7 +288,7 @@ def test_an_arm_of_the_ladder_is_one_line_and_runs_only_its_own_stages(project: 
     file.write_text(text, encoding="utf-8")
     project.repro()
 
-    own = {"control@told", "train@told", "evaluate@told", "outside@told", "mine@told"}
+    own = {f"{stage}@told" for stage in ("refine", "train", *ANSWERED, "mine")}
     assert set(ran) == {*own, "report", "publish"}
     assert arm["asked"] == arm["attempts"]["replies"] == like["attempts"]["replies"] > 0
     assert "told" in shown
@@ -279,14 +313,16 @@ def test_an_out_of_domain_test_is_answered_by_all_and_asks_nothing_again(project
     rows = [json.loads(line) | {"id": f"f{i}"} for i, line in enumerate(train[:3])]
     further = [{**row, "question": f"Otherwise: {row['question']}"} for row in rows[:2]]
     place.write_text("".join(json.dumps(row) + "\n" for row in [*further, rows[2]]))
-    own = {"train": str(place), "dev": None, "test": str(place), "dev_share": 0.5}
-    section = {**own, "take_train": None, "take_dev": None, "take_test": None}
+    files = {"train": str(place), "dev": None, "test": str(place), "dev_share": 0.5}
+    section = {**files, "take_train": None, "take_dev": None, "take_test": None}
     project.change({"prepare": {"outside": {"jsonl": section}}})
     trained = project.hashes()
 
     ran = project.repro()
     branches = {"r0", "r1", "r2", "r3", "one-shot-matched"}
-    assert set(ran) == {"prepare", "report", "publish", *(f"outside@{name}" for name in branches)}
+    outside = ("answer-outside", "grade-outside")
+    own = {f"{stage}@{name}" for stage in outside for name in branches}
+    assert set(ran) == {"prepare", "report", "publish", *own}
     told = json.loads((project.root / "metrics/problems/all.json").read_text())["outside"]
     figures = json.loads((project.root / "metrics/outside/r0.json").read_text())
     answers = project.root / "data/predictions-outside"
@@ -299,14 +335,48 @@ def test_an_out_of_domain_test_is_answered_by_all_and_asks_nothing_again(project
     undone = project.repro()
 
     assert told["jsonl"]["rejected"] == {"asks a question of train": 1}
-    assert figures["tests"]["jsonl"]["n"] == figures["balance"]["rows_out"] == 2
+    assert figures["scores"]["jsonl"]["n"] == figures["balance"]["rows_out"] == 2
     assert lines == {"r0": 2, "r1": 2, "r2": 0, "r3": 0, "one-shot-matched": 2}
     assert "jsonl" in table
     assert "/2)" in table
     assert again == []
     assert kept == _apart(trained)
     assert project.hashes() == trained
-    assert {name.split("@")[0] for name in undone} <= {"prepare", "outside", "report", "publish"}
+    assert {name.split("@")[0] for name in undone} <= {"prepare", *outside, "report", "publish"}
+
+
+@pytest.mark.parametrize("left", ["absent", "null"])
+def test_sections_that_a_run_does_not_read_may_be_left_out_and_nothing_becomes_stale(
+    left: str, finished: Finished, tmp_path: Path
+):
+    made, _ = finished(tmp_path)
+    file = tmp_path / "params.yaml"
+    content = YAML(typ="safe").load(file)
+    assert not any(content.get(name) for name in check_params.ABSENT)
+    kept = {name: value for name, value in content.items() if name not in check_params.ABSENT}
+    empty = dict.fromkeys(check_params.ABSENT) if left == "null" else {}
+    YAML(typ="safe").dump(kept | empty, file)
+
+    assert made.stale() == set()
+    assert made.repro() == []
+    assert "well-formed" in made.redistill("params")
+
+
+def test_a_lora_that_is_null_trains_what_one_that_is_not_read_does(
+    finished: Finished, tmp_path: Path
+):
+    made, _ = finished(tmp_path)
+    before = made.hashes()
+    content = YAML(typ="safe").load(tmp_path / "params.yaml")
+    YAML(typ="safe").dump(content | {"lora": None}, tmp_path / "params.yaml")
+
+    stale = made.stale()
+    ran = made.repro()
+
+    assert {name.split("@")[0] for name in stale} == {"train"}
+    assert set(ran) == stale
+    assert made.hashes() == before
+    assert made.stale() == set()
 
 
 def test_settings_that_are_code_are_not_run(project: Project):

@@ -70,26 +70,33 @@ class Run:
         assert (ran.returncode != 0) == fails, ran.stdout + ran.stderr
         return ran.stdout + ran.stderr
 
-    def metrics(self, name: str) -> dict:
+    def metrics(self, name: str | Path) -> dict:
         return json.loads((self.root / name).read_text(encoding="utf-8"))
 
 
 PREPARE = (
     "stages.prepare --train data/problems/train.jsonl --dev data/problems/dev.jsonl "
-    "--test data/problems/test.jsonl --outside data/problems/outside --metrics problems.json"
+    "--test data/problems/test.jsonl --held-out data/problems/held-out.jsonl "
+    "--outside data/problems/outside --metrics problems.json"
 )
-BASE = "stages.base --out data/students/base --metrics base.json"
+BASE = "stages.base --out data/students/base --metrics base.json --timing timing/base.json"
 GENERATE = (
-    "stages.generate --round r0 --problems data/problems/train.jsonl --student data/students/base "
+    "stages.generate --round r0 --problems data/problems/train.jsonl "
+    "--held-out data/problems/held-out.jsonl --student data/students/base "
     "--out r0.jsonl --metrics generate.json"
 )
 TRAIN = (
     "stages.train --branch r0 --problems data/problems/train.jsonl --rationales r0.jsonl "
-    "--start data/students/base --out data/students/r0 --metrics train.json"
+    "--start data/students/base --out data/students/r0 --metrics train.json "
+    "--timing timing/train.json"
 )
-EVALUATE = (
-    "stages.evaluate --student data/students/r0 --problems data/problems --out predictions "
-    "--metrics evaluate.json"
+ANSWER = (
+    "stages.answer --student data/students/r0 --problems data/problems --out completions "
+    "--metrics answer.json --timing timing/answer.json"
+)
+GRADE = (
+    "stages.grade --completions completions --problems data/problems --out predictions "
+    "--metrics grade.json"
 )
 
 
@@ -98,7 +105,7 @@ def test_a_directory_of_ones_own_is_a_student_by_one_line(tmp_path: Path, change
     mine = directory(tmp_path / "mine")
     run = Run(tmp_path, f"  model: {mine}", **changes)
 
-    for words in (PREPARE, BASE, GENERATE, TRAIN, EVALUATE):
+    for words in (PREPARE, BASE, GENERATE, TRAIN, ANSWER, GRADE):
         run.stage(words)
 
     trained = run.metrics("train.json")
@@ -108,7 +115,12 @@ def test_a_directory_of_ones_own_is_a_student_by_one_line(tmp_path: Path, change
     assert trained["labels"]["rows_ended_by_eos"] == 12
     assert trained["losses"][-1] < trained["losses"][0]
     assert len(answers) == 4
-    assert run.metrics("evaluate.json")["precision"] == "fp32"
+    assert run.metrics("answer.json")["precision"] == "fp32"
+    assert run.metrics("grade.json")["scores"]["test"]["n"] == 4
+    timed = {file.stem: run.metrics(file) for file in (tmp_path / "timing").iterdir()}
+    assert {*timed} == {"train", "answer"}  # the base student was fetched, not trained
+    assert timed["train"]["tokens"] == trained["tokens"]
+    assert all(took["seconds"] > 0 for took in timed.values())
     assert manifest.verify(student) == []
     assert json.loads((student / "generation_config.json").read_text())["eos_token_id"][0] == end
     assert not list((tmp_path / ".redistill/checkpoints").glob("*/*"))

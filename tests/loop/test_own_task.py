@@ -6,10 +6,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+from ruamel.yaml import YAML
+
 from redistill.records import jsonl
 from redistill.records.types import Problem
+from tests import settings
 from tests.imports import ROOT
-from tests.unit.test_outside import BLOCKS, OPTIONS, written
+from tests.unit.test_outside import BLOCKS
+
+OPTIONS = (
+    "--train t.jsonl --dev d.jsonl --test e.jsonl --held-out h.jsonl --outside o --metrics m.json"
+)
 
 
 def test_the_task_of_the_docs_is_one_file_that_prepare_runs(tmp_path: Path):
@@ -17,8 +24,12 @@ def test_the_task_of_the_docs_is_one_file_that_prepare_runs(tmp_path: Path):
         skip = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / part, tmp_path / part, ignore=skip)
     (tmp_path / "redistill/tasks/riverquiz.py").write_text(BLOCKS["riverquiz.py"])
-    changes = {"prepare": {"task": "riverquiz"}, "grade": {"grader": "choice"}}
-    file = written(tmp_path, changes, without="wordproblems")
+    content = dict(settings.shipped().content)
+    del content["wordproblems"]
+    content["prepare"] |= {"task": "riverquiz"}
+    content["grade"] = {"grader": "choice"}
+    file = tmp_path / "params.yaml"
+    YAML(typ="safe").dump(content, file)
     file.write_text(file.read_text() + BLOCKS["params.yaml"])
     for split, count in (("train", 40), ("test", 9)):
         rows = [

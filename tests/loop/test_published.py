@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from redistill.cli import main, verify
+from redistill.cli import verify
+from redistill.cli.main import main
 from redistill.records import manifest
 from tests.imports import ROOT
 from tests.publications import small

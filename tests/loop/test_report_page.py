@@ -1,5 +1,6 @@
 """The report in a browser, opened as a file: what it loads, finds and shows, and how quickly."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,16 +28,24 @@ def browser() -> Iterator[Any]:
         yield chromium
 
 
-def written(folder: Path, run: Run, title: str = "Toys", figures: Run | None = None) -> Path:
-    """The page of *run* in *folder*, with the figures of another run where it has none."""
-    known = reports.facts(figures or run, title=title)
+def written(
+    root: Path, run: Run, title: str = "Toys", figures: Run | None = None, timed: str = "train-r0"
+) -> Path:
+    """
+    The page of *run* as in the project *root*, with the time that the stage *timed* took.
+
+    It has the figures of another run where *run* has none.
+    """
+    folder, known = root / "data/report", reports.facts(figures or run, title=title)
     pages.write(folder, known, reports.pictures(known), run)
+    took = {"seconds": 61.5, "tokens": 73800.0, "tokens_per_second": 1200.0}
+    pages.write_timing(root / "metrics/timing", {timed: took})
     return folder / pages.INDEX
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return written(tmp_path_factory.mktemp("run") / "report", RUN)
+    return written(tmp_path_factory.mktemp("run"), RUN)
 
 
 @pytest.fixture
@@ -68,7 +77,7 @@ def solved(name: str, split: str, problem: str) -> bool:
     return RUN.predictions[name][split, problem].verdict == "correct"
 
 
-def test_it_asks_for_nothing_but_the_files_beside_it(opened: Any, report: Path):
+def test_it_asks_for_nothing_but_its_own_files_and_what_took_how_long(opened: Any, report: Path):
     page = opened()
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
@@ -78,11 +87,41 @@ def test_it_asks_for_nothing_but_the_files_beside_it(opened: Any, report: Path):
     page.click("#rows a")
     page.wait_for_selector("#life h3")
 
-    folder = report.parent.as_uri()
-    assert sorted(url.removeprefix(folder) for url in asked) == [
-        "/index.html", "/problems/index.js", "/problems/lives-000.js",
-        "/problems/questions-000.js",
-    ]  # fmt: skip
+    root = report.parents[2].as_uri()
+    assert sorted(url.removeprefix(root) for url in asked) == [
+        "/data/report/index.html",
+        "/data/report/problems/index.js",
+        "/data/report/problems/lives-000.js",
+        "/data/report/problems/questions-000.js",
+        "/metrics/timing/timing.js",
+    ]
+
+
+def test_it_shows_what_took_how_long(opened: Any):
+    page = opened()
+    page.wait_for_selector("#times:not([hidden])")
+
+    cells = page.locator("#times-rows > *").first.locator("th, td").all_inner_texts()
+    assert cells == ["train-r0", "61.5", "1,200"]
+
+
+def test_a_report_that_is_taken_elsewhere_without_times_is_whole(
+    browser: Any, report: Path, tmp_path: Path
+):
+    shutil.copytree(report.parent, tmp_path / "data/report")
+    page = browser.new_page()
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+
+    page.goto((tmp_path / "data/report" / pages.INDEX).as_uri())
+    page.wait_for_selector(ALL, state="attached")
+    page.click("#rows a")
+    page.wait_for_selector("#life h3")
+
+    assert page.is_hidden("#times")
+    assert page.is_hidden("#trouble")
+    assert faults == []
+    page.close()
 
 
 def test_the_policy_keeps_out_what_the_page_does_not_bring_itself(browser: Any, report: Path):
@@ -274,7 +313,7 @@ def test_an_unknown_problem_and_a_lost_file_are_told(browser: Any, opened: Any, 
     page = opened("#problem=nobody")
     assert "There is no problem nobody" in page.inner_text("#life")
 
-    file = written(tmp_path / "report", reports.run(6))
+    file = written(tmp_path, reports.run(6))
     (file.parent / "problems/lives-000.js").unlink()
     page = browser.new_page()
     page.goto(f"{file.as_uri()}#problem=wp-00000")
@@ -379,7 +418,7 @@ def test_no_text_of_a_run_becomes_a_node_a_link_or_a_script(
     words = ["word"] * len(PAYLOADS)
     folders = [written(tmp_path / "plain", poisoned(words), figures=RUN)]
     title = "</title></script><img src=x onerror=alert(1)>"
-    folders.append(written(tmp_path / "poisoned", poisoned(PAYLOADS), title, figures=RUN))
+    folders.append(written(tmp_path / "poisoned", poisoned(PAYLOADS), title, RUN, timed=title))
     plain, page = (opened(file=file) for file in folders)
     outside = "body :not(option, svg *)"  # one for each gap, and the title drawn in outlines
     listed = page.locator("#rows .asks").all_text_contents()
@@ -405,7 +444,7 @@ def test_no_text_of_a_run_becomes_a_node_a_link_or_a_script(
 def test_it_is_quick_to_open_with_many_problems(
     browser: Any, tmp_path: Path, problems: int, capsys: pytest.CaptureFixture
 ):
-    file = written(tmp_path / "report", reports.run(problems))
+    file = written(tmp_path, reports.run(problems))
     seconds = [browsers.opening(browser, file)["list"] for _ in range(5)]
 
     with capsys.disabled():

@@ -34,9 +34,12 @@ def test_the_stage_writes_the_report_and_its_figures(tmp_path: Path):
     page = (tmp_path / "out/report/index.html").read_text(encoding="utf-8")
     assert "<h1>Toys &lt;b&gt;&amp; more</h1>" in page
     assert page.count('class="plot"') == 5
-    costs = (tmp_path / "out/costs.csv").read_text(encoding="utf-8").split("\n")
+    costs = (tmp_path / "out/tables/costs.csv").read_text(encoding="utf-8").split("\n")
     assert costs[0] == ",".join(COLUMNS)
     assert [line.split(",")[0] for line in costs[1:-1]] == ["r0", "r1", "r2", "long", "told"]
+    assert {file.stem for file in (tmp_path / "out/pictures").iterdir()} == {
+        "curve", "ladder", "gaps", "nll", "costs",
+    }  # fmt: skip
     assert not (tmp_path / "none").exists()
 
 

@@ -1,24 +1,21 @@
 """Other students taught what was refined for one, through DVC: in one project and in another."""
 
 import json
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
-from tests.imports import ROOT
-from tests.loop.projects import TINY, Project
+from tests.loop.projects import ANSWERED, TINY, Project
 
 SMALL = {"hidden": 16, "layers": 1, "heads": 2, "feed_forward": 32}
 KEPT = ("neox-r0", "neox-matched", "neox-refined", "neox-self", "neox-joint")
-ASKING = {"generate", "refine", "control", "tailor"}
+ASKING = {"generate", "refine"}
 
 
 def settings(project: Project, name: str) -> dict:
-    """The settings in params/*name*, with students and data of a size that runs in seconds."""
-    shutil.copy(ROOT / "params" / name, project.root / "params.yaml")
+    """The settings with the overlay *name*, and students and data of a size for seconds."""
+    project.compose(name)
     project.change(TINY)
     return YAML(typ="safe").load(project.root / "params.yaml")
 
@@ -31,14 +28,16 @@ def save(project: Project, content: dict) -> None:
 
 def one_target(project: Project) -> dict:
     """One round, one target of another architecture, and every version for it."""
-    content = settings(project, "embedded-transfer.yaml")
+    content = settings(project, "embedded-transfer")
     content["targets"] = {"neox": content["targets"]["neox"]}
     cells = {name: content["transfers"][name] for name in KEPT}
-    first = {"from": "r0", "rationales": "r1", "start": "base", "times": 1}
+    asked = {"from": "r0", "of": "r0", "like": "r0"}
+    first = {**asked, "rationales": "r1", "start": "base", "times": 1}
     content |= {"transfers": cells, "rounds": {"r1": first}}
     content["branches"] = {"r0": content["branches"]["r0"], "r1": first, **cells}
     content["pools"] = {"all": {"of": "r0", "and": "neox-r0"}}
-    content["tailored"] = {n: content["tailored"][n] for n in ("for-neox", "for-all")}
+    tailored = {n: content["tailored"][n] for n in ("for-neox", "for-all")}
+    content |= {"tailored": tailored, "rewrites": {"r1": first, **tailored}}
     content["report"]["control"] = "r0"
     return content
 
@@ -48,7 +47,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     made = Project(tmp_path_factory.mktemp("first"))
     save(made, one_target(made))
     ran = made.repro()
-    assert {"target@neox", "pool@all", "tailor@for-neox", "tailor@for-all"} <= set(ran)
+    assert {"target@neox", "pool@all", "refine@for-neox", "refine@for-all"} <= set(ran)
     assert ran[-1] == "transfer@transfer"
     return made
 
@@ -77,8 +76,9 @@ def test_every_version_of_a_target_of_another_architecture_is_trained_and_stands
     ]
     assert {cell["n"] for cell in found["cells"].values()} == {12}
     assert found["source"]["chosen"] in ("r0", "r1")
-    assert "neox: refined over first" in (project.root / "metrics/transfer.csv").read_text()
-    assert (project.root / "metrics/transfer.svg").read_text().startswith("<?xml")
+    written = project.root / "metrics/transfer"
+    assert "neox: refined over first" in (written / "transfer.csv").read_text()
+    assert (written / "transfer.svg").read_text().startswith("<?xml")
     assert "Refined rationales are better" in project.redistill("transfer")
 
 
@@ -109,7 +109,7 @@ def test_doctor_and_plan_know_of_targets(project: Project):
     checked, planned = project.redistill("doctor"), project.redistill("plan")
 
     assert "9 students" in checked  # seven of the branches, and two bases
-    assert "tailor@for-all" in planned
+    assert "refine@for-all" in planned
 
 
 def test_adding_a_target_reruns_nothing_that_was_there(project: Project):
@@ -124,7 +124,7 @@ def test_adding_a_target_reruns_nothing_that_was_there(project: Project):
     (project.root / "params.yaml").write_text(before, encoding="utf-8")
     project.repro()
 
-    own = {f"{stage}@wide-r0" for stage in ("train", "evaluate", "outside", "mine")}
+    own = {f"{stage}@wide-r0" for stage in ("train", *ANSWERED, "mine")}
     assert set(ran) == {"target@wide", *own, "report", "publish", "transfer@transfer"}
 
 
@@ -134,10 +134,9 @@ def second(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Projec
     place = tmp_path_factory.mktemp("remote")
     project.dvc("remote", "add", "-q", "-d", "kept", str(place))
     project.dvc("push", "-q", "publish")
-    for command in ("git add -A", "git commit -qm published"):
-        subprocess.run(command.split(), cwd=project.root, check=True, env=project.env)
+    project.commit("published")
     made = Project(tmp_path_factory.mktemp("second"))
-    content = settings(made, "taken-over.yaml")
+    content = settings(made, "taken-over")
     content["targets"].pop("wide")
     content["transfers"] = content["branches"] = {
         name: cell for name, cell in content["transfers"].items() if cell["target"] == "neox"

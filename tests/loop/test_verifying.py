@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from redistill.cli import main, verify
+from redistill.cli import verify
+from redistill.cli.main import main
 from redistill.console.exceptions import RefusedError
 from tests.paid.test_store import put
 

@@ -68,7 +68,7 @@ def fit(start: Path, out: Path, **changes: Any) -> dict[str, Any]:
     rules = RULES.model_copy(update=changes)
     return fitting.fit(
         PROBLEMS, LESSONS, start, out, FIRST, ASKED, rules, 1, LORA, max_new_tokens=150
-    )
+    ).figures
 
 
 def digest(student: Path) -> str:
@@ -141,7 +141,6 @@ def dying_in_save(step: int, file: str) -> None:
     state = trainer_callback.TrainerState
     state.save_to_json = halved(state.save_to_json, 1)
     json_file.write_json = halved(json_file.write_json, 0)
-    manifest.records.write_json = json_file.write_json
 
 
 def memory(extra: int) -> None:

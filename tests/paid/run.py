@@ -10,6 +10,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from redistill.problems import held_out
+from redistill.problems.held_out import HeldOut
 from redistill.records import json_file, jsonl
 from redistill.records.types import Error, Problem, Rationale
 from tests.imports import ROOT
@@ -78,6 +80,7 @@ class Run:
         self.settings = content
         self.save()
         jsonl.write(root / "data/problems/train.jsonl", self.problems)
+        held_out.write(root / "data/problems/held-out.jsonl", HeldOut())
         (root / "data/students/base").mkdir(parents=True)
         self.fail_r0()
 
@@ -106,15 +109,17 @@ class Run:
         json_file.write_json(self.root / "metrics/gaps/r0.json", gaps)
 
     def command(self, stage: str) -> list[str]:
-        p, m = "data/problems/train.jsonl", "metrics/rationales"
+        before = "data/rationales/r0.jsonl"
         options = {
-            "generate": f"--problems {p} --student data/students/base --round r0 --out out.jsonl"
-            f" --metrics {m}/out.json",
-            "refine": f"--problems {p} --student data/students/base --round r1"
-            " --rationales data/rationales/r0.jsonl --errors data/errors/r0.jsonl"
-            f" --gaps metrics/gaps/r0.json --out out.jsonl --metrics {m}/out.json",
+            "generate": "--round r0",
+            "refine": f"--name r1 --rationales {before} --like {before}"
+            " --errors data/errors/r0.jsonl --gaps metrics/gaps/r0.json",
         }[stage]
-        return [sys.executable, "-m", f"stages.{stage}", *options.split()]
+        shared = (
+            "--problems data/problems/train.jsonl --held-out data/problems/held-out.jsonl"
+            " --student data/students/base --out out.jsonl --metrics metrics/rationales/out.json"
+        )
+        return [sys.executable, "-m", f"stages.{stage}", *options.split(), *shared.split()]
 
     def env(self, **more: str) -> dict[str, str]:
         own = {"PYTHONPATH": str(ROOT), "REDISTILL_STORE": str(self.root / "store.sqlite")}

@@ -177,27 +177,28 @@ def test_k7_a_killed_dvc_takes_its_stage_along_and_the_next_repro_asks_only_the_
 WORKER = """
 import asyncio, sys
 from pathlib import Path
-from redistill import calling, spending, store
-from redistill.requesting import Request
+from redistill.llm import budget, client, store
+from redistill.llm.endpoint import Policy, Raw
+from redistill.llm.request import Request
 
 class Sender:
     async def __call__(self, request):
         with open(sys.argv[1], "a") as paid:
             paid.write(request.key + "\\n")
         body = b'{"choices": [{"message": {"content": "x"}}], "usage": null}'
-        return calling.Raw(200, body + b" " * 5000)
+        return Raw(200, body + b" " * 5000)
 
     async def close(self):
         pass
 
-limits = spending.Settings(
-    prices=spending.Prices(input=None, output=None),
-    budget=spending.Budget(calls=1000, tokens=None, cost=None), strict_model=False)
+limits = budget.SpendingSettings(
+    prices=budget.Prices(input=None, output=None),
+    budget=budget.Budget(calls=1000, tokens=None, cost=None), strict_model=False)
 requests = [Request("e", "m", [{"role": "user", "content": str(n)}], {}) for n in range(5)]
 try:
     with store.writing(store.path()) as writer:
-        calling.ask(requests, Sender(), writer, limits, calling.Policy(concurrency=1),
-                    calling.Occasion("generate", "r0"))
+        client.ask(requests, Sender(), writer, limits, Policy(concurrency=1),
+                   client.Occasion("generate", "r0"))
 except Exception as problem:
     print(type(problem).__name__, problem, file=sys.stderr)
     sys.exit(getattr(problem, "code", 1))

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
 
 from redistill.records import json_file, jsonl
 from redistill.records.types import Rationale
@@ -66,10 +65,8 @@ def test_a_weak_teacher_is_mostly_rejected_and_the_accounting_says_so(
     llamacpp: str, tmp_path: Path
 ):
     project = Project(tmp_path)
-    yaml = YAML()
-    settings = yaml.load(ROOT / "params/llamacpp.yaml")
-    settings["openai"]["base_url"] = llamacpp
-    yaml.dump(settings, tmp_path / "params.yaml")
+    project.compose("llamacpp")
+    project.change({"openai": {"base_url": llamacpp}})
 
     ran = project.repro()
     ledger = json.loads(project.redistill("ledger", "--json"))

@@ -1,5 +1,7 @@
 """What a teacher that is a language model gets to read, and what is read out of its reply."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -109,11 +111,35 @@ def test_a_fence_is_the_same_for_the_same_text_and_avoids_one_that_guesses_it():
     assert prompts.fence(guess) not in guess
 
 
-def test_a_rambling_student_is_capped_with_a_count():
-    prompt = prompts.refine(request("ab " * 5000), "math")
+def test_what_was_mined_of_a_rambling_student_is_shown_whole():
+    """How much that is at most says mine.max_completion, and nothing else."""
+    rambling = "ab " * 5000
 
-    assert "[11000 more characters]" in prompt
-    assert len(prompt) < prompts.MAX_STUDENT + 5000
+    prompt = prompts.refine(request(rambling), "math")
+
+    assert prompt.count(rambling) == 1
+    assert "more characters" not in prompt
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_several_errors_on_a_problem_are_all_shown_by_numbers(kind: str):
+    one = request("The first went wrong.").errors
+    two = request(
+        "The second\nwent wrong.", verdict="wrong", gap="add", first_wrong_step=None
+    ).errors
+    asked = replace(request(), errors=[*one, *two])
+
+    prompt = prompts.refine(asked, kind)
+
+    mark = prompts.fence(
+        "The first went wrong.", "The second\nwent wrong.", FIELDS["exemplar completion"]
+    )
+    assert f"(1)\n{mark}\nThe first went wrong.\n{mark}" in prompt
+    assert f"(2)\n{mark}\nThe second\nwent wrong.\n{mark}" in prompt
+    assert "(1) cut off; (2) wrong" in prompt
+    assert "(1) extra step; (2) add" in prompt
+    assert f"(1) {FIELDS['first_wrong_step']}; (2) {prompts.UNKNOWN}" in prompt
+    assert prompt.count(FIELDS["exemplar completion"]) == 1
 
 
 def test_a_blank_in_a_field_is_text():

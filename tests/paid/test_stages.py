@@ -2,14 +2,16 @@
 
 import json
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from redistill.problems.sets import SPLITS
 from redistill.records import jsonl, types
-from redistill.records.types import Error, Exemplar
+from redistill.records.types import Completion, Error, Exemplar, Output
 from tests.paid.run import VARIABLE, Run, problem, solution, solving
 from tests.paid.server import Action, Script, Server, always, answer, hang_up, in_turn, status
 
@@ -402,19 +404,25 @@ def test_s1_a_stage_that_calls_no_teacher_has_no_key_in_its_environment(
     serve: Serve, tmp_path: Path
 ):
     run = Run(tmp_path, serve(solving()).url, 1, openai={"key": VARIABLE})
+    right = Output(text="#### 7", eos=True, tokens=5)
+    for split in SPLITS:
+        completion = Completion(id="p00000", problem="p00000", split=split, output=right)
+        jsonl.write(tmp_path / f"problems/{split}.jsonl", run.problems)
+        jsonl.write(tmp_path / f"completions/{split}.jsonl", [completion])
     (tmp_path / "sitecustomize.py").write_text(
         "import atexit, pathlib\n"
         "seen = pathlib.Path('/proc/self/environ').read_bytes()\n"
         "pathlib.Path('environ').write_bytes(seen)\n"
     )
-    command = [*run.command("generate")[:2], "stages.mine", "--help"]
+    options = "--completions completions --problems problems --out out --metrics grades.json"
+    command = [sys.executable, "-m", "stages.grade", *options.split()]
 
     env = run.env(**{VARIABLE: KEY})
     env["PYTHONPATH"] = f"{tmp_path}:{env['PYTHONPATH']}"
     ran = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
 
     assert ran.returncode == 0, ran.stderr
-    assert "--train-problems" in ran.stdout
+    assert (tmp_path / "grades.json").is_file()
     assert KEY.encode() not in (tmp_path / "environ").read_bytes()
 
 

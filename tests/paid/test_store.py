@@ -129,7 +129,7 @@ def test_an_answer_that_is_set_aside_is_no_answer(tmp_path: Path):
     assert list(bodies(file, 3)) == [request(2).key]
 
 
-@pytest.mark.parametrize("stage", ["generate", "refine", "control", "tailor"])
+@pytest.mark.parametrize("stage", ["generate", "refine", "control", "a-stage.of_yours"])
 def test_an_export_imported_elsewhere_is_the_same_store(stage: str, tmp_path: Path):
     file, copy, out = tmp_path / "s", tmp_path / "t", tmp_path / "s.jsonl"
     put(file, 1, '{"é": "\u2028"}'.encode(), stage=stage)

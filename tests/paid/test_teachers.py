@@ -15,8 +15,10 @@ from redistill.records import jsonl, manifest
 from redistill.records.types import Problem, Rationale
 from redistill.settings.sections import Section
 from redistill.students.base.settings import Shape
+from redistill.students.model.settings import StudentSettings
 from redistill.teachers import local, replay
 from tests.imports import ROOT
+from tests.settings import shipped
 
 NAMES = sorted(f.stem for f in (ROOT / "redistill/teachers").glob("[a-z]*.py"))
 FIRST = Sitting("generate", "r0", "math", range(1))
@@ -170,7 +172,7 @@ def test_the_likely_text_is_the_one_that_the_student_would_have_written(
         hidden=32, layers=1, heads=2, feed_forward=32, vocabulary=300, context=128, texts=50,
         batch_size=8, steps=1, learning_rate=0.001,
     )  # fmt: skip
-    model, tokenizer, _ = make.begin("embedded", shape, seed=1)
+    model, tokenizer, _, _ = make.begin("embedded", shape, seed=1)
     rows = tokens.Encoder(tokenizer, "[[question]]\n")
     taught = [rows.example(p, "It is so and so.\n#### 7") for p in PROBLEMS]
     plan = loop.Plan(60, 4, 1, 0.01, 0.0, 0.0, "fp32", 1)
@@ -179,10 +181,11 @@ def test_the_likely_text_is_the_one_that_the_student_would_have_written(
     texts = [(2, ["Qx zz 9 9 9\n#### 7", "It is so and so.\n#### 7"]), (0, ["alone"])]
     rules = RULES.model_copy(update={"choose": "likely"})
 
-    choose = select.chooser(rules, PROBLEMS, tmp_path / "s", ROOT / "params.yaml")
+    asked = shipped().section("student", StudentSettings)
+    choose = select.chooser(rules, PROBLEMS, tmp_path / "s", asked)
 
     assert choose(texts) == [1, 0]
-    assert select.chooser(rules, PROBLEMS, tmp_path / "gone", ROOT)([(0, ["only"])]) == [0]
+    assert select.chooser(rules, PROBLEMS, tmp_path / "gone", asked)([(0, ["only"])]) == [0]
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +199,7 @@ def chatty(tmp_path_factory: pytest.TempPathFactory) -> Path:
         hidden=32, layers=1, heads=2, feed_forward=32, vocabulary=300, context=4096, texts=50,
         batch_size=8, steps=1, learning_rate=0.001,
     )  # fmt: skip
-    model, tokenizer, _ = make.begin("embedded", shape, seed=1)
+    model, tokenizer, _, _ = make.begin("embedded", shape, seed=1)
     tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}\n{% endfor %}"
     folder = tmp_path_factory.mktemp("chatty")
     load.save(model, tokenizer, folder, {})
@@ -213,7 +216,7 @@ def own(folder: Path, **changes: object) -> local.Settings:
 
 def bodies(round: str = "r0") -> list[bytes]:
     with store.reading(store.path()) as known:
-        return [answer.body for _, _, answer in known.of_problems("generate", round)]
+        return [answer.body for _, _, answer in known.of_problems(round)]
 
 
 def test_a_local_teacher_stores_its_answers_and_is_not_run_again(

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from ruamel.yaml import YAML
 
 from benchmarks import published_rationales
 from redistill.records import jsonl
@@ -28,12 +27,10 @@ pytestmark = [
 def project(root: Path, name: str, task: str) -> Project:
     """A project with the settings of the slice *name*, on a few problems and in a few steps."""
     made = Project(root)
-    yaml = YAML()
-    content = yaml.load(ROOT / "params" / f"{name}.yaml")
-    content[task].update(FEW)
-    content["train"].update({"steps": 3, "save_every": 0, "nll_rows": 4, "precision": "auto"})
-    content["evaluate"].update({"max_new_tokens": 400, "precision": "auto"})
-    yaml.dump(content, root / "params.yaml")
+    made.compose(name)
+    quick = {"steps": 3, "save_every": 0, "nll_rows": 4, "precision": "auto"}
+    asked = {"max_new_tokens": 400, "precision": "auto"}
+    made.change({task: FEW, "train": quick, "evaluate": asked})
     shutil.copytree(DATA / task, root / "data/external" / task)
     shutil.copy(STUDENT, root / "data/pretrained")
     return made

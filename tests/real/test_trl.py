@@ -36,7 +36,7 @@ def snippet(library: str) -> str:
 @pytest.mark.parametrize("library", ["trl", "transformers"])
 def test_a_published_set_trains_a_student_by_the_snippet_of_the_docs(library: str, tmp_path: Path):
     small(tmp_path / "data/published/wordproblems-refined")
-    model, tokenizer, _ = make.begin("embedded", SHAPE, seed=1)
+    model, tokenizer, _, _ = make.begin("embedded", SHAPE, seed=1)
     load.save(model, tokenizer, tmp_path / "student-before", {})
     code = snippet(library).replace('"STUDENT"', '"student-before"')
     assert "student-before" in code

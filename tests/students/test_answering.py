@@ -19,14 +19,13 @@ from transformers import (
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from redistill.console.exceptions import RefusedError
-from redistill.records.types import Problem, Slip
+from redistill.records.types import Completion, Output, Problem, Slip
 from redistill.students.answer import cpu_kernels, engine, kv_cache, local, sampling
-from redistill.students.answer.exam import examine
-from redistill.students.answer.local import Completion, Draws
+from redistill.students.answer.local import Draws
 from redistill.students.base import make
 from redistill.students.model import load
 from redistill.students.train import fit
-from tests.students.test_students import ASKED, FIRST, NUMERIC, PROBLEMS, RULES, exam, lesson
+from tests.students.test_students import ASKED, FIRST, PROBLEMS, RULES, exam, examined, lesson
 from tests.students.test_students import SHAPE as TINY
 
 EOS, PAD = 0, 1
@@ -204,7 +203,7 @@ def test_models_that_are_not_fp32_on_the_cpu_are_left_as_they_are():
 def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A student that was taught for two steps."""
     root = tmp_path_factory.mktemp("students")
-    model, words, _ = make.begin("embedded", TINY, seed=1)
+    model, words, _, _ = make.begin("embedded", TINY, seed=1)
     load.save(model, words, root / "base", {"model": "embedded"})
     known = {p.id: p for p in PROBLEMS}
     lessons = [lesson(p) for p in PROBLEMS]
@@ -225,47 +224,48 @@ def test_pass_rates_are_drawn_for_train_and_dev_and_never_for_test(
     asked = [p for split in SPLITS.values() for p in split]
     seeds: list[int] = []
 
-    def complete(prompts: Any, draws: Draws | None, say: str) -> list[Completion]:
+    def complete(prompts: Any, draws: Draws | None, say: str) -> list[Output]:
         if draws is None:
-            return [Completion(f"#### {p.answer}", True, 3) for p in asked]
+            return [Output(text=f"#### {p.answer}", eos=True, tokens=3) for p in asked]
         seeds.extend(draws.seeds)
         again = [p for p in asked[:6] for _ in range(3)]
         return [
-            Completion(f"#### {p.answer if place % 3 else 0}", True, 3)
+            Output(text=f"#### {p.answer if place % 3 else 0}", eos=True, tokens=3)
             for place, p in enumerate(again)
         ]
 
     monkeypatch.setattr(local, "local", lambda *_, **__: nullcontext(complete))
-    predictions, metrics = examine(student, SPLITS, ASKED, NUMERIC, exam(samples=3), seed=1)
+    answered, graded = examined(student, SPLITS, exam(samples=3))
 
-    train = predictions["train"]
-    assert [(p.samples, p.passes) for p in train + predictions["dev"]] == [(3, 2)] * 6
-    assert {p.samples for p in predictions["test"]} == {None}
+    train, scores = graded.predictions["train"], graded.figures["scores"]
+    drawn = {name: [len(c.drawn) for c in found] for name, found in answered.completions.items()}
+    assert drawn == {"train": [3] * 4, "dev": [3] * 2, "test": [0] * 6}
+    assert [(p.samples, p.passes) for p in train + graded.predictions["dev"]] == [(3, 2)] * 6
+    assert {p.samples for p in graded.predictions["test"]} == {None}
     assert train[0].slip == Slip(completion="#### 0", answer="0", verdict="wrong")
-    assert metrics["train"]["accuracy"] == 1.0
-    assert metrics["train"]["problems_by_passes"] == [0, 0, 4, 0]
-    assert "pass_rate" not in metrics["test"]
+    assert scores["train"]["accuracy"] == 1.0
+    assert scores["train"]["problems_by_passes"] == [0, 0, 4, 0]
+    assert "pass_rate" not in scores["test"]
+    assert answered.figures["tokens"] == 4 * (12 + 18)
     assert len(set(seeds)) == 18
 
 
 def test_drawing_twice_gives_the_same_and_leaves_the_greedy_answers_alone(student: Path):
-
-    def run(**changes: object) -> Any:
-        return examine(student, SPLITS, ASKED, NUMERIC, exam(**changes), seed=1)[0]
+    def run(**changes: object) -> dict[str, list[Completion]]:
+        return examined(student, SPLITS, exam(**changes))[0].completions
 
     plain, once, again = run(), run(samples=2), run(samples=2, batch_size=3)
 
-    def bare(predictions: Any) -> list[Any]:
-        clean = {"samples": None, "passes": None, "slip": None}
-        return [p.model_copy(update=clean) for split in predictions.values() for p in split]
+    def greedy(completions: dict[str, list[Completion]]) -> list[Output]:
+        return [c.output for found in completions.values() for c in found]
 
     assert once == again
-    assert bare(once) == bare(plain)
-    assert {p.samples for p in once["train"]} == {2}
+    assert greedy(once) == greedy(plain)
+    assert {len(c.drawn) for c in once["train"]} == {2}
 
 
 @pytest.mark.parametrize("changes", [{"temperature": 0.0}, {"top_p": 0.0}])
 def test_greedy_completions_make_no_pass_rate(changes: dict[str, float], student: Path):
     with pytest.raises(RefusedError, match=r"evaluate\.samples: to draw 4 .* above") as refusal:
-        examine(student, SPLITS, ASKED, NUMERIC, exam(samples=4, **changes), seed=1)
+        examined(student, SPLITS, exam(samples=4, **changes))
     assert refusal.value.code == 78

@@ -19,6 +19,7 @@ from redistill.problems.splits import split
 from redistill.problems.task import load_task
 from redistill.records import jsonl
 from redistill.records.types import Problem, Rationale
+from redistill.settings import sections
 from redistill.students.base import embedded
 from redistill.students.base.settings import Shape, parameters
 from redistill.students.model import load, precision
@@ -161,7 +162,7 @@ def faults(root: Path) -> dict[str, str]:
 def lay_out(root: Path) -> dict[str, list[Problem]]:
     """Write the problems that the run will have."""
     task = load_task("wordproblems")
-    settings = doctor.sections.load(root / "params.yaml", "wordproblems", task.Settings)
+    settings = sections.read(root / "params.yaml").section("wordproblems", task.Settings)
     splits, _ = split(task.problems(settings, 1))
     for name, rows in splits.items():
         jsonl.write(root / f"data/problems/{name}.jsonl", rows)

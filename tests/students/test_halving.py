@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from redistill.students.answer import exam
+from redistill.students.answer import exam, local, server
 from redistill.students.answer.settings import EvaluateSettings
 from redistill.students.model import load
 from redistill.students.model import precision as precisions
@@ -82,8 +82,8 @@ def test_an_evaluation_says_so_unless_a_server_computes(
     engine: str, said: bool,
 ):  # fmt: skip
     measuring(monkeypatch, 8.2)
-    monkeypatch.setattr(exam.server, "served", lambda student, **_: None)
-    monkeypatch.setattr(exam.local, "local", lambda student, *_, **__: None)
+    monkeypatch.setattr(server, "served", lambda student, **_: None)
+    monkeypatch.setattr(local, "local", lambda student, *_, **__: None)
     settings = EvaluateSettings(
         engine=engine, max_new_tokens=8, batch_size=4, precision="bf16", samples=0,
         temperature=1.0, top_p=1.0,

@@ -185,7 +185,7 @@ def test_the_commit_that_a_hub_id_stands_for_is_what_is_fetched_and_noted(
         "for revision in (None, 'v1', 'b' * 40):\n"
         "    asked = ASKED.model_copy(update={'model': 'some/student', 'revision': revision})\n"
         "    note = make.origin(asked)\n"
-        "    model, _, _ = make.begin(note['model'], SHAPE, 1, revision=note['commit'])\n"
+        "    model, *_ = make.begin(note['model'], SHAPE, 1, revision=note['commit'])\n"
         "    print(note['commit'][0], model.config.rms_norm_eps)\n"
     )
     offline = {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}

@@ -17,13 +17,13 @@ import pytest
 from redistill.console.exceptions import RefusedError
 from redistill.records.types import Problem
 from redistill.students.answer.engine import answer
-from redistill.students.answer.exam import examine
+from redistill.students.answer.exam import Answered
 from redistill.students.answer.server import COMMAND, DIALECT, KEY, URL, _filled, name
 from redistill.students.model import load, tokens
 from redistill.students.train import fit
 from tests.imports import ROOT
 from tests.students.student_server import StudentServer, completion, from_table
-from tests.students.test_students import ASKED, FIRST, NUMERIC, PROBLEMS, RULES, exam, lesson
+from tests.students.test_students import ASKED, FIRST, PROBLEMS, RULES, exam, examined, lesson
 from tests.students.test_students import base as base  # a fixture
 
 SPLITS: dict[Any, list[Problem]] = {
@@ -89,8 +89,8 @@ def table(student: Path) -> dict[str, list[Any]]:
     }  # fmt: skip
 
 
-def examined(student: Path, engine: str, **changes: object) -> Any:
-    return examine(student, SPLITS, ASKED, NUMERIC, exam(engine=engine, **changes), seed=1)
+def answered(student: Path, engine: str, **changes: object) -> Answered:
+    return examined(student, SPLITS, exam(engine=engine, **changes))[0]
 
 
 def stub(student: Path, folder: Path, more: str = "") -> str:
@@ -121,12 +121,12 @@ def test_a_server_that_the_stage_starts_predicts_what_the_model_does_and_ends(
 ):
     monkeypatch.setenv(COMMAND, stub(students[1], tmp_path, named))
 
-    predictions, metrics = examined(students[1], "server")
+    found = answered(students[1], "server")
 
-    there, figures = examined(students[1], "local")
-    assert predictions == there
-    assert [metrics[split] for split in SPLITS] == [figures[split] for split in SPLITS]
-    assert metrics["balance"]["holds"]
+    there = answered(students[1], "local")
+    assert found.completions == there.completions
+    assert found.figures == there.figures
+    assert found.figures["balance"]["holds"]
     assert living(tmp_path) == []
 
 
@@ -134,16 +134,16 @@ def test_no_answer_is_ever_that_of_another_round(
     students: list[Path], serve: Start, tmp_path: Path
 ):
     first, second = students
-    local = [examined(student, "local")[0] for student in students]
+    local = [answered(student, "local").completions for student in students]
     assert local[0] != local[1]
 
     old = serve(first)
-    assert examined(first, "server")[0] == local[0]
-    assert examined(first, "server")[0] == local[0]
+    assert answered(first, "server").completions == local[0]
+    assert answered(first, "server").completions == local[0]
     with pytest.raises(RefusedError) as refusal:
-        examined(second, "server")
+        answered(second, "server")
     new = serve(second)
-    assert examined(second, "server")[0] == local[1]
+    assert answered(second, "server").completions == local[1]
 
     assert refusal.value.code == 78
     assert f"does not serve {name(second)}" in str(refusal.value)
@@ -174,7 +174,7 @@ def test_a_crash_of_the_server_ends_with_one_line_and_leaves_no_process(
     monkeypatch.setenv(COMMAND, stub(students[0], tmp_path, "--crash-after 3"))
 
     with pytest.raises(RefusedError) as refusal:
-        examined(students[0], "server")
+        answered(students[0], "server")
 
     assert refusal.value.code == 75
     assert str(refusal.value) == "the student's server ended with 9: out of memory, of all things"
@@ -236,7 +236,7 @@ def test_a_command_that_cannot_serve_is_refused(
     monkeypatch.setenv(COMMAND, command)
 
     with pytest.raises(RefusedError) as refusal:
-        examined(students[0], "server")
+        answered(students[0], "server")
 
     assert fault in str(refusal.value)
     assert refusal.value.code == 78
@@ -272,7 +272,7 @@ def test_a_server_must_be_named_once_and_be_reached_safely(
             monkeypatch.setenv(variable, value)
 
     with pytest.raises(RefusedError, match=fault):
-        examined(students[0], "server")
+        answered(students[0], "server")
 
 
 GOOD = completion("#### 1", "stop", 4, 0)
@@ -308,7 +308,7 @@ def test_an_answer_that_is_none_fails_the_stage_and_is_never_dropped(
     serve(students[0], lambda n, request: (code, content) if n >= 4 else known(n, request))
 
     with pytest.raises(RefusedError, match=fault) as refusal:
-        examined(students[0], "server")
+        answered(students[0], "server")
     assert refusal.value.code == refused
 
 
@@ -326,7 +326,7 @@ def test_a_busy_server_is_asked_again(students: list[Path], serve: Start):
 
     server = serve(students[0], answers)
 
-    assert examined(students[0], "server")[0] == examined(students[0], "local")[0]
+    assert answered(students[0], "server").completions == answered(students[0], "local").completions
     assert len(server.calls) == 2 * len(PROBLEMS)
 
 
@@ -337,7 +337,7 @@ def test_what_is_sent_are_the_ids_of_training_and_plain_sampling(
     encoder = tokens.Encoder(words, ASKED.prompt)
     server = serve(students[0])
 
-    predictions, _ = examined(students[0], "server", samples=2)
+    found = answered(students[0], "server", samples=2)
 
     greedy = [call for call in server.calls if call["temperature"] == 0]
     drawn = [call for call in server.calls if call["temperature"] == 0.7]
@@ -346,7 +346,7 @@ def test_what_is_sent_are_the_ids_of_training_and_plain_sampling(
     assert all(c["stop_token_ids"] == [encoder.eos] and c["top_k"] == -1 for c in server.calls)
     assert len({c["seed"] for c in drawn}) == len(drawn) == 16
     assert {c["top_p"] for c in drawn} == {0.95}
-    assert {p.samples for p in predictions["train"]} == {2}
+    assert {len(c.drawn) for c in found.completions["train"]} == {2}
 
 
 def test_a_server_without_ids_gets_text_and_only_fields_of_the_standard(
@@ -358,5 +358,5 @@ def test_a_server_without_ids_gets_text_and_only_fields_of_the_standard(
     known = from_table(table(students[0]))
     server = serve(students[0], lambda n, r: known(n, {**r, "prompt": ids[r["prompt"]]}))
 
-    assert examined(students[0], "server")[0] == examined(students[0], "local")[0]
+    assert answered(students[0], "server").completions == answered(students[0], "local").completions
     assert set(server.calls[0]) == {"model", "prompt", "max_tokens", "temperature"}

@@ -2,20 +2,21 @@
 
 import json
 import math
-import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 import torch
-from redistill.problems.outside import Outside
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from redistill.console.exceptions import RefusedError
-from redistill.grading import grader
-from redistill.records.types import Problem, Rationale
+from redistill.grading import grader, predictions
+from redistill.grading.predictions import Graded
+from redistill.problems.sets import ProblemSet
+from redistill.records.types import Completion, Output, Problem, Rationale, Split
 from redistill.rounds.branches import Branch
-from redistill.students.answer import engine, outside
-from redistill.students.answer.exam import examine
+from redistill.students.answer import engine
+from redistill.students.answer.exam import Answered, answer
 from redistill.students.answer.settings import EvaluateSettings
 from redistill.students.base import make
 from redistill.students.base.settings import Shape
@@ -26,7 +27,6 @@ from redistill.students.train import checks, likelihood, loop
 from redistill.students.train import fit as fitting
 from redistill.students.train.batch import collate
 from redistill.students.train.settings import TrainSettings
-from tests.imports import ROOT
 
 SHAPE = Shape(
     architecture="llama",
@@ -72,7 +72,7 @@ NUMERIC = grader.load_grader("numeric")
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("base")
-    model, tokenizer, _ = make.begin("embedded", SHAPE, seed=1)
+    model, tokenizer, _, _ = make.begin("embedded", SHAPE, seed=1)
     load.save(model, tokenizer, folder, {"model": "embedded"})
     return folder
 
@@ -112,6 +112,15 @@ def exam(**changes: object) -> EvaluateSettings:
         "top_p": 0.95,
     }
     return EvaluateSettings(**options | changes)
+
+
+def examined(
+    student: Path, splits: Mapping[Split, Sequence[Problem]], rules: EvaluateSettings
+) -> tuple[Answered, Graded]:
+    """What *student* answers to the problems of *splits*, and what the grader makes of it."""
+    sets = {name: ProblemSet([*problems], name) for name, problems in splits.items()}
+    answered = answer(student, sets, ASKED, rules, seed=1)
+    return answered, predictions.grade(sets, answered.completions, "numeric")
 
 
 def test_the_base_student_is_an_ordinary_hugging_face_directory(base: Path):
@@ -287,8 +296,8 @@ def test_batched_answers_are_those_given_one_by_one(base: Path):
 
     assert batched == single
     assert [a.ids + [encoder.eos] * a.eos for a in batched] == theirs
-    assert any(answer.eos for answer in batched)
-    assert len({tuple(answer.ids) for answer in batched}) > 1
+    assert any(a.eos for a in batched)
+    assert len({tuple(a.ids) for a in batched}) > 1
 
 
 def fit(
@@ -301,23 +310,49 @@ def fit(
     known = {p.id: p for p in PROBLEMS}
     return fitting.fit(
         known, lessons, base, out, branch, ASKED, RULES, 1, max_new_tokens=max_new_tokens
-    )
+    ).figures
 
 
 def test_a_round_is_trained_and_answers_every_problem(base: Path, tmp_path: Path):
     figures = fit(base, tmp_path / "r0", [lesson(p) for p in PROBLEMS])
-    rules = exam(max_new_tokens=40)
 
-    predictions, metrics = examine(
-        tmp_path / "r0", {"dev": PROBLEMS[:5], "test": []}, ASKED, NUMERIC, rules, seed=1
-    )
+    answered, graded = examined(tmp_path / "r0", {"dev": PROBLEMS[:5], "test": []}, exam())
 
     assert figures["labels"]["prompt_tokens_in_loss"] == 0
     assert figures["labels"]["rows_ended_by_eos"] == len(PROBLEMS)
     assert figures["steps"] == 2
-    assert [p.problem for p in predictions["dev"]] == [p.id for p in PROBLEMS[:5]]
-    assert metrics["balance"]["holds"]
-    assert metrics["test"]["n"] == 0
+    asked = [p.id for p in PROBLEMS[:5]]
+    assert [c.problem for c in answered.completions["dev"]] == asked
+    assert [p.problem for p in graded.predictions["dev"]] == asked
+    balance = {"rows_in": 5, "rows_out": 5, "rejected": {}, "holds": True}
+    assert answered.figures["balance"] == graded.figures["balance"] == balance
+    assert graded.figures["scores"]["test"]["n"] == 0
+    written = sum(c.output.tokens + c.output.eos for c in answered.completions["dev"])
+    assert answered.timing is not None
+    assert answered.figures["tokens"] == answered.timing.tokens == written
+
+
+def test_how_long_it_took_is_in_no_metrics_and_in_no_record(base: Path, tmp_path: Path):
+    runs = [tmp_path / "one" / "r0", tmp_path / "two" / "r0"]
+
+    fitted = [fit(base, out, [lesson(p) for p in PROBLEMS]) for out in runs]
+    answered = [examined(out, {"dev": PROBLEMS}, exam())[0] for out in runs]
+
+    assert fitted[0] == fitted[1]
+    assert answered[0].figures == answered[1].figures
+    assert answered[0].completions == answered[1].completions
+
+
+def test_no_problems_are_answered_without_opening_the_student(base: Path, tmp_path: Path):
+    fit(base, tmp_path / "r0", [lesson(p) for p in PROBLEMS])
+    (tmp_path / "r0" / "model.safetensors").unlink()
+
+    answered, graded = examined(tmp_path / "r0", {}, exam())
+
+    assert (answered.completions, graded.predictions) == ({}, {})
+    assert answered.timing is None
+    assert graded.figures["scores"] == {}
+    assert graded.figures["balance"]["holds"]
 
 
 def test_a_control_takes_as_many_steps_as_its_branch_says(base: Path, tmp_path: Path):
@@ -328,45 +363,64 @@ def test_a_control_takes_as_many_steps_as_its_branch_says(base: Path, tmp_path: 
 
 def test_a_round_with_nothing_new_is_passed_through_all_the_way(base: Path, tmp_path: Path):
     second = Branch(from_="r0", rationales="r1", start="base", times=1)
-    rules = exam(max_new_tokens=40)
 
     figures = fit(base, tmp_path / "r1", [lesson(p) for p in PROBLEMS], second)
-    predictions, metrics = examine(
-        tmp_path / "r1", {"dev": PROBLEMS}, ASKED, NUMERIC, rules, seed=1
-    )
+    answered, graded = examined(tmp_path / "r1", {"dev": PROBLEMS}, exam())
 
     assert figures["passed_through"]
     assert not list((tmp_path / "r1").glob("*.safetensors"))
-    assert (predictions, metrics) == ({"dev": []}, {"passed_through": True})
+    assert (answered.completions, graded.predictions) == ({"dev": []}, {"dev": []})
+    assert answered.timing is None
+    balance = {"rows_in": 12, "rows_out": 0, "rejected": {"passed through": 12}, "holds": True}
+    for found in (answered.figures, graded.figures):
+        assert (found["passed_through"], found["balance"]) == (True, balance)
+    assert graded.figures["scores"] == {}
 
 
 def test_out_of_domain_tests_are_answered_in_one_go_each_with_its_own_grader(
     base: Path, tmp_path: Path
 ):
     fit(base, tmp_path / "r0", [lesson(p) for p in PROBLEMS])
-    shutil.copy(ROOT / "params.yaml", tmp_path / "params.yaml")
     letters = [p.model_copy(update={"answer": "B"}) for p in PROBLEMS[:3]]
     tests = {
-        "balance": Outside(letters, "choice"),  # a name that figures have too
-        "svamp": Outside(PROBLEMS[:5], None),
+        "balance": ProblemSet(letters, grader="choice"),  # a name that figures have too
+        "svamp": ProblemSet(PROBLEMS[:5]),
     }
 
-    predictions, figures = outside.venture(tmp_path / "r0", tests, tmp_path / "params.yaml")
+    answered = answer(tmp_path / "r0", tests, ASKED, exam(samples=2), seed=1)
+    right = {
+        "balance": [_said(c, "#### B") for c in answered.completions["balance"]],
+        "svamp": [_said(c, "#### 4") for c in answered.completions["svamp"]],
+    }
+    graded = predictions.grade(tests, right, "numeric")
 
-    assert {name: len(found) for name, found in predictions.items()} == {"balance": 3, "svamp": 5}
-    assert all(p.split == "test" for found in predictions.values() for p in found)
-    assert figures["tests"]["svamp"]["n"] == 5
-    assert figures["balance"] == {"rows_in": 8, "rows_out": 8, "rejected": {}, "holds": True}
+    for found in (answered.completions, graded.predictions):
+        assert {name: len(rows) for name, rows in found.items()} == {"balance": 3, "svamp": 5}
+        assert all(row.split == "test" for rows in found.values() for row in rows)
+    assert not any(c.drawn for found in answered.completions.values() for c in found)
+    assert [graded.figures["scores"][name]["k"] for name in tests] == [3, 1]
+    balance = {"rows_in": 8, "rows_out": 8, "rejected": {}, "holds": True}
+    assert answered.figures["balance"] == graded.figures["balance"] == balance
+
+
+def _said(completion: Completion, text: str) -> Completion:
+    """*completion* with *text* in its place."""
+    output = Output(text=text, eos=True, tokens=1)
+    return completion.model_copy(update={"output": output})
 
 
 def test_a_passed_through_round_answers_no_out_of_domain_test(base: Path, tmp_path: Path):
     second = Branch(from_="r0", rationales="r1", start="base", times=1)
     fit(base, tmp_path / "r1", [lesson(p) for p in PROBLEMS], second)
-    tests = {"svamp": Outside(PROBLEMS, "numeric")}
+    tests = {"svamp": ProblemSet(PROBLEMS, grader="numeric")}
 
-    predictions, figures = outside.venture(tmp_path / "r1", tests, ROOT / "params.yaml")
+    answered = answer(tmp_path / "r1", tests, ASKED, exam(), seed=1)
+    graded = predictions.grade(tests, answered.completions, "choice")
 
-    assert (predictions, figures) == ({"svamp": []}, {"passed_through": True, "tests": {}})
+    assert (answered.completions, graded.predictions) == ({"svamp": []}, {"svamp": []})
+    assert answered.figures["passed_through"]
+    assert graded.figures["passed_through"]
+    assert graded.figures["scores"] == {}
 
 
 def test_nothing_to_train_on_is_refused(base: Path, tmp_path: Path):
@@ -386,10 +440,9 @@ def test_training_is_refused_before_a_step_where_answers_would_be_cut_off(
 
 def test_answers_may_not_be_shorter_than_what_was_taught(base: Path, tmp_path: Path):
     fit(base, tmp_path / "r0", [lesson(p) for p in PROBLEMS])
-    rules = exam(max_new_tokens=5)
 
     with pytest.raises(RefusedError, match="less than the longest completion"):
-        examine(tmp_path / "r0", {"dev": PROBLEMS}, ASKED, NUMERIC, rules, seed=1)
+        examined(tmp_path / "r0", {"dev": PROBLEMS}, exam(max_new_tokens=5))
 
 
 @pytest.mark.parametrize(
@@ -408,7 +461,7 @@ def test_a_student_that_emits_nothing_or_never_stops_ends_in_a_verdict(
         model.lm_head.bias[only] = 1.0
     ids = words("Ines has 4 eggs.")["input_ids"]
 
-    answer = engine.answer(
+    written = engine.answer(
         model,
         [ids],
         eos=words.eos_token_id,
@@ -419,9 +472,9 @@ def test_a_student_that_emits_nothing_or_never_stops_ends_in_a_verdict(
     prediction = grader.predict(
         PROBLEMS[0],
         "dev",
-        model_tokens.Encoder(words, ASKED.prompt).decode(answer.ids),
-        eos=answer.eos,
-        tokens=len(answer.ids),
+        model_tokens.Encoder(words, ASKED.prompt).decode(written.ids),
+        eos=written.eos,
+        tokens=len(written.ids),
         grader=NUMERIC,
     )
 

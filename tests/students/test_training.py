@@ -42,7 +42,7 @@ def examples(base: Path) -> list[tokens.Example]:
 def trained(base: Path, examples: list[tokens.Example], attention=None, **changes):
     plan = loop.Plan(**{**PLAN.__dict__, **changes})
     model = load.model(base, attention=attention)
-    figures = loop.train(model, examples, plan, pad=1, say="test")
+    figures, _ = loop.train(model, examples, plan, pad=1, say="test")
     return model, figures
 
 
@@ -173,7 +173,7 @@ def test_leaving_out_the_logits_of_prompts_changes_no_loss(
         )
         model = loras.adapted(model, LORA, seed=1) if lora else model
         plan = loop.Plan(**{**PLAN.__dict__, "packed": packed, "learning_rate": 1e-3})
-        losses.append(loop.train(model, examples, plan, pad=1, say="test")["losses"])
+        losses.append(loop.train(model, examples, plan, pad=1, say="test")[0]["losses"])
 
     assert losses[1] == pytest.approx(losses[0], abs=2e-4)
     assert sum(seen[len(seen) // 2 :]) < sum(seen[: len(seen) // 2])
