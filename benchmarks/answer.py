@@ -46,11 +46,10 @@ def main(
     """Measure the three in turns, and write what came out."""
     load.quiet()
     params = sections.read(settings)
-    asked = params.section("student", StudentSettings)
     rules = params.section("evaluate", EvaluateSettings)
     batch_size, max_new_tokens = rules.batch_size, rules.max_new_tokens
-    model, words = load.model(student).eval(), load.tokenizer(student)
-    encoder = tokens.Encoder(words, asked.prompt, chat=asked.chat)
+    model, tokenizer = load.model(student).eval(), load.tokenizer(student)
+    encoder = tokens.Encoder.of(tokenizer, params.section("student", StudentSettings))
     prompts = [encoder.prompt(p) for file in problems for p in jsonl.read(file, Problem)]
     some = prompts[::every]
 
@@ -59,12 +58,12 @@ def main(
         return [
             encoder.decode(ids)
             for batch in batches
-            for ids in _generated(model, batch, encoder.eos, words.pad_token_id, max_new_tokens)
+            for ids in _generated(model, batch, encoder.eos, tokenizer.pad_token_id, max_new_tokens)
         ]
 
     with local.local(
         student,
-        words,
+        tokenizer,
         encoder,
         max_new_tokens=max_new_tokens,
         batch_size=batch_size,

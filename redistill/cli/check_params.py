@@ -42,8 +42,9 @@ def check(params: Params) -> int:
     """
     Hold every section of *params* to its model and return how many there are.
 
-    A section that this run does not read may be absent or null. Raises RefusedError for a section
-    that no run like this reads, with the nearest that something does.
+    A section that this run does not read may be absent, and null where it is one of OPTIONAL.
+    Raises RefusedError for a section that no run like this reads, with the nearest that something
+    does.
     """
     assert params.seed >= 0  # noqa: S101 - asking for it is what checks it
     for name in NEEDED:

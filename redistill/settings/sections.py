@@ -64,10 +64,12 @@ class Params:
 
         Raises RefusedError for a section that is no list of names.
         """
-        content = self.content.get(name)
-        if content is not None and not isinstance(content, dict):
+        content = self.content.get(name, {})
+        if content is None:
+            raise _refused(f"{self.file}: {name}: is null, which DVC refuses; {{}} or no section")
+        if not isinstance(content, dict):
             raise _refused(f"{self.file}: {name}: expected names, got {type(content).__name__}")
-        return {} if content is None else content
+        return content
 
     def hold(self, place: str, content: object, model: type[S]) -> S:
         """Hold *content*, which stands at *place* of the file, to *model*, as `section` does."""

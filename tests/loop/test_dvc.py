@@ -345,17 +345,15 @@ def test_an_out_of_domain_test_is_answered_by_all_and_asks_nothing_again(project
     assert {name.split("@")[0] for name in undone} <= {"prepare", *outside, "report", "publish"}
 
 
-@pytest.mark.parametrize("left", ["absent", "null"])
 def test_sections_that_a_run_does_not_read_may_be_left_out_and_nothing_becomes_stale(
-    left: str, finished: Finished, tmp_path: Path
+    finished: Finished, tmp_path: Path
 ):
     made, _ = finished(tmp_path)
     file = tmp_path / "params.yaml"
     content = YAML(typ="safe").load(file)
     assert not any(content.get(name) for name in check_params.ABSENT)
     kept = {name: value for name, value in content.items() if name not in check_params.ABSENT}
-    empty = dict.fromkeys(check_params.ABSENT) if left == "null" else {}
-    YAML(typ="safe").dump(kept | empty, file)
+    YAML(typ="safe").dump(kept, file)
 
     assert made.stale() == set()
     assert made.repro() == []

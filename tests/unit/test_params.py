@@ -108,11 +108,23 @@ def test_a_file_that_is_no_settings_is_refused_by_its_name(
 
 
 @pytest.mark.parametrize("name", [*check_params.ABSENT, *check_params.OPTIONAL])
-def test_a_section_that_the_run_does_not_read_may_be_absent_or_null(name: str):
-    content = {**shipped("pretrained").content}
+def test_a_section_that_the_run_does_not_read_may_be_absent(name: str):
+    content = {k: v for k, v in shipped("pretrained").content.items() if k != name}
 
-    for made in (content | {name: None}, {k: v for k, v in content.items() if k != name}):
-        assert check_params.check(of(**made)) == len(made)
+    assert check_params.check(of(**content)) == len(content)
+
+
+@pytest.mark.parametrize("name", check_params.OPTIONAL)
+def test_a_section_that_dvc_tracks_and_the_run_does_not_read_may_be_null(name: str):
+    content = {**shipped("pretrained").content, name: None}
+
+    assert check_params.check(of(**content)) == len(content)
+
+
+@pytest.mark.parametrize("name", check_params.ABSENT)
+def test_a_list_that_is_null_is_refused_as_dvc_does(name: str):
+    with pytest.raises(RefusedError, match=f"{name}: is null, which DVC refuses"):
+        check_params.check(of(**{**shipped("pretrained").content, name: None}))
 
 
 def test_a_section_that_the_run_reads_may_not_be_absent():
