@@ -51,11 +51,17 @@ main({python!r})
 
 
 def run(
-    module: str, words: Sequence[str], cwd: Path, env: Mapping[str, str]
+    module: str, words: Sequence[str], cwd: Path | None = None, **more: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``python -m`` *module* in *cwd*, in a fork where that is the same."""
+    """
+    Run ``python -m`` *module* in *cwd*, in a fork where that is the same.
+
+    *more* are variables beside those of this process; nothing goes to the network.
+    """
+    env = {**os.environ, **OFFLINE, **more}
+    cwd = cwd or Path.cwd()
     command = [sys.executable, "-m", module, *words]
-    place = os.environ.get(SOCKET, "0")
+    place = env.get(SOCKET, "0")
     if place == "0" or not module.startswith(RUN) or early(env) != early(os.environ | OFFLINE):
         return subprocess.run(
             command, cwd=cwd, env=env, capture_output=True, text=True, check=False

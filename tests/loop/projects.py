@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from tests import settings
+from tests import forks, settings
 from tests.imports import ROOT
 
 TINY = {
@@ -40,8 +40,8 @@ PARTS += ["data/imported/README.md", "data/pretrained/README.md", ".gitignore"]
 class Project:
     """A copy of the project in a repository of its own, with settings that run in seconds."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, **more: str) -> None:
+        self.root, self.more = root, more
         for part in PARTS:
             source = ROOT / part
             if source.is_dir():
@@ -58,7 +58,7 @@ class Project:
     def at(cls, root: Path) -> "Project":
         """The project that is in *root*."""
         made = cls.__new__(cls)
-        made.root = root
+        made.root, made.more = root, {}
         return made
 
     @property
@@ -66,7 +66,7 @@ class Project:
         who = {"GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@localhost"}
         who |= {"GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@localhost"}
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        return {**os.environ, **who, "PATH": path, "DVC_NO_ANALYTICS": "1", "HF_HUB_OFFLINE": "1"}
+        return {**os.environ, **who, "PATH": path, "DVC_NO_ANALYTICS": "1", **self.more}
 
     def change(self, changes: dict) -> None:
         """Change single values of sections of params.yaml."""
@@ -83,10 +83,7 @@ class Project:
 
     def run(self, module: str, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a Python module as a command in the project."""
-        command = [sys.executable, "-m", module, *words]
-        return subprocess.run(
-            command, cwd=self.root, env=self.env, capture_output=True, text=True, check=False
-        )
+        return forks.run(module, words, self.root, **self.env)
 
     def git(self, *words: str) -> str:
         """What `git` prints."""

@@ -1,9 +1,6 @@
 """A student of one's own, chosen by one line, through the commands of the stages."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from redistill.records import jsonl, manifest
 from redistill.records.types import Prediction
-from tests import families
+from tests import families, forks
 from tests.imports import ROOT
 
 SMALL = {
@@ -59,14 +56,9 @@ class Run:
         yaml.dump(content, root / "params.yaml")
 
     def stage(self, words: str, fails: bool = False) -> str:
-        env = {**os.environ, "PYTHONPATH": str(ROOT), "REDISTILL_THREADS": "1"}
-        ran = subprocess.run(
-            [sys.executable, "-m", *words.split()],
-            cwd=self.root,
-            env={**env, "HF_HUB_OFFLINE": "1"},
-            capture_output=True,
-            text=True,
-        )
+        module, *options = words.split()
+        env = {"PYTHONPATH": str(ROOT), "REDISTILL_THREADS": "1"}
+        ran = forks.run(module, options, self.root, **env)
         assert (ran.returncode != 0) == fails, ran.stdout + ran.stderr
         return ran.stdout + ran.stderr
 

@@ -2,15 +2,13 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 from ruamel.yaml import YAML
 
 from redistill.records import jsonl
 from redistill.records.types import Problem
-from tests import settings
+from tests import forks, settings
 from tests.imports import ROOT
 from tests.unit.test_outside import BLOCKS
 
@@ -38,10 +36,8 @@ def test_the_task_of_the_docs_is_one_file_that_prepare_runs(tmp_path: Path):
         ]
         jsonl.write(tmp_path / f"data/external/riverquiz/{split}.jsonl", rows)
 
-    for words in (["redistill.cli", "params"], ["stages.prepare", *OPTIONS.split()]):
-        ran = subprocess.run(
-            [sys.executable, "-m", *words], cwd=tmp_path, capture_output=True, text=True
-        )
+    for module, *words in (["redistill.cli", "params"], ["stages.prepare", *OPTIONS.split()]):
+        ran = forks.run(module, words, tmp_path)
         assert ran.returncode == 0, ran.stdout + ran.stderr
 
     told = json.loads((tmp_path / "m.json").read_text())

@@ -4,7 +4,6 @@ import json
 import os
 import random
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from click.testing import CliRunner
 from redistill.cli import verify
 from redistill.cli.main import main
 from redistill.records import manifest
+from tests import forks
 from tests.imports import ROOT
 from tests.publications import small
 
@@ -35,10 +35,13 @@ def artifacts() -> str:
 
 
 def run(*words: str, cwd: Path) -> str:
-    words = (sys.executable, "-m", *words) if words[0] == "dvc" else words
     who = {"GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@localhost", "DVC_NO_ANALYTICS": "1"}
     who |= {"GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@localhost"}
-    ran = subprocess.run(words, cwd=cwd, env={**os.environ, **who}, capture_output=True, text=True)
+    if words[0] == "dvc":
+        ran = forks.run("dvc", words[1:], cwd, **who)
+    else:
+        env = {**os.environ, **who}
+        ran = subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return ran.stdout
 

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from click.testing import CliRunner, Result
 from redistill.cli.main import main
 from redistill.records import jsonl
 from redistill.records.types import Rationale
+from tests import forks
 
 PIPELINE = """
 stages:
@@ -25,8 +25,10 @@ FILE = Path("data/rationales/r0.jsonl")
 def run(*words: str) -> None:
     who = {"GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@localhost"}
     who |= {"GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@localhost"}
-    words = (sys.executable, "-m", *words) if words[0] == "dvc" else words
-    subprocess.run(words, check=True, capture_output=True, env={**os.environ, **who})
+    if words[0] == "dvc":
+        assert forks.run("dvc", words[1:], **who).returncode == 0
+    else:
+        subprocess.run(words, check=True, capture_output=True, env={**os.environ, **who})
 
 
 def write(file: Path, text: str) -> None:

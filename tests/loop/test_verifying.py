@@ -4,7 +4,6 @@ import os
 import random
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from click.testing import CliRunner
 from redistill.cli import verify
 from redistill.cli.main import main
 from redistill.console.exceptions import RefusedError
+from tests import forks
 from tests.paid.test_store import put
 
 CACHE = Path(verify.CACHE)
@@ -32,8 +32,10 @@ stages:
 
 
 def run(*words: str) -> str:
-    words = (sys.executable, "-m", *words) if words[0] == "dvc" else words
-    ran = subprocess.run(words, capture_output=True, text=True)
+    if words[0] == "dvc":
+        ran = forks.run("dvc", words[1:])
+    else:
+        ran = subprocess.run(words, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
 

@@ -14,6 +14,7 @@ from redistill.problems import held_out
 from redistill.problems.held_out import HeldOut
 from redistill.records import json_file, jsonl
 from redistill.records.types import Error, Problem, Rationale
+from tests import forks
 from tests.imports import ROOT
 from tests.paid.server import Action, Script, after, answer
 
@@ -121,8 +122,13 @@ class Run:
         )
         return [sys.executable, "-m", f"stages.{stage}", *options.split(), *shared.split()]
 
+    def _words(self, stage: str) -> tuple[str, list[str]]:
+        _, _, module, *words = self.command(stage)
+        return module, words
+
     def env(self, **more: str) -> dict[str, str]:
         own = {"PYTHONPATH": str(ROOT), "REDISTILL_STORE": str(self.root / "store.sqlite")}
+        own |= forks.OFFLINE
         return {**os.environ, **own, "REDISTILL_BACKOFF": "0.01", **more}
 
     def start(self, stage: str, **env: str) -> subprocess.Popen[str]:
@@ -137,19 +143,12 @@ class Run:
 
     def stage(self, stage: str, *, code: int = 0, **env: str) -> str:
         """Run *stage*, and return what it said."""
-        process = self.start(stage, **env)
-        out, err = process.communicate(timeout=120)
-        assert process.returncode == code, out + err
-        return out + err
+        ran = forks.run(*self._words(stage), self.root, **self.env(**env))
+        assert ran.returncode == code, ran.stdout + ran.stderr
+        return ran.stdout + ran.stderr
 
     def redistill(self, *words: str, code: int = 0, **env: str) -> str:
-        ran = subprocess.run(
-            [sys.executable, "-m", "redistill.cli", *words],
-            cwd=self.root,
-            env=self.env(**env),
-            capture_output=True,
-            text=True,
-        )
+        ran = forks.run("redistill.cli", words, self.root, **self.env(**env))
         assert ran.returncode == code, ran.stdout + ran.stderr
         return ran.stdout + ran.stderr
 

@@ -1,9 +1,7 @@
 """What `redistill doctor` finds, and what stops a training before its first step."""
 
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +23,7 @@ from redistill.students.base.settings import Shape, parameters
 from redistill.students.model import load, precision
 from redistill.students.model.tokens import Encoder, Example
 from redistill.students.train import checks
+from tests import forks
 from tests.imports import ROOT
 
 SHAPE = Shape(
@@ -248,13 +247,7 @@ def test_too_little_disk_fails(tmp_path: Path):
 
 
 def doctored(run: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "redistill.cli", "doctor"],
-        cwd=run,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **env},
-        capture_output=True,
-        text=True,
-    )
+    return forks.run("redistill.cli", ["doctor"], run, PYTHONPATH=str(ROOT), **env)
 
 
 def test_the_command_shows_rows_in_colour_and_ends_with_a_code(run: Path):
