@@ -12,8 +12,11 @@ tests that kill a process, and those marked `processes`.
 
 import array
 import atexit
+import gc
+import io
 import json
 import os
+import pickle
 import runpy
 import signal
 import socket
@@ -25,6 +28,9 @@ import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+from forks_client import send
 
 SOCKET = "REDISTILL_TEST_FORKS"  # the variable that names where the server listens; 0 for none
 OFFLINE = {"HF_HUB_OFFLINE": "1"}  # of the server, and so of whatever runs in its forks
@@ -58,44 +64,88 @@ def run(
 
     *more* are variables beside those of this process; nothing goes to the network.
     """
+    process = start(module, words, cwd, **more)
+    out, err = process.communicate()
+    return subprocess.CompletedProcess([module, *words], process.returncode, out, err)
+
+
+def start(
+    module: str, words: Sequence[str], cwd: Path | None = None, **more: str
+) -> "Forked | subprocess.Popen[str]":
+    """Start what `run` runs, and go on: a process that can be killed."""
     env = {**os.environ, **OFFLINE, **more}
     cwd = cwd or Path.cwd()
-    command = [sys.executable, "-m", module, *words]
     place = env.get(SOCKET, "0")
     if place == "0" or not module.startswith(RUN) or early(env) != early(os.environ | OFFLINE):
-        return subprocess.run(
-            command, cwd=cwd, env=env, capture_output=True, text=True, check=False
-        )
+        command = [sys.executable, "-m", module, *words]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, cwd=cwd, env=env, stdout=pipe, stderr=pipe, text=True)
     _started(place)
     shown = {**env, "PATH": f"{Path(place).parent}:{env['PATH']}", SOCKET: place}
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+    return Forked(place, {"argv": [module, *words], "cwd": str(cwd), "env": shown})
+
+
+class Forked:
+    """A process that the server forked for us; what `subprocess.Popen` of it would be."""
+
+    def __init__(self, place: str, request: Mapping[str, Any]) -> None:
+        self.out, self.err = (tempfile.TemporaryFile() for _ in range(2))  # noqa: SIM115
+        self.line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.line.connect(place)
         with open(os.devnull, "rb") as nothing:
-            fds = [nothing.fileno(), out.fileno(), err.fileno()]
-            code = ask(place, {"argv": [module, *words], "cwd": str(cwd), "env": shown}, fds)
+            send(self.line, request, [nothing.fileno(), self.out.fileno(), self.err.fileno()])
+        self.told, self.code = b"", None
+        while b"\n" not in self.told:
+            self.told += self.line.recv(64)
+        pid, _, self.told = self.told.partition(b"\n")
+        self.pid = int(pid)
+
+    @property
+    def returncode(self) -> int | None:
+        return self.code
+
+    def poll(self) -> int | None:
+        """The exit code, None while it runs."""
+        return self._code(0.0)
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def wait(self, timeout: float | None = None) -> int:
+        code = self._code(timeout)
+        if code is None:
+            raise subprocess.TimeoutExpired(str(self.pid), timeout or 0.0)
+        return code
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        self.wait(timeout)
         texts = []
-        for file in (out, err):
+        for file in (self.out, self.err):
             file.seek(0)
             texts.append(file.read().decode())
-    return subprocess.CompletedProcess(command, code, *texts)
+        return texts[0], texts[1]
+
+    def _code(self, timeout: float | None) -> int | None:
+        while self.code is None:
+            self.line.settimeout(timeout)
+            try:
+                part = self.line.recv(64)
+            except (TimeoutError, BlockingIOError):
+                return None
+            self.told += part
+            if not part:
+                self.code = int(self.told or b"70")
+                self.line.close()
+        return self.code
 
 
 def early(env: Mapping[str, str]) -> dict[str, str]:
     """The variables of *env* that libraries read when they are imported."""
     return {key: value for key, value in env.items() if key.startswith(READ_EARLY)}
-
-
-def ask(place: str, request: Mapping[str, Any], fds: Sequence[int]) -> int:
-    """Have the server at *place* run *request* with the files *fds*; returns the exit code."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
-        line.connect(place)
-        text = json.dumps(request).encode()
-        held = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
-        line.sendmsg([len(text).to_bytes(8, "big")], held)
-        line.sendall(text)
-        told = b""
-        while part := line.recv(64):
-            told += part
-    return int(told) if told else 70
 
 
 def place() -> str:
@@ -111,7 +161,9 @@ def place() -> str:
 def end(place: str) -> None:
     """End the server at *place*, and clear away what was made for it."""
     if Path(place).exists():
-        ask(place, {"end": True}, [])
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+            line.connect(place)
+            send(line, {"end": True}, [])
     subprocess.run(["rm", "-rf", str(Path(place).parent)], check=False)
 
 
@@ -179,25 +231,32 @@ def serve(place: str) -> None:
 
 def _hasten() -> None:
     """
-    Have DVC read and write dvc.lock by libyaml.
+    Have DVC read and write YAML by libyaml, and read the same text once.
 
-    It does so for every stage, by a parser that keeps comments and takes ten times as long: more
-    than half of what a run of small stages takes.
+    It does so for every stage, dvc.lock by a parser that keeps comments and takes ten times as
+    long: more than half of what a run of small stages takes.
     """
-    import json as plain
-
     from dvc.utils.serialize import _yaml
     from ruamel.yaml import YAML
 
-    def load(text: str, path: str) -> Any:
-        return _yaml.parse_yaml(text, path)
+    known: dict[str, bytes] = {}
+
+    def load(text: str, path: str, typ: str = "safe") -> Any:
+        if text not in known:
+            known[text] = pickle.dumps(YAML(typ="safe").load(text) or {})
+        return pickle.loads(known[text])  # noqa: S301 - ours, a line above
 
     def dump(data: Any, stream: Any) -> None:
         yaml: Any = YAML(typ="safe")
         yaml.default_flow_style, yaml.sort_base_mapping_type_on_output = False, False
-        yaml.dump(plain.loads(plain.dumps(data)), stream)
+        plain = json.loads(json.dumps(data))
+        text = io.StringIO()
+        yaml.dump(plain, text)
+        known[text.getvalue()] = pickle.dumps(plain)
+        stream.write(text.getvalue())
 
-    _yaml.parse_yaml_for_update, _yaml._dump = load, dump
+    _yaml.parse_yaml = _yaml.parse_yaml_for_update = load
+    _yaml._dump = dump
 
 
 def _received(line: socket.socket) -> tuple[dict[str, Any], list[int]]:
@@ -223,6 +282,7 @@ def _handle(line: socket.socket, request: dict[str, Any], fds: list[int], base: 
         _become(request, fds, base)
     for fd in fds:
         os.close(fd)
+    line.sendall(f"{child}\n".encode())
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     line.sendall(str(status).encode())
     line.close()
@@ -248,6 +308,9 @@ def _become(request: dict[str, Any], fds: list[int], base: list[str]) -> None:
     )
     module, *words = request["argv"]
     sys.argv = [module, *words]
+    gc.freeze()
+    if module == "dvc":
+        gc.disable()  # a third of its time, and it ends soon
     code: Any = 0
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)

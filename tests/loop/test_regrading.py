@@ -8,7 +8,7 @@ from redistill.records import jsonl
 from redistill.records.types import Prediction
 from tests.loop.projects import Finished, Project
 
-BRANCHES = ("r0", "r1", "r2", "r3", "one-shot-matched")
+BRANCHES = ("r0", "r1", "r2", "one-shot-matched")
 GRADED = {f"{stage}@{name}" for stage in ("grade", "grade-outside") for name in BRANCHES}
 EDIT = """
 

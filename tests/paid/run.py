@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -131,15 +130,9 @@ class Run:
         own |= forks.OFFLINE
         return {**os.environ, **own, "REDISTILL_BACKOFF": "0.01", **more}
 
-    def start(self, stage: str, **env: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            self.command(stage),
-            cwd=self.root,
-            env=self.env(**env),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def start(self, stage: str, **env: str) -> Any:
+        """Start *stage* as a process that can be killed."""
+        return forks.start(*self._words(stage), self.root, **self.env(**env))
 
     def stage(self, stage: str, *, code: int = 0, **env: str) -> str:
         """Run *stage*, and return what it said."""

@@ -198,7 +198,7 @@ def test_pass_rates_are_drawn_for_train_and_dev_and_never_for_test(
     monkeypatch.setattr(local, "local", lambda *_, **__: nullcontext(complete))
     answered, graded = examined(student, SPLITS, exam(samples=3))
 
-    train, scores = graded.predictions["train"], graded.figures["scores"]
+    train, scores = graded.predictions["train"], graded.figures()["scores"]
     drawn = {name: [len(c.drawn) for c in found] for name, found in answered.completions.items()}
     assert drawn == {"train": [3] * 4, "dev": [3] * 2, "test": [0] * 6}
     assert [(p.samples, p.passes) for p in train + graded.predictions["dev"]] == [(3, 2)] * 6

@@ -325,8 +325,8 @@ def test_a_round_is_trained_and_answers_every_problem(base: Path, tmp_path: Path
     assert [c.problem for c in answered.completions["dev"]] == asked
     assert [p.problem for p in graded.predictions["dev"]] == asked
     balance = {"rows_in": 5, "rows_out": 5, "rejected": {}, "holds": True}
-    assert answered.figures["balance"] == graded.figures["balance"] == balance
-    assert graded.figures["scores"]["test"]["n"] == 0
+    assert answered.figures["balance"] == graded.figures()["balance"] == balance
+    assert graded.figures()["scores"]["test"]["n"] == 0
     written = sum(c.output.tokens + c.output.eos for c in answered.completions["dev"])
     assert answered.timing is not None
     assert answered.figures["tokens"] == answered.timing.tokens == written
@@ -351,8 +351,8 @@ def test_no_problems_are_answered_without_opening_the_student(base: Path, tmp_pa
 
     assert (answered.completions, graded.predictions) == ({}, {})
     assert answered.timing is None
-    assert graded.figures["scores"] == {}
-    assert graded.figures["balance"]["holds"]
+    assert graded.figures()["scores"] == {}
+    assert graded.figures()["balance"]["holds"]
 
 
 def test_a_control_takes_as_many_steps_as_its_branch_says(base: Path, tmp_path: Path):
@@ -372,9 +372,9 @@ def test_a_round_with_nothing_new_is_passed_through_all_the_way(base: Path, tmp_
     assert (answered.completions, graded.predictions) == ({"dev": []}, {"dev": []})
     assert answered.timing is None
     balance = {"rows_in": 12, "rows_out": 0, "rejected": {"passed through": 12}, "holds": True}
-    for found in (answered.figures, graded.figures):
+    for found in (answered.figures, graded.figures()):
         assert (found["passed_through"], found["balance"]) == (True, balance)
-    assert graded.figures["scores"] == {}
+    assert graded.figures()["scores"] == {}
 
 
 def test_out_of_domain_tests_are_answered_in_one_go_each_with_its_own_grader(
@@ -398,9 +398,9 @@ def test_out_of_domain_tests_are_answered_in_one_go_each_with_its_own_grader(
         assert {name: len(rows) for name, rows in found.items()} == {"balance": 3, "svamp": 5}
         assert all(row.split == "test" for rows in found.values() for row in rows)
     assert not any(c.drawn for found in answered.completions.values() for c in found)
-    assert [graded.figures["scores"][name]["k"] for name in tests] == [3, 1]
+    assert [graded.figures()["scores"][name]["k"] for name in tests] == [3, 1]
     balance = {"rows_in": 8, "rows_out": 8, "rejected": {}, "holds": True}
-    assert answered.figures["balance"] == graded.figures["balance"] == balance
+    assert answered.figures["balance"] == graded.figures()["balance"] == balance
 
 
 def _said(completion: Completion, text: str) -> Completion:
@@ -419,8 +419,8 @@ def test_a_passed_through_round_answers_no_out_of_domain_test(base: Path, tmp_pa
 
     assert (answered.completions, graded.predictions) == ({"svamp": []}, {"svamp": []})
     assert answered.figures["passed_through"]
-    assert graded.figures["passed_through"]
-    assert graded.figures["scores"] == {}
+    assert graded.figures()["passed_through"]
+    assert graded.figures()["scores"] == {}
 
 
 def test_nothing_to_train_on_is_refused(base: Path, tmp_path: Path):
