@@ -2,8 +2,8 @@
 Commands of Python run in forks of a process that has imported torch, transformers and DVC already.
 
 A command such as ``python -m stages.train`` spends seconds on imports before it does anything. A
-server imports the libraries once for all tests, and forks for each command; the code of `redistill`
-and `stages` is not among what it has imported, so that a fork runs what lies in its own folder.
+server imports libraries and `redistill` once for all tests, and forks for each command. A fork runs
+what lies in its own folder: where a file of `redistill` there is another one, it imports them anew.
 Within `dvc repro` the commands of stages come here by a `python` that stands first on the PATH.
 
 `REDISTILL_TEST_FORKS=0` has every command run in a process of its own, as users have it; so do the
@@ -13,10 +13,12 @@ tests that kill a process, and those marked `processes`.
 import array
 import atexit
 import gc
+import importlib
 import io
 import json
 import os
 import pickle
+import pkgutil
 import runpy
 import signal
 import socket
@@ -34,7 +36,8 @@ from forks_client import send
 
 SOCKET = "REDISTILL_TEST_FORKS"  # the variable that names where the server listens; 0 for none
 OFFLINE = {"HF_HUB_OFFLINE": "1"}  # of the server, and so of whatever runs in its forks
-OWN = ("redistill", "stages")  # packages that a fork imports from its own folder
+ROOT = Path(__file__).resolve().parent.parent
+OWN = "redistill"  # the package that is imported beforehand, for forks whose folder has it alike
 IMPORTED = (  # what takes long, and what it imports later on
     "torch", "transformers", "transformers.models.llama.modeling_llama",
     "transformers.models.gpt2.modeling_gpt2", "transformers.trainer", "transformers.integrations",
@@ -177,7 +180,7 @@ def _started(place: str) -> None:
         if Path(place).exists():
             return
         log = open(f"{place}.log", "wb")  # noqa: SIM115 - the server's for as long as it runs
-        subprocess.Popen(
+        server = subprocess.Popen(
             [sys.executable, str(Path(__file__)), place],
             cwd=Path(place).parent,
             env=os.environ | OFFLINE,
@@ -187,7 +190,11 @@ def _started(place: str) -> None:
             start_new_session=True,
         )
         until = time.monotonic() + 120
-        while not Path(place).exists() and time.monotonic() < until:
+        while not Path(place).exists():
+            if server.poll() is not None or time.monotonic() > until:
+                raise RuntimeError(
+                    f"the server of forks does not start: {Path(f'{place}.log').read_text()}"
+                )
             time.sleep(0.05)
 
 
@@ -199,8 +206,10 @@ def serve(place: str) -> None:
             __import__(name)
         except ImportError as problem:
             print(f"{name}: {problem}", flush=True)
-    for name in [n for n in sys.modules if n.partition(".")[0] in OWN]:
-        del sys.modules[name]
+    sys.path.insert(0, str(ROOT))
+    for found in pkgutil.walk_packages([str(ROOT / OWN)], f"{OWN}."):
+        if not found.name.endswith("__main__"):
+            importlib.import_module(found.name)
     _hasten()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     parent = int(os.environ.get("REDISTILL_TEST_CONTROLLER", "0"))
@@ -227,6 +236,24 @@ def serve(place: str) -> None:
             for fd in fds:
                 os.close(fd)
             line.close()
+
+
+def same(one: Path, other: Path) -> bool:
+    """Whether there is no folder *one*, or the same files as in *other*, by size and time."""
+    return not one.is_dir() or _listed(one) == _listed(other)
+
+
+def _listed(folder: Path) -> dict[str, tuple[int, int]]:
+    found = {}
+    for place, _, names in os.walk(folder):
+        for name in names:
+            if not name.endswith(".pyc"):
+                seen = os.stat(os.path.join(place, name))
+                found[os.path.relpath(os.path.join(place, name), folder)] = (
+                    seen.st_size,
+                    seen.st_mtime_ns,
+                )
+    return found
 
 
 def _hasten() -> None:
@@ -302,6 +329,9 @@ def _become(request: dict[str, Any], fds: list[int], base: list[str]) -> None:
     os.environ.update(request["env"])
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     sys.path[:] = [request["cwd"], *paths, *base]
+    if not same(Path(request["cwd"]) / OWN, ROOT / OWN):
+        for name in [n for n in sys.modules if n.partition(".")[0] == OWN]:
+            del sys.modules[name]
     sys.stdin, sys.stdout, sys.stderr = (
         open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115 - until it ends
         for number, mode in enumerate("rww")
