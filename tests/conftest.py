@@ -1,5 +1,6 @@
 """What all tests share: the server whose forks run their commands."""
 
+import gc
 import os
 
 import pytest
@@ -12,6 +13,12 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput") and forks.SOCKET not in os.environ:
         os.environ[forks.SOCKET] = forks.place()
         os.environ["REDISTILL_TEST_CONTROLLER"] = str(os.getpid())
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Have the garbage collector leave alone what was imported and collected: it stays anyway."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -1,6 +1,7 @@
 """Which of our own files a module really imports, found in its source without running it."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,14 +21,20 @@ def imported(file: Path) -> set[Path]:
 
 def direct(file: Path, root: Path = ROOT) -> set[Path]:
     """The files of the project in *root* that *file* itself imports, wherever in its text."""
+    files = set()
+    for name in _named(file.read_text(encoding="utf-8")):
+        path = root / name.replace(".", "/")
+        files |= {p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()}
+    return files
+
+
+@cache
+def _named(source: str) -> frozenset[str]:
+    """What the module *source* imports, by the names of modules and of what may be one."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    files = set()
-    for name in names:
-        path = root / name.replace(".", "/")
-        files |= {p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()}
-    return files
+    return frozenset(names)

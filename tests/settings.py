@@ -1,5 +1,7 @@
 """Settings for tests: the shipped ones, with overlays, or with single values changed."""
 
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,10 @@ SHIPPED = ROOT / "params.yaml"
 
 def shipped(*overlays: str) -> Params:
     """Return the shipped settings with overlays of params/ over them."""
-    return written(text(*overlays)) if overlays else sections.read(SHIPPED)
+    return written(text(*overlays)) if overlays else Params(SHIPPED, deepcopy(_content()))
 
 
+@cache
 def text(*overlays: str) -> str:
     """Return the text of the shipped settings with overlays of params/ over them."""
     if not overlays:
@@ -34,9 +37,19 @@ def changed(old: str, new: str, *overlays: str) -> Params:
 
 def written(text: str, file: Path = Path("params.yaml")) -> Params:
     """Return the settings that *text* is."""
-    return Params(file, YAML(typ="safe").load(text))
+    return Params(file, deepcopy(_parsed(text)))
 
 
 def of(**content: Any) -> Params:
     """Return settings that are *content* and nothing else."""
     return Params(Path("params.yaml"), content)
+
+
+@cache
+def _content() -> dict[str, Any]:
+    return dict(sections.read(SHIPPED).content)
+
+
+@cache
+def _parsed(text: str) -> Any:
+    return YAML(typ="safe").load(text)

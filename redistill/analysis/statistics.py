@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from statistics import fmean, stdev
 
 import numpy as np
@@ -105,6 +106,7 @@ def power(n: int, share: float, effect: float, alpha: float = ALPHA) -> float:
     return float(binom.pmf(m, n, share) @ tails)
 
 
+@lru_cache(maxsize=4096)
 def smallest_effect(
     n: int, share: float, *, to: float = POWER, alpha: float = ALPHA
 ) -> float | None:

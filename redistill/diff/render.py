@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -152,17 +153,21 @@ def stat_page(steps: Sequence[Step]) -> Iterator[str]:
 
 
 def _rendered(**values: Any) -> Iterator[str]:
+    rest = ""
+    for part in _template().generate(**values):
+        *lines, rest = "".join((rest, part)).split("\n")  # + would escape what comes before Markup
+        yield from lines
+    yield rest
+
+
+@cache
+def _template() -> Any:
     from jinja2 import Environment, StrictUndefined
 
     rules = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    parts = rules.from_string(PAGE.read_text(encoding="utf-8")).generate(**values)
-    rest = ""
-    for part in parts:
-        *lines, rest = "".join((rest, part)).split("\n")  # + would escape what comes before Markup
-        yield from lines
-    yield rest
+    return rules.from_string(PAGE.read_text(encoding="utf-8"))
 
 
 def stat_text(steps: Sequence[Step], width: int | None) -> Iterator[str]:

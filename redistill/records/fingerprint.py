@@ -1,7 +1,10 @@
 """What tells texts apart: the digest of a text, and its normal form."""
 
 import hashlib
+import re
 import unicodedata
+
+APART = re.compile(r"[\W_]+")  # what is neither letter nor digit, as str.isalnum has it
 
 
 def digest(*texts: str) -> str:
@@ -15,4 +18,4 @@ def digest(*texts: str) -> str:
 def normalised(text: str) -> str:
     """Write *text* as overlap checks see it: NFKC, lower case, only letters and digits as words."""
     folded = unicodedata.normalize("NFKC", text).casefold()
-    return " ".join("".join(c if c.isalnum() else " " for c in folded).split())
+    return APART.sub(" ", folded).strip()

@@ -48,6 +48,7 @@ def a_data_set() -> dict[str, str]:
     return {"folder": "lessons", "test": str(place / "test.jsonl")}
 
 
+@cache
 def rows(name: str) -> dict[Split, list[Problem]]:
     """What the task finds in its data, in splits that may be empty; skips where there is none."""
     task = load_task(name)
