@@ -107,7 +107,8 @@ def text(document: CommentedMap, head: str) -> str:
 
 def params(document: CommentedMap, file: Path) -> Params:
     """Return the settings that *document* is, as if they were read from *file*."""
-    return Params(file, YAML(typ="safe").load(text(document, "")))
+    content: dict[str, Any] = _plain(document)
+    return Params(file, content)
 
 
 def _yaml() -> YAML:
@@ -127,10 +128,17 @@ def _loaded(text: str) -> CommentedMap:
     return loaded
 
 
-def _plain(overlay: Mapping[str, Any]) -> dict[str, Any]:
-    out = io.StringIO()
-    _yaml().dump(overlay, out)
-    return dict(YAML(typ="safe").load(out.getvalue()) or {})
+def _plain(value: Any) -> Any:
+    """*value* without what remembers how it was written."""
+    match value:
+        case Mapping():
+            return {_plain(key): _plain(found) for key, found in value.items()}
+        case list():
+            return [_plain(found) for found in value]
+        case bool():
+            return value
+    kind = next((kind for kind in (str, int, float) if isinstance(value, kind)), None)
+    return value if kind is None else kind(value)
 
 
 def _refill(document: CommentedMap, name: str, listed: Mapping[str, Any]) -> None:

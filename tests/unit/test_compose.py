@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from dvc.utils.serialize import load_yaml
 from ruamel.yaml import YAML
 
-from redistill.cli import check_params, new_project
+from redistill.cli import check_params, compose, new_project
 from redistill.cli.main import main
 from redistill.console.exceptions import RefusedError
 from redistill.rounds import branches as branching
@@ -72,6 +72,16 @@ def test_what_comes_out_is_read_by_dvc_as_it_is_by_us(name: str, tmp_path: Path)
     (tmp_path / "params.yaml").write_text(text(name), encoding="utf-8")
 
     assert load_yaml(str(tmp_path / "params.yaml")) == shipped(name).content
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_what_is_checked_is_what_is_written(name: str):
+    overlay = compose.read_overlay(ROOT / f"params/{name}.yaml")
+
+    document = compose.compose(ROOT / "params.yaml", [overlay])
+
+    written = YAML(typ="safe").load(compose.text(document, "# a head"))
+    assert written == compose.params(document, ROOT / "params.yaml").content
 
 
 # ---- how they are laid over
