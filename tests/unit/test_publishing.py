@@ -1,10 +1,7 @@
 """What is published of a run: which rows, in which views, and what is refused."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -35,24 +32,6 @@ from tests.publications import (
     views,
 )
 from tests.unit.test_showing import PAYLOADS
-
-ANSWERS = [
-    "2020-01-01", "00123", "12345678901234567890", "no", "1e5", "a\u2028b\u2029c\u0085d", "🦉",
-    "  two spaces ", "NaN", "null", "true", "1.0", "-0", "\\u0041", '"quoted"', "a\tb", "\ufeff",
-]  # fmt: skip
-LOAD = """
-import json, sys
-from datasets import load_dataset
-folder, found = sys.argv[1], {}
-for view in sys.argv[2:]:
-    rows = load_dataset(folder, view, split="train")
-    files = f"{folder}/{view}.jsonl"
-    again = load_dataset("json", data_files=files, split="train", features=rows.features)
-    plain = load_dataset("json", data_files=files, split="train")
-    found[view] = [rows.to_list(), again.to_list(), plain.to_list()]
-found["unnamed"] = load_dataset(folder, split="train").to_list()
-print(json.dumps(found))
-"""
 
 
 def test_the_four_views_are_of_the_same_rows():
@@ -225,29 +204,6 @@ def test_a_file_that_is_not_of_a_data_set_is_neither_published_nor_removed(tmp_p
     with pytest.raises(RefusedError, match=r"notes\.txt"):
         small(folder)
     assert (folder / "notes.txt").read_text() == "mine"
-
-
-def test_every_view_loads_in_a_fresh_process_without_a_network(tmp_path: Path):
-    """Row D5: the answers are the same, byte for byte, however a view is loaded."""
-    problems = [problem(f"p{n:02}", answer) for n, answer in enumerate(ANSWERS)]
-    lessons = [refined(p.id, text=p.answer) for p in problems]
-    made = views(problems, lessons, *(answered(p.id, f"no: {p.answer}") for p in problems))
-    folder = publish(tmp_path / "set", made)
-    offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf")}
-
-    ran = subprocess.run(
-        [sys.executable, "-c", LOAD, str(folder), *made.rows],
-        env={**os.environ, **offline}, capture_output=True, text=True, cwd=tmp_path,
-    )  # fmt: skip
-
-    assert ran.returncode == 0, ran.stderr
-    found = json.loads(ran.stdout)
-    assert len(ANSWERS) >= 17
-    for view, rows in made.rows.items():
-        for loaded in found[view]:
-            assert loaded == rows, view
-    assert [row["answer"] for row in found["records"][0]] == ANSWERS
-    assert found["unnamed"] == made.rows["sft"]
 
 
 def test_of_a_column_of_dates_a_reader_of_jsonl_makes_times_and_parquet_keeps_text(tmp_path: Path):
