@@ -304,7 +304,8 @@ def _sign(text: str, left: int, prefix: str) -> int | None:
     if len(signs) > 1 or signs[0] in "±∓":
         return None
     detached = prefix[prefix.index(signs[0]) + 1 :].startswith(" ")
-    before = (text[:left].rstrip() if detached else text[:left])[-1:]
+    near = text[max(0, left - MAX_LENGTH) : left]  # what stands beyond as many spaces is no operand
+    before = (near.rstrip() if detached else near)[-1:]
     closed = before.isalnum() or before in (")", "]", "}", "%", *SIGNS)
     if before and (closed or (detached and before not in OPENERS)):
         return None

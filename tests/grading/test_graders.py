@@ -6,7 +6,7 @@ import json
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from redistill.grading import numbers
@@ -210,6 +210,7 @@ PIECES = st.sampled_from(
 
 
 @given(text=st.lists(PIECES, max_size=40).map("".join))
+@example(text=f"0{' ' * 300}+ 3450")
 def test_the_ends_of_a_line_are_read_as_the_whole_line_is(text: str):
     found = numbers.scan(text)
     ends = numbers.leading(text), numbers.trailing(text)
