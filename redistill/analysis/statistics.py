@@ -80,10 +80,12 @@ def critical(changed: Sequence[int] | Integers, alpha: float = ALPHA) -> Integer
     p is that of the exact McNemar test; -1 where even changes that all go one way are not enough
     (up to 5 of them at 0.05).
     """
-    from scipy.stats import binom
+    from scipy.special import bdtr, bdtrik
 
-    reached = binom.ppf(alpha / 2, np.asarray(changed, dtype=np.int64), 0.5)
-    return np.asarray(reached, dtype=np.int64) - 1
+    counts = np.asarray(changed, dtype=np.int64)
+    reached = np.ceil(np.where(counts > 0, bdtrik(alpha / 2, counts, 0.5), 0.0))
+    over = (reached > 0) & (bdtr(reached - 1, counts, 0.5) >= alpha / 2)  # a whole number, rounded
+    return np.asarray(reached - over - 1, dtype=np.int64)
 
 
 def power(n: int, share: float, effect: float, alpha: float = ALPHA) -> float:
@@ -94,7 +96,7 @@ def power(n: int, share: float, effect: float, alpha: float = ALPHA) -> float:
     so, given it, is that of the fixed ones: the sum over both (Duffy 1984, Biometrics 40, 1005).
     At an effect of 0 it is the size of the test, which is below *alpha*.
     """
-    from scipy.stats import binom
+    from scipy.special import bdtr
 
     if n == 0 or share <= 0:
         return 0.0
@@ -102,8 +104,10 @@ def power(n: int, share: float, effect: float, alpha: float = ALPHA) -> float:
     m = np.arange(max(0, int(n * share - spread)), min(n, int(n * share + spread)) + 1)
     few = critical(m, alpha)
     towards = min(1.0, 0.5 + effect / (2 * share))
-    tails = binom.cdf(few, m, towards) + binom.cdf(few, m, 1 - towards)
-    return float(binom.pmf(m, n, share) @ tails)
+    most = np.maximum(few, 0)
+    tails = np.where(few < 0, 0.0, bdtr(most, m, towards) + bdtr(most, m, 1 - towards))
+    below = bdtr(m[0] - 1, n, share) if m[0] else 0.0
+    return float(np.diff(bdtr(m, n, share), prepend=below) @ tails)
 
 
 @lru_cache(maxsize=4096)
@@ -141,13 +145,13 @@ class Mean(Figures):
 
 def mean(values: Sequence[float]) -> Mean:
     """Average *values*, one a seed, with Student's t interval on one degree of freedom less."""
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     n, middle = len(values), fmean(values)
     if n < 2:
         return Mean(n=n, mean=round(middle, 4), low=None, high=None, deviation=None)
     deviation = stdev(values)
-    reach = float(t.ppf((1 + LEVEL) / 2, n - 1)) * deviation / math.sqrt(n)
+    reach = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * deviation / math.sqrt(n)
     return Mean(
         n=n,
         mean=round(middle, 4),
