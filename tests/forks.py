@@ -43,7 +43,8 @@ IMPORTED = (  # what takes long, and what it imports later on
     "transformers.models.gpt2.modeling_gpt2", "transformers.trainer", "transformers.integrations",
     "accelerate", "datasets", "tokenizers", "safetensors.torch", "huggingface_hub", "pydantic",
     "click", "jsonlines", "ruamel.yaml", "rich.table", "rapidfuzz", "numpy",
-    "scipy.special", "scipy.stats", "matplotlib.pyplot", "matplotlib.backends.backend_svg", "jinja2", "openai", "aiolimiter",
+    "scipy.special", "scipy.stats", "matplotlib.pyplot", "matplotlib.backends.backend_svg",
+    "jinja2", "openai", "aiolimiter",
     "dvc.cli", "dvc.repo", "dvc.repo.reproduce", "dvc.commands.repro", "dvc.stage.run",
     "dvc.repo.index", "dvc.dvcfile", "dvc.lock", "dvc.data_cloud", "dvc_data.hashfile",
 )  # fmt: skip
