@@ -14,12 +14,14 @@ import array
 import atexit
 import gc
 import importlib
-import io
 import json
+import logging
+import multiprocessing.util
 import os
 import pickle
 import pkgutil
 import runpy
+import selectors
 import signal
 import socket
 import subprocess
@@ -27,7 +29,9 @@ import sys
 import tempfile
 import time
 import traceback
+import weakref
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -212,31 +216,64 @@ def serve(place: str) -> None:
         if not found.name.endswith("__main__"):
             importlib.import_module(found.name)
     _hasten()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    _forget_exits()
     parent = int(os.environ.get("REDISTILL_TEST_CONTROLLER", "0"))
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
         door.bind(f"{place}.new")
         door.listen(64)
-        door.settimeout(2.0)
         os.rename(f"{place}.new", place)
+        _attend(door, base, parent)
+
+
+def _attend(door: socket.socket, base: list[str], parent: int) -> None:
+    """Fork for every request at the *door*, and send the exit code of every fork that ended."""
+    running: dict[int, tuple[int, socket.socket]] = {}  # by what is readable when a fork has ended
+    with selectors.DefaultSelector() as waiting:
+        waiting.register(door, selectors.EVENT_READ)
         while True:
-            try:
-                line, _ = door.accept()
-            except TimeoutError:
-                if parent and not Path(f"/proc/{parent}").exists():
-                    return
-                continue
-            line.settimeout(None)
-            request, fds = _received(line)
-            if request.get("end"):
-                line.close()
+            ready = waiting.select(timeout=2.0)
+            if not ready and parent and not Path(f"/proc/{parent}").exists():
                 return
-            if not os.fork():
-                door.close()
-                _handle(line, request, fds, base)
-            for fd in fds:
-                os.close(fd)
-            line.close()
+            for key, _ in ready:
+                if key.fileobj is not door:
+                    waiting.unregister(key.fileobj)
+                    pid, line = running.pop(key.fd)
+                    os.close(key.fd)
+                    _tell(line, str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])))
+                    line.close()
+                    continue
+                line, _ = door.accept()
+                request, fds = _received(line)
+                if request.get("end"):
+                    line.close()
+                    return
+                child = os.fork()
+                if not child:
+                    for held in (door, line, *(line for _, line in running.values())):
+                        held.close()
+                    for held in running:
+                        os.close(held)
+                    _become(request, fds, base)
+                for fd in fds:
+                    os.close(fd)
+                ended = os.pidfd_open(child)
+                running[ended] = child, line
+                waiting.register(ended, selectors.EVENT_READ)
+                _tell(line, f"{child}\n")
+
+
+def _tell(line: socket.socket, text: str) -> None:
+    with suppress(OSError):  # whoever asked may be gone; the fork goes on, as a process would
+        line.sendall(text.encode())
+
+
+def _forget_exits() -> None:
+    """Leave out what libraries do when a process ends: in a fork they have nothing to clear up."""
+    weakref.finalize._registry.clear()  # type: ignore[attr-defined]
+    atexit._clear()
+    for ends in (logging.shutdown, multiprocessing.util._exit_function):
+        atexit.register(ends)
+    atexit.register(weakref.finalize._exitfunc)  # type: ignore[attr-defined]
 
 
 def same(one: Path, other: Path) -> bool:
@@ -246,7 +283,7 @@ def same(one: Path, other: Path) -> bool:
 
 def _listed(folder: Path) -> dict[str, tuple[int, int]]:
     found = {}
-    for place, _, names in os.walk(folder):
+    for place, _, names in os.walk(folder, followlinks=True):  # to redistill/project
         for name in names:
             if not name.endswith(".pyc"):
                 seen = os.stat(os.path.join(place, name))
@@ -266,6 +303,8 @@ def _hasten() -> None:
     """
     from dvc.utils.serialize import _yaml
     from ruamel.yaml import YAML
+    from yaml import CSafeDumper
+    from yaml import dump as dumped
 
     known: dict[str, bytes] = {}
 
@@ -275,13 +314,10 @@ def _hasten() -> None:
         return pickle.loads(known[text])  # noqa: S301 - ours, a line above
 
     def dump(data: Any, stream: Any) -> None:
-        yaml: Any = YAML(typ="safe")
-        yaml.default_flow_style, yaml.sort_base_mapping_type_on_output = False, False
         plain = json.loads(json.dumps(data))
-        text = io.StringIO()
-        yaml.dump(plain, text)
-        known[text.getvalue()] = pickle.dumps(plain)
-        stream.write(text.getvalue())
+        text = dumped(plain, Dumper=CSafeDumper, default_flow_style=False, sort_keys=False)
+        known[text] = pickle.dumps(plain)
+        stream.write(text)
 
     _yaml.parse_yaml = _yaml.parse_yaml_for_update = load
     _yaml._dump = dump
@@ -299,22 +335,6 @@ def _received(line: socket.socket) -> tuple[dict[str, Any], list[int]]:
         parts.append(part)
         left -= len(part)
     return json.loads(b"".join(parts)), list(fds)
-
-
-def _handle(line: socket.socket, request: dict[str, Any], fds: list[int], base: list[str]) -> None:
-    """Run *request* in a fork of this one, and send its exit code."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    child = os.fork()
-    if not child:
-        line.close()
-        _become(request, fds, base)
-    for fd in fds:
-        os.close(fd)
-    line.sendall(f"{child}\n".encode())
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    line.sendall(str(status).encode())
-    line.close()
-    os._exit(0)
 
 
 def _become(request: dict[str, Any], fds: list[int], base: list[str]) -> None:
