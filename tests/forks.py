@@ -54,7 +54,7 @@ IMPORTED = (  # what takes long, and what it imports later on
 )  # fmt: skip
 # What libraries read when they are imported: a command with other values is run by itself
 READ_EARLY = ("HF_", "TRANSFORMERS_", "OMP_", "MKL_", "TORCH_", "PYTHONHASHSEED", "TMPDIR")
-RUN = ("stages.", "redistill.cli", "dvc")
+RUN = ("stages.", "redistill.cli", "dvc", "tests.loop.training")
 SHIM = """\
 #!{python} -SE
 import sys
@@ -354,8 +354,8 @@ def _become(request: dict[str, Any], fds: list[int], base: list[str]) -> None:
         for name in [n for n in sys.modules if n.partition(".")[0] == OWN]:
             del sys.modules[name]
     sys.stdin, sys.stdout, sys.stderr = (
-        open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115 - until it ends
-        for number, mode in enumerate("rww")
+        open(number, mode, held, encoding="utf-8", closefd=False)  # noqa: SIM115 - until it ends
+        for number, (mode, held) in enumerate((("r", -1), ("w", -1), ("w", 1)))  # stderr by lines
     )
     module, *words = request["argv"]
     sys.argv = [module, *words]

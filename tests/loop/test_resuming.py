@@ -1,23 +1,21 @@
 """Trainings that are killed, and what becomes of them; each scene runs in a process of its own."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests import forks
 from tests.imports import ROOT
 
 
 def scene(name: str, folder: Path) -> dict:
-    ran = subprocess.run(
-        [sys.executable, "-m", "tests.loop.training", name, str(folder)],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "REDISTILL_THREADS": "1"},
-        capture_output=True,
-        text=True,
+    ran = forks.run(
+        "tests.loop.training",
+        [name, str(folder)],
+        folder,
+        PYTHONPATH=str(ROOT),
+        REDISTILL_THREADS="1",
     )
     assert ran.returncode == 0, ran.stderr
     return json.loads(ran.stdout)
