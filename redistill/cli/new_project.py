@@ -107,7 +107,7 @@ def upgrade(root: Path) -> Iterator[str]:
     theirs, ours = installed.read(file), installed.stamp()
     changed = [name for name in installed.differences(theirs, ours) if name != "version"]
     _write_pipeline(root)
-    yield f"{theirs.get('version')} -> {ours['version']}: {len(changed)} modules differ"
+    yield f"{theirs.get('version')} -> {ours['version']}: modules that differ: {len(changed)}"
     yield from (f"  {name}" for name in changed[:20])
     yield "dvc status says which stages are stale; dvc repro runs them"
 

@@ -449,7 +449,7 @@ def test_a_project_of_other_code_is_refused_until_it_is_upgraded(
     said = CliRunner().invoke(main, ["upgrade"])
 
     assert said.exit_code == 0, said.output
-    assert "1 modules differ\n  redistill.graders.numeric\n" in said.output
+    assert "modules that differ: 1\n  redistill.graders.numeric\n" in said.output
     assert json.loads(file.read_text(encoding="utf-8")) == installed.stamp()
     assert (folder / "dvc.yaml").read_text(encoding="utf-8") == new_project.pipeline()
     installed.check(folder)
