@@ -40,7 +40,8 @@ unit: $(READY)
 	@echo "== the tests that run neither a student nor DVC, and measure no time"
 	@$(TESTING) -m "not slow and not timed" tests/unit
 
-# Also those that need more than the set-up, and minutes: S3, SmolLM2 (make smollm2), TRL (REDISTILL_TRL_PYTHON)
+# Also those that need more than the set-up, or minutes: a wheel in a virtual environment of its own, S3,
+# SmolLM2 (make smollm2), TRL (REDISTILL_TRL_PYTHON)
 slow: $(READY)
 	@echo "== the slow tests; -rs says what each that is skipped would need"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[slow]'
