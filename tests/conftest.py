@@ -2,6 +2,7 @@
 
 import gc
 import os
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,14 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput") and forks.SOCKET not in os.environ:
         os.environ[forks.SOCKET] = forks.place()
         os.environ["REDISTILL_TEST_CONTROLLER"] = str(os.getpid())
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out files without a test of the marker that `-m` begins with: imports take seconds."""
+    asked = config.option.markexpr.partition(" ")[0]
+    if asked not in ("timed", "slow") or not collection_path.match("test_*.py"):
+        return None
+    return True if f"mark.{asked}" not in collection_path.read_text(encoding="utf-8") else None
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
