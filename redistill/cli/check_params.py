@@ -42,7 +42,7 @@ def check(params: Params) -> int:
     """
     Hold every section of *params* to its model and return how many there are.
 
-    A section that this run does not read may be absent, and null where it is one of OPTIONAL.
+    A list that this run does not use may be absent; one of OPTIONAL that it does not read is null.
     Raises RefusedError for a section that no run like this reads, with the nearest that something
     does.
     """
@@ -63,7 +63,12 @@ def check(params: Params) -> int:
     for name, model in models.items():
         params.section(name, model)
     for name, model in OPTIONAL.items():
-        if params.content.get(name) is not None:
+        if name not in params.content:
+            raise RefusedError(
+                f"{params.file}: {name} is absent, and DVC tracks it: write {name}: null",
+                code=CONFIG,
+            )
+        if params.content[name] is not None:
             params.section(name, model)
     _check_graders(params)
     known = branches.branches(params)

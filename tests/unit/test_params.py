@@ -107,18 +107,21 @@ def test_a_file_that_is_no_settings_is_refused_by_its_name(
         sections.read(file)
 
 
-@pytest.mark.parametrize("name", [*check_params.ABSENT, *check_params.OPTIONAL])
-def test_a_section_that_the_run_does_not_read_may_be_absent(name: str):
+@pytest.mark.parametrize("name", check_params.ABSENT)
+def test_a_list_that_the_run_does_not_use_may_be_absent(name: str):
     content = {k: v for k, v in shipped("pretrained").content.items() if k != name}
 
     assert check_params.check(of(**content)) == len(content)
 
 
 @pytest.mark.parametrize("name", check_params.OPTIONAL)
-def test_a_section_that_dvc_tracks_and_the_run_does_not_read_may_be_null(name: str):
+def test_a_section_that_dvc_tracks_and_the_run_does_not_read_is_null_and_not_absent(name: str):
     content = {**shipped("pretrained").content, name: None}
 
     assert check_params.check(of(**content)) == len(content)
+    del content[name]
+    with pytest.raises(RefusedError, match=f"{name} is absent, and DVC tracks it: write {name}:"):
+        check_params.check(of(**content))
 
 
 @pytest.mark.parametrize("name", check_params.ABSENT)
