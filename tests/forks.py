@@ -54,7 +54,7 @@ IMPORTED = (  # what takes long, and what it imports later on
 )  # fmt: skip
 # What libraries read when they are imported: a command with other values is run by itself
 READ_EARLY = ("HF_", "TRANSFORMERS_", "OMP_", "MKL_", "TORCH_", "PYTHONHASHSEED", "TMPDIR")
-RUN = ("stages.", "redistill.cli", "dvc", "tests.loop.training")
+RUN = ("stages.", "redistill.cli", "dvc", "tests.")
 SHIM = """\
 #!{python} -SE
 import sys

@@ -4,7 +4,6 @@ import json
 import os
 import shlex
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from redistill.students.answer.exam import Answered
 from redistill.students.answer.server import COMMAND, DIALECT, KEY, URL, _filled, name
 from redistill.students.model import load, tokens
 from redistill.students.train import fit
+from tests import forks
 from tests.imports import ROOT
 from tests.students.student_server import StudentServer, completion, from_table
 from tests.students.test_students import ASKED, FIRST, PROBLEMS, RULES, exam, examined, lesson
@@ -181,28 +181,16 @@ def test_a_crash_of_the_server_ends_with_one_line_and_leaves_no_process(
     assert living(tmp_path) == []
 
 
-SERVED = """
-import sys, time
-from pathlib import Path
-from redistill.students.answer import server
-with server.served(Path(sys.argv[1]), eos=0, max_new_tokens=5, text_of=str):
-    print("up", flush=True)
-    time.sleep(60)
-"""
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_stage_that_is_killed_takes_its_server_with_it(
     number: signal.Signals, students: list[Path], tmp_path: Path
 ):
     command = stub(students[0], tmp_path)
-    stage = subprocess.Popen(
-        [sys.executable, "-c", SERVED, str(students[0])],
-        env={**os.environ, COMMAND: command, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-    )
-    assert stage.stdout is not None
-    assert stage.stdout.readline() == b"up\n"
+    up, more = tmp_path / "up", {COMMAND: command, "PYTHONPATH": str(ROOT)}
+    stage = forks.start("tests.students.served", [str(students[0]), str(up)], tmp_path, **more)
+    while not up.exists():
+        assert stage.poll() is None
+        time.sleep(0.05)
     server = living(tmp_path)[0]
 
     stage.send_signal(number)
