@@ -15,6 +15,7 @@ from redistill.cli.main import main
 from redistill.records import manifest
 from tests import forks
 from tests.imports import ROOT
+from tests.loop.projects import COMMITTER
 from tests.publications import answered, problem, publish, refined, small, views
 
 CACHE = Path(verify.CACHE)
@@ -53,12 +54,10 @@ def artifacts() -> str:
 
 
 def run(*words: str, cwd: Path) -> str:
-    who = {"GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@localhost", "DVC_NO_ANALYTICS": "1"}
-    who |= {"GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@localhost"}
     if words[0] == "dvc":
-        ran = forks.run("dvc", words[1:], cwd, **who)
+        ran = forks.run("dvc", words[1:], cwd, **COMMITTER)
     else:
-        env = {**os.environ, **who}
+        env = {**os.environ, **COMMITTER}
         ran = subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return ran.stdout

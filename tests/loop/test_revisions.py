@@ -11,6 +11,7 @@ from redistill.cli.main import main
 from redistill.records import jsonl
 from redistill.records.types import Rationale
 from tests import forks
+from tests.loop.projects import COMMITTER
 
 PIPELINE = """
 stages:
@@ -23,12 +24,10 @@ FILE = Path("data/rationales/r0.jsonl")
 
 
 def run(*words: str) -> None:
-    who = {"GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@localhost"}
-    who |= {"GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@localhost"}
     if words[0] == "dvc":
-        assert forks.run("dvc", words[1:], **who).returncode == 0
+        assert forks.run("dvc", words[1:], **COMMITTER).returncode == 0
     else:
-        subprocess.run(words, check=True, capture_output=True, env={**os.environ, **who})
+        subprocess.run(words, check=True, capture_output=True, env={**os.environ, **COMMITTER})
 
 
 def write(file: Path, text: str) -> None:

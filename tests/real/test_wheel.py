@@ -15,7 +15,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.imports import ROOT
-from tests.loop.projects import TINY
+from tests.loop.projects import COMMITTER, TINY
 
 pytestmark = [pytest.mark.slow, pytest.mark.processes]
 BUILT_OF = ("redistill", "stages", "params", "params.yaml", "dvc.yaml", "pyproject.toml",
@@ -53,11 +53,9 @@ class Installed:
 
     @property
     def env(self) -> dict[str, str]:
-        who = {"GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@localhost"}
-        who |= {"GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@localhost"}
         outer = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
         path = f"{self.home / 'bin'}:{os.environ['PATH']}"
-        return {**outer, **who, "PATH": path, "HF_HUB_OFFLINE": "1", "DVC_NO_ANALYTICS": "1"}
+        return {**outer, **COMMITTER, "PATH": path, "HF_HUB_OFFLINE": "1"}
 
     def build(self) -> Path:
         """Build the wheel of the source, and install it."""
