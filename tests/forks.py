@@ -22,6 +22,7 @@ import pickle
 import pkgutil
 import runpy
 import selectors
+import shutil
 import signal
 import socket
 import subprocess
@@ -172,7 +173,7 @@ def end(place: str) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
             line.connect(place)
             send(line, {"end": True}, [])
-    subprocess.run(["rm", "-rf", str(Path(place).parent)], check=False)
+    shutil.rmtree(Path(place).parent, ignore_errors=True)
 
 
 def _started(place: str) -> None:
@@ -237,10 +238,7 @@ def _attend(door: socket.socket, base: list[str], parent: int) -> None:
             for key, _ in ready:
                 if key.fileobj is not door:
                     waiting.unregister(key.fileobj)
-                    pid, line = running.pop(key.fd)
-                    os.close(key.fd)
-                    _tell(line, str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])))
-                    line.close()
+                    _ended(key.fd, *running.pop(key.fd))
                     continue
                 line, _ = door.accept()
                 request, fds = _received(line)
@@ -249,7 +247,7 @@ def _attend(door: socket.socket, base: list[str], parent: int) -> None:
                     return
                 child = os.fork()
                 if not child:
-                    for held in (door, line, *(line for _, line in running.values())):
+                    for held in (door, line, *(other for _, other in running.values())):
                         held.close()
                     for held in running:
                         os.close(held)
@@ -260,6 +258,13 @@ def _attend(door: socket.socket, base: list[str], parent: int) -> None:
                 running[ended] = child, line
                 waiting.register(ended, selectors.EVENT_READ)
                 _tell(line, f"{child}\n")
+
+
+def _ended(fd: int, pid: int, line: socket.socket) -> None:
+    """Send the exit code of the fork *pid*, of which *fd* says that it has ended."""
+    os.close(fd)
+    _tell(line, str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])))
+    line.close()
 
 
 def _tell(line: socket.socket, text: str) -> None:

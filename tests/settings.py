@@ -8,7 +8,6 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from redistill.cli import new_project
-from redistill.settings import sections
 from redistill.settings.sections import Params
 from tests.imports import ROOT
 
@@ -17,7 +16,7 @@ SHIPPED = ROOT / "params.yaml"
 
 def shipped(*overlays: str) -> Params:
     """Return the shipped settings with overlays of params/ over them."""
-    return written(text(*overlays)) if overlays else Params(SHIPPED, deepcopy(_content()))
+    return written(text(*overlays), Path("params.yaml") if overlays else SHIPPED)
 
 
 @cache
@@ -43,11 +42,6 @@ def written(text: str, file: Path = Path("params.yaml")) -> Params:
 def of(**content: Any) -> Params:
     """Return settings that are *content* and nothing else."""
     return Params(Path("params.yaml"), content)
-
-
-@cache
-def _content() -> dict[str, Any]:
-    return dict(sections.read(SHIPPED).content)
 
 
 @cache
