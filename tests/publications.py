@@ -9,11 +9,12 @@ from redistill.analysis.summary import Measured, Training
 from redistill.datasets import card, files, rows
 from redistill.records.types import Prediction, Problem, Rationale, Version
 from redistill.rounds.branches import Branch
+from tests.settings import PLAIN
 
 BRANCHES = {
-    "r0": Branch(from_="r0", rationales="r0", start="base", times=1),
-    "r1": Branch(from_="r0", rationales="r1", start="base", times=1),
-    "r2": Branch(from_="r1", rationales="r2", start="base", times=1),
+    "r0": Branch(from_="r0", rationales="r0", start="base", times=1, **PLAIN),
+    "r1": Branch(from_="r0", rationales="r1", start="base", times=1, **PLAIN),
+    "r2": Branch(from_="r1", rationales="r2", start="base", times=1, **PLAIN),
 }
 ORIGIN = {
     "task": {"name": "jsonl", "source": "your files", "licence": "yours"},

@@ -12,15 +12,16 @@ from redistill.records.types import Error, Exemplar, Prediction, Problem, Ration
 from redistill.report.explorer import SPLITS, Run
 from redistill.report.text import Facts, Recorded
 from redistill.rounds.branches import Arm, Branch, Round
+from tests.settings import PLAIN
 
 BRANCHES: dict[str, Branch] = {
-    "r0": Branch(from_="r0", rationales="r0", start="base", times=1),
-    "r1": Round(from_="r0", of="r0", like="r0", rationales="r1", start="base", times=1),
-    "r2": Round(from_="r1", of="r1", like="r1", rationales="r2", start="base", times=1),
-    "r3": Round(from_="r2", of="r2", like="r2", rationales="r3", start="base", times=1),
-    "long": Branch(from_="r0", rationales="r0", start="base", times=3),
+    "r0": Branch(from_="r0", rationales="r0", start="base", times=1, **PLAIN),
+    "r1": Round(from_="r0", of="r0", like="r0", rationales="r1", start="base", times=1, **PLAIN),
+    "r2": Round(from_="r1", of="r1", like="r1", rationales="r2", start="base", times=1, **PLAIN),
+    "r3": Round(from_="r2", of="r2", like="r2", rationales="r3", start="base", times=1, **PLAIN),
+    "long": Branch(from_="r0", rationales="r0", start="base", times=3, **PLAIN),
     "told": Arm(
-        from_="r0", of="r0", rationales="told", start="base", times=1, feedback="verdict",
+        from_="r0", of="r0", rationales="told", start="base", times=1, **PLAIN, feedback="verdict",
         like="r1", scope="like",
     ),
 }  # fmt: skip
@@ -29,16 +30,20 @@ PASSED = "r3"
 PARAMS = """
 report: {control: long, title: "Toys <b>& more"}
 rounds: &rounds
-  r1: {from: r0, of: r0, like: r0, rationales: r1, start: base, times: 1}
-  r2: {from: r1, of: r1, like: r1, rationales: r2, start: base, times: 1}
-  r3: {from: r2, of: r2, like: r2, rationales: r3, start: base, times: 1}
+  r1: {from: r0, of: r0, like: r0, rationales: r1, start: base, times: 1,
+       lessons: latest, probe: true}
+  r2: {from: r1, of: r1, like: r1, rationales: r2, start: base, times: 1,
+       lessons: latest, probe: true}
+  r3: {from: r2, of: r2, like: r2, rationales: r3, start: base, times: 1,
+       lessons: latest, probe: true}
 arms: &arms
-  told: {from: r0, of: r0, rationales: told, start: base, times: 1, feedback: verdict, like: r1,
-         scope: like}
+  told: {from: r0, of: r0, rationales: told, start: base, times: 1,
+         lessons: latest, probe: false, feedback: verdict, like: r1, scope: like}
 branches:
   <<: [*rounds, *arms]
-  r0: {from: r0, rationales: r0, start: base, times: 1}
-  long: {from: r0, rationales: r0, start: base, times: 3}
+  r0: {from: r0, rationales: r0, start: base, times: 1,
+       lessons: latest, probe: true}
+  long: {from: r0, rationales: r0, start: base, times: 3, lessons: latest, probe: false}
 rewrites: {<<: [*rounds, *arms]}
 """
 SOLVED = {"r0": 0.35, "r1": 0.6, "r2": 0.65, "long": 0.4, "told": 0.5}

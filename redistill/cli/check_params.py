@@ -3,7 +3,7 @@
 from redistill.analysis.summary import ReportSettings
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.datasets.rows import PublishSettings
-from redistill.diagnosis.mine import MineSettings
+from redistill.diagnosis.settings import MineSettings
 from redistill.grading.grader import GradeSettings, load_grader
 from redistill.llm.budget import SpendingSettings
 from redistill.problems.task import PrepareSettings, further_tasks, load_task
@@ -72,6 +72,8 @@ def check(params: Params) -> int:
             params.section(name, model)
     _check_graders(params)
     known = branches.branches(params)
+    if params.section("mine", MineSettings).folds is not None:
+        targets.check_probes(params)
     control = params.section("report", ReportSettings).control
     if control not in branches.loop(known) and branches.rounds_of(known):
         raise RefusedError(

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 Split = Literal["train", "dev", "test"]
 Verdict = Literal["correct", "wrong", "no_answer", "cut_off"]
 Status = Literal["first", "refined", "kept"]
+Lessons = Literal["latest", "all", "distinct"]  # which accepted texts of a problem are taught
 Identity = Field(min_length=1, max_length=200)
 Text = Field(min_length=1)
 
@@ -20,12 +21,13 @@ class Record(BaseModel):
 
 
 class Version(BaseModel):
-    """A rationale text that a later one replaced."""
+    """A rationale text that a later one replaced, *repeated* if a later one takes the same path."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     round: str
     text: str
+    repeated: bool = False
 
 
 class Problem(Record):
@@ -123,7 +125,8 @@ class Error(Record):
     """
     A prediction worth showing to the teacher: where it first went wrong, and what was tried.
 
-    *pass_rate* is the share of drawn completions that were correct, where any were drawn.
+    *pass_rate* is the share of drawn completions that were correct, where any were drawn. An error
+    that is *held_out* is that of a student that had not been taught the problem.
     """
 
     problem: str = Identity
@@ -136,3 +139,4 @@ class Error(Record):
     history: list[Version] = []
     exemplars: list[Exemplar] = []
     pass_rate: float | None = None
+    held_out: bool = False
