@@ -139,13 +139,22 @@ def facts(found: Run, ledger: list[dict[str, Any]] | None = None, title: str = "
     verdict = summary.verdict("r2", "long", metrics, tests)
     steps = dict.fromkeys(BRANCHES, 100)
     calls = {name: ladder.Calls(asked=4, replies=4) for name in ("r1", "r2", "r3", "told")}
-    climbed = ladder.ladder("r2", ROUNDS, BRANCHES, "long", tests, steps, calls)
+    climbed = ladder.ladder(
+        "r2", ROUNDS, BRANCHES, "long", tests, steps, calls, dict.fromkeys(BRANCHES, 9)
+    )
     attempts = {"replies": 4, "accepted": 3, "rejected": {"too long": 1}}
     teaching = {
         name: {"attempts": attempts, "asked": 4, "rewritten": 3, "kept": {"too long": 1}}
         for name in found.rationales
     }
-    spent = costs.table(BRANCHES, ROUNDS, metrics, dict.fromkeys(teaching, 4), ledger or [])
+    spent = costs.table(
+        BRANCHES,
+        ROUNDS,
+        metrics,
+        dict.fromkeys(teaching, 4),
+        ledger or [],
+        dict.fromkeys(BRANCHES, 0),
+    )
     stops = {name: {"stop": False, "because": "better"} for name in ("r0", "r1")}
     stops["r2"] = {"stop": True, "because": "not better than the round before", "p": 0.5}
     recorded = Recorded(stops, teaching, [("training/r0", BALANCE), ("gaps/r0", BALANCE)])

@@ -11,6 +11,7 @@ from pydantic import SerializerFunctionWrapHandler, model_serializer
 from redistill.analysis.figures import Figures
 from redistill.records.types import Prediction
 
+HELD_OUT = "held-out"  # train problems as students answered that were not taught them
 Z95 = 1.959963984540054  # the 97.5 % point of the standard normal
 
 

@@ -62,6 +62,7 @@ def life(
     problem: Problem,
     rationales: Mapping[str, Rationale],
     predictions: Mapping[str, Prediction],
+    held_out: Mapping[str, Prediction],
     errors: Mapping[str, Error],
 ) -> str:
     """
@@ -79,6 +80,9 @@ def life(
         if answer := predictions.get(name):
             parts.append(f"student ({answer.verdict}, {answer.tokens} tokens):")
             parts.append(_indented(answer.completion))
+        if held := held_out.get(name):
+            parts.append(f"held out, not taught this problem ({held.verdict}):")
+            parts.append(_indented(held.completion))
         if error := errors.get(name):
             parts.append(f"gap: {error.gap}; first wrong: {error.first_wrong_step or 'none seen'}")
     return safe_text("\n".join(parts), 20 * MAX_SHOWN)

@@ -4,14 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from redistill.analysis.scores import Score, score
+from redistill.analysis.scores import HELD_OUT, Score, score
 from redistill.console.exceptions import RefusedError
 from redistill.grading.grader import Grader, load_grader, predict
 from redistill.problems.sets import ProblemSet
 from redistill.records.balance import Balance
 from redistill.records.types import Completion, Output, Prediction, Problem, Slip
-
-HELD_OUT = "held-out"  # the set of train problems as students answered that were not taught them
 
 
 @dataclass(frozen=True)
