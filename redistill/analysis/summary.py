@@ -17,6 +17,11 @@ from redistill.records.types import Prediction
 from redistill.settings.sections import Section
 
 LEARNT = 0.6  # of the train problems; rounds of the shipped run solve three quarters and more
+HEAD = (
+    "round", "test", "95 % interval", "dev", "held out", "train", "lenient", "EOS", "tokens", "NLL",
+    "rewritten", "lessons",
+)  # fmt: skip
+SOME = ("held out", "lessons")  # columns that only some runs have
 COLUMNS = ("round", "split", "accuracy", "low", "high", "lenient", "eos", "mean_tokens", "nll")
 
 
@@ -35,6 +40,7 @@ class Training(Figures):
     steps: int = 0
     tokens: int = 0
     rewritten: int = 0
+    lessons: str = "latest"
     loss_last: float | None = None
     nll_before: float | None = None
     labels: dict[str, Any] = Field(default_factory=dict)
@@ -249,42 +255,38 @@ def balances(folder: Path) -> list[tuple[str, dict[str, Any]]]:
 
 
 def lines(summary: Summary) -> list[tuple[str, ...]]:
-    """Write the table that ``make repro`` ends with, its header first."""
-    head = (
-        "round",
-        "test",
-        "95 % interval",
-        "dev",
-        "held out",
-        "train",
-        "lenient",
-        "EOS",
-        "tokens",
-    )
-    rows: list[tuple[str, ...]] = [(*head, "NLL", "rewritten", "lessons")]
+    """
+    Write the table that ``make repro`` ends with, its header first.
+
+    What is held out, and how many lessons there were where they accumulate, has a column only where
+    a branch has it.
+    """
+    rows: list[tuple[str, ...]] = [HEAD]
     for name in summary.order:
         if name not in summary.branches:
-            rows.append((name, "passed through: nothing rewritten", *[""] * 10))
+            rows.append((name, "passed through: nothing rewritten", *[""] * (len(HEAD) - 2)))
             continue
-        found = summary.branches[name]
-        test = found.test
-        rows.append(
-            (
-                name + (" *" if name == summary.best.round else ""),
-                f"{100 * test.accuracy:.1f} % ({test.k}/{test.n})",
-                f"{100 * test.low:.1f} to {100 * test.high:.1f}",
-                f"{100 * found.dev.accuracy:.1f} %",
-                "" if found.held_out is None else f"{100 * found.held_out.accuracy:.1f} %",
-                f"{100 * found.train.accuracy:.1f} %",
-                f"{100 * test.lenient:.1f} %",
-                f"{100 * test.eos:.1f} %",
-                f"{test.mean_tokens:.0f}",
-                "" if found.nll_before is None else f"{found.nll_before:.2f}",
-                str(found.training.rewritten),
-                str(found.training.taught),
-            )
-        )
-    return rows
+        best = name == summary.best.round
+        rows.append((name + (" *" if best else ""), *_cells(summary.branches[name])))
+    kept = [n for n, head in enumerate(HEAD) if head not in SOME or any(r[n] for r in rows[1:])]
+    return [tuple(row[n] for n in kept) for row in rows]
+
+
+def _cells(found: Measured) -> tuple[str, ...]:
+    test, training = found.test, found.training
+    return (
+        f"{100 * test.accuracy:.1f} % ({test.k}/{test.n})",
+        f"{100 * test.low:.1f} to {100 * test.high:.1f}",
+        f"{100 * found.dev.accuracy:.1f} %",
+        "" if found.held_out is None else f"{100 * found.held_out.accuracy:.1f} %",
+        f"{100 * found.train.accuracy:.1f} %",
+        f"{100 * test.lenient:.1f} %",
+        f"{100 * test.eos:.1f} %",
+        f"{test.mean_tokens:.0f}",
+        "" if found.nll_before is None else f"{found.nll_before:.2f}",
+        str(training.rewritten),
+        "" if training.lessons == "latest" else str(training.taught),
+    )
 
 
 def outside_lines(summary: Summary) -> list[tuple[str, ...]]:

@@ -79,6 +79,7 @@ class Project:
     def change(self, changes: dict) -> None:
         """Change single values of sections of params.yaml."""
         yaml = YAML()
+        yaml.width = 4096  # a branch stays on its line
         content = yaml.load(self.root / "params.yaml")
         for section, values in changes.items():
             content[section].update(values)

@@ -47,7 +47,7 @@ def test_every_balance_is_recorded_and_holds(project: Project):
     balances = {file: json.loads(file.read_text()).get("balance") for file in recorded}
 
     kinds = {"problems", "training", "rationales", "rounds", "gaps", "outside", "published"}
-    kinds |= {"completions", "completions-outside"}
+    kinds |= {"completions", "completions-outside", "probes"}
     assert {file.parent.name for file in balances} == kinds
     without = {file for file, balance in balances.items() if balance is None}
     assert without == {project.root / "metrics/training/base.json"}

@@ -94,7 +94,9 @@ def test_another_prompt_of_the_student_makes_answers_stale(project: Project):
     stale = project.stale()
 
     assert {f"{stage}@{n}" for stage in ("answer", "answer-outside") for n in BRANCHES} <= stale
-    assert stages(stale) == {"generate", "refine", "train", "answer", "answer-outside"}
+    assert stages(stale) == {
+        "generate", "refine", "train", "answer", "answer-outside", "probe",
+    }  # fmt: skip
 
 
 def test_a_student_that_changed_makes_its_own_answers_stale_and_no_others(project: Project):
