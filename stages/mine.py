@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from redistill.diagnosis import mine
+from redistill.diagnosis.settings import MineSettings
 from redistill.records import json_file, jsonl
 from redistill.records.balance import Balance
 from redistill.records.types import Prediction, Problem, Rationale
@@ -35,7 +36,7 @@ def main(
     metrics: Path,
 ) -> None:
     """Find what the student got wrong, where, and whether to go on."""
-    settings = params.section("mine", mine.MineSettings)
+    settings = params.section("mine", MineSettings)
     problems = [*jsonl.read(train_problems, Problem), *jsonl.read(dev_problems, Problem)]
     lessons = jsonl.by_problem(jsonl.read(rationales, Rationale), str(rationales))
     on_dev = jsonl.read(dev, Prediction)
@@ -49,7 +50,7 @@ def main(
         jsonl.read(before, Prediction), on_dev, first=before == dev, alpha=settings.alpha
     )
 
-    balance = Balance("mine", len(predictions), len(errors), chosen.rejected).check(1.0)
+    balance = Balance("mine", chosen.rows, len(errors), chosen.rejected).check(1.0)
     jsonl.write(out, errors)
     content = {"profile": found, "decision": decision, "balance": balance.as_dict()}
     content["confused"] = mine.confused(known, errors)

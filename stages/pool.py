@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from redistill.diagnosis import mine, pool
+from redistill.diagnosis import pool
+from redistill.diagnosis.settings import MineSettings
 from redistill.records import json_file, jsonl
 from redistill.records.types import Error
 from redistill.settings.sections import Params
@@ -26,7 +27,7 @@ def main(
     params: Params, errors: Path, gaps: Path, more: Path, more_gaps: Path, out: Path, metrics: Path
 ) -> None:
     """Put the errors of several students together."""
-    settings = params.section("mine", mine.MineSettings)
+    settings = params.section("mine", MineSettings)
     named = {file.stem: jsonl.read(file, Error) for file in (errors, more)}
 
     pooled, balance = pool.pool(named)

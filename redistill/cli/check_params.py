@@ -3,7 +3,7 @@
 from redistill.analysis.summary import ReportSettings
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.datasets.rows import PublishSettings
-from redistill.diagnosis.mine import MineSettings
+from redistill.diagnosis.settings import MineSettings
 from redistill.grading.grader import GradeSettings, load_grader
 from redistill.llm.budget import SpendingSettings
 from redistill.problems.task import PrepareSettings, further_tasks, load_task

@@ -76,8 +76,8 @@ def show(problem: str | None) -> None:
     errors = {n: Path(f"data/errors/{n}.jsonl") for n in names}
     life = tables.life(
         found[problem],
-        _of(problem, rationales, Rationale),
-        _of(problem, predictions, Prediction),
+        {n: rows[-1] for n, rows in _of(problem, rationales, Rationale).items()},
+        {n: rows[-1] for n, rows in _of(problem, predictions, Prediction).items()},
         _of(problem, errors, Error),
     )
     click.echo(life)
@@ -159,11 +159,11 @@ def _print(lines: Iterable[str], *, paged: bool) -> None:
         click.echo("\n".join(block))
 
 
-def _of(problem: str, files: dict[str, Path], kind: Any) -> dict[str, Any]:
+def _of(problem: str, files: dict[str, Path], kind: Any) -> dict[str, list[Any]]:
+    """The rows of *problem* in each of the *files* that has some."""
     found = {}
     for name, file in files.items():
         rows = jsonl.read(file, kind) if file.is_file() else []
-        for row in rows:
-            if row.problem == problem:
-                found[name] = row
+        if own := [row for row in rows if row.problem == problem]:
+            found[name] = own
     return found

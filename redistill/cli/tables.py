@@ -62,7 +62,7 @@ def life(
     problem: Problem,
     rationales: Mapping[str, Rationale],
     predictions: Mapping[str, Prediction],
-    errors: Mapping[str, Error],
+    errors: Mapping[str, Sequence[Error]],
 ) -> str:
     """
     Tell the life of *problem* over the rounds.
@@ -79,7 +79,9 @@ def life(
         if answer := predictions.get(name):
             parts.append(f"student ({answer.verdict}, {answer.tokens} tokens):")
             parts.append(_indented(answer.completion))
-        if error := errors.get(name):
+        for error in errors.get(name, ()):
+            if answer is None or error.completion != answer.completion:
+                parts += ["also wrong:", _indented(error.completion)]
             parts.append(f"gap: {error.gap}; first wrong: {error.first_wrong_step or 'none seen'}")
     return safe_text("\n".join(parts), 20 * MAX_SHOWN)
 

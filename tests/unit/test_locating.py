@@ -93,7 +93,7 @@ def test_yes_for_no_and_no_for_yes_are_gaps_of_their_own():
 
 def test_the_metrics_say_which_answer_was_taken_for_which():
     rules = mine.MineSettings(
-        max_completion=100, exemplars=1, common=0.1, alpha=0.1, below=1.0, most=None
+        max_completion=100, exemplars=1, shown=3, common=0.1, alpha=0.1, below=1.0, most=None
     )
     choice = load_grader("choice")
     others = [WHERE.model_copy(update={"id": f"w{i}"}) for i in range(4)]

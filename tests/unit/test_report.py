@@ -144,7 +144,7 @@ def test_where_a_drawn_completion_was_mined_it_is_shown_with_its_step():
     slip = Slip(completion="<<2+2=5>>", answer="5", verdict="wrong")
     given = Prediction(
         id="p", problem="p", split="train", completion="<<2+2=4>>", answer="4", verdict="correct",
-        strict=True, lenient=True, eos=True, tokens=0, samples=4, passes=3, slip=slip,
+        strict=True, lenient=True, eos=True, tokens=0, samples=4, passes=3, slips=[slip],
     )  # fmt: skip
     error = Error(
         id="p", problem="p", split="train", completion=slip.completion, verdict="wrong", gap="add",

@@ -1,0 +1,23 @@
+"""How errors are found, as the section ``mine`` says."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from redistill.settings.sections import Section
+
+
+class MineSettings(Section):
+    """
+    Section ``mine``: where errors come from, which are kept, and when to stop.
+
+    A teacher is shown at most *shown* errors of a problem.
+    """
+
+    max_completion: int
+    exemplars: int
+    shown: Annotated[int, Field(ge=1, le=100)]
+    common: float
+    alpha: float
+    below: float
+    most: int | None
