@@ -52,16 +52,17 @@ def rounds() -> None:
 
 @click.command()
 @click.argument("problem", required=False)
-def show(problem: str | None) -> None:
+@click.option("--prompts", is_flag=True, help="What a teacher is asked about it instead.")
+def show(problem: str | None, prompts: bool) -> None:
     """
     Print the life of PROBLEM (an id) over the rounds.
 
     Without PROBLEM, print the first prompt of each stage as a teacher would get it.
     """
-    if problem is None:
+    if problem is None or prompts:
         from redistill.cli import plan as plans
 
-        for stage, prompt in plans.first_prompts(Path()):
+        for stage, prompt in plans.prompts(Path(), problem):
             click.echo(f"== {stage}\n\n{safe_text(prompt, 100_000)}\n")
         return
     for split in ("train", "dev", "test"):

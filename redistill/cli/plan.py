@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from redistill.console.exceptions import RefusedError
+from redistill.diagnosis.nearest import Cases
+from redistill.diagnosis.settings import MineSettings
 from redistill.grading.grader import Grader, GradeSettings, load_grader
 from redistill.llm import budget
 from redistill.llm.budget import Amount
@@ -21,6 +23,8 @@ from redistill.settings import sections
 from redistill.settings.sections import Params
 from redistill.solutions import gaps
 from redistill.students.model.settings import StudentSettings
+
+DEV = Path("data/problems/dev.jsonl")
 
 
 @dataclass(frozen=True)
@@ -79,17 +83,31 @@ def plan(root: Path) -> list[Row]:
     return rows
 
 
-def first_prompts(root: Path) -> list[tuple[str, str]]:
-    """Return the first prompt of each verb as a teacher would get it, with its stage's name."""
+def prompts(root: Path, problem: str | None = None) -> list[tuple[str, str]]:
+    """
+    Return what a language model gets about *problem* in each stage, with the stage's name.
+
+    Without *problem* it is the first prompt of each stage. Raises RefusedError for a problem that
+    is not on train.
+    """
     from redistill.rationales import prompt
 
     run = _opened(root)
-    prompts = run.params.section("teach", TeachSettings).prompts
-    found = [("generate", prompt.explain(run.problems[0], prompts))]
+    kind = run.params.section("teach", TeachSettings).prompts
+    asked = [known for known in run.problems if problem in (None, known.id)]
+    if not asked:
+        raise RefusedError(f"there is no problem {problem!r} in data/problems/train.jsonl")
+    found = [("generate", prompt.explain(asked[0], kind))]
     for name, rewrite in targets.rewrites(run.params).items():
-        requests = None if isinstance(rewrite, Arm) else _requests(rewrite, run)
-        if requests and requests.placed:
-            found.append((f"refine@{name}", prompt.refine(requests.placed[0][1], prompts)))
+        requests = None if isinstance(rewrite, Arm) else _requests(rewrite, run, asks=False)
+        placed = [request for _, request in requests.placed] if requests else []
+        about = next((r for r in placed if problem in (None, r.problem.id)), None)
+        if about is not None:
+            cases = _cases(jsonl.read(_files(rewrite, run.root)[1], Error), run, asks=True)
+            told = refine.informed(
+                about.problem, about.rationale, about.errors, about.profile, cases
+            )
+            found.append((f"refine@{name}", prompt.refine(told, kind)))
     return found
 
 
@@ -140,7 +158,7 @@ def _later(
     stage = f"refine@{name}"
     if not teacher.asks:
         return Row(stage, 0, 0, 0, 0)
-    requests = _requests(rewrite, run) if mined else None
+    requests = _requests(rewrite, run, asks=teacher.asks) if mined else None
     if requests is None:
         most = len(run.problems) * teacher.rules.attempts * teacher.rules.draws
         return Row(stage, 0, most, None, None if teacher.spending else 0)
@@ -184,23 +202,29 @@ def _files(rewrite: Round | Tailored, root: Path) -> tuple[Path, Path, Path]:
     )
 
 
-def _requests(rewrite: Round | Tailored, run: _Run) -> refine.Requests | None:
+def _cases(errors: Sequence[Error], run: _Run, *, asks: bool) -> Cases:
+    """The dev cases among *errors*, for a teacher that *asks* a language model."""
+    on_dev = jsonl.read(run.root / DEV, Problem)
+    most = run.params.section("mine", MineSettings).exemplars
+    return Cases.on_dev(errors, on_dev, most, asks=asks)
+
+
+def _requests(rewrite: Round | Tailored, run: _Run, *, asks: bool) -> refine.Requests | None:
     """What would be asked for *rewrite*; None where its files are not there yet."""
     files = _files(rewrite, run.root)
-    if not all(file.is_file() for file in files):
+    if not all(file.is_file() for file in (*files, run.root / DEV)):
         return None
     rationales, errors, diagnosis = files
     known = {problem.id: problem for problem in run.problems}
     lessons = jsonl.read(rationales, Rationale)
     if any(lesson.problem not in known for lesson in lessons):
         return None  # left over from a run on other problems
-    return refine.to_rewrite(
-        known,
-        lessons,
-        jsonl.read(errors, Error),
-        gaps.read(diagnosis),
-        run.params.section("refine", refine.RefineSettings),
-    )
+    mistakes = jsonl.read(errors, Error)
+    cases = _cases(mistakes, run, asks=asks)
+    if any(error.problem not in cases.problems for error in cases.errors):
+        return None
+    settings = run.params.section("refine", refine.RefineSettings)
+    return refine.to_rewrite(known, lessons, mistakes, gaps.read(diagnosis), settings, cases)
 
 
 def _row(stage: str, noted: Plan, teacher: Engaged) -> Row:

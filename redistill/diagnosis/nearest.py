@@ -1,4 +1,4 @@
-"""The dev cases that are most like a problem: what a teacher is shown beside it, or in its place."""
+"""The dev cases most like a problem, which a teacher is shown beside it."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +15,14 @@ class Cases:
     errors: Sequence[Error]
     problems: Mapping[str, Problem]
     most: int
+
+    @classmethod
+    def on_dev(
+        cls, errors: Sequence[Error], problems: Sequence[Problem], most: int, *, asks: bool
+    ) -> "Cases":
+        """Take those of *errors* that are on dev, or none for a teacher that *asks* no model."""
+        own = [error for error in errors if error.split == "dev"] if asks else []
+        return cls(own, {problem.id: problem for problem in problems}, most)
 
     def like(self, problem: Problem, gaps: Collection[str]) -> list[Exemplar]:
         """Find those nearest to *problem*, among errors of one of *gaps*, or all without any."""

@@ -166,7 +166,7 @@ def test_every_field_reaches_the_prompt_as_it_is_sent(serve: Serve, tmp_path: Pa
         "Round r1:\n#### 7",
         "A mistake of mine",
         "Verdict of the grader: no answer",
-        "Kind of failure: missing step",
+        "Kind of failure: it left out a step",
         "First wrong step: step 1: 0+7=8",
         "A dev question?",
         "A dev mistake",

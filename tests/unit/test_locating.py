@@ -5,10 +5,12 @@ from collections import Counter
 
 import pytest
 
+from redistill.console.exceptions import RefusedError
 from redistill.diagnosis import mine
 from redistill.diagnosis.locate import locate
 from redistill.grading.grader import load_grader, predict
 from redistill.records.types import Problem
+from redistill.solutions import gaps
 from redistill.solutions.wordings import bare, nth, spoken, steps
 from tests.imports import ROOT
 from tests.timing import growth
@@ -181,3 +183,16 @@ def test_most_wrong_outputs_of_real_models_are_located_without_their_marks():
 
     assert found.total() > 500
     assert found["unknown"] / found.total() < 0.05, found
+
+
+@pytest.mark.parametrize("gap", [*gaps.ALL, gaps.HIDDEN])
+def test_every_gap_has_words_of_its_own_for_a_teacher_to_read(gap: str):
+    words = gaps.words(gap)
+
+    assert "_" not in words
+    assert [other for other in gaps.WORDS if gaps.words(other) == words] == [gap]
+
+
+def test_a_gap_that_there_is_not_is_refused():
+    with pytest.raises(RefusedError, match="gap 'carelessness'"):
+        gaps.words("carelessness")

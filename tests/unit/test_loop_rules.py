@@ -265,6 +265,17 @@ def test_errors_on_train_are_refined_and_the_rest_is_kept():
     assert result.rationales[1].text == lesson(right).text
 
 
+def test_a_rewrite_for_several_errors_of_a_kind_names_the_kind_once():
+    p = problem("p1")
+    errors = [
+        error(p),
+        error(p, "<<48+27=66>>\n#### 66"),
+        error(p).model_copy(update={"gap": "format"}),
+    ]
+
+    assert go([p], errors).rationales[0].reason == "add, format"
+
+
 def test_a_stopped_loop_keeps_every_rationale_without_asking():
     class Offended:
         def refine(self, requests: list[Request], *_: object) -> list[list[Reply]]:
