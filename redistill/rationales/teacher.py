@@ -27,7 +27,7 @@ class TeachSettings(Section):
     prompts: str
     attempts: int
     draws: int
-    choose: Literal["first", "shortest", "likely"]
+    choose: Literal["first", "shortest", "likely", "rsr"]
 
 
 @dataclass(frozen=True)
