@@ -52,18 +52,21 @@ def rounds() -> None:
 
 @click.command()
 @click.argument("problem", required=False)
-@click.option("--prompts", is_flag=True, help="What a teacher is asked about it instead.")
-def show(problem: str | None, prompts: bool) -> None:
+@click.option(
+    "--stage", metavar="STAGE",
+    help="Print what a language model is asked about PROBLEM in generate or refine@NAME.",
+)  # fmt: skip
+def show(problem: str | None, stage: str | None) -> None:
     """
     Print the life of PROBLEM (an id) over the rounds.
 
     Without PROBLEM, print the first prompt of each stage as a teacher would get it.
     """
-    if problem is None or prompts:
+    if problem is None or stage is not None:
         from redistill.cli import plan as plans
 
-        for stage, prompt in plans.prompts(Path(), problem):
-            click.echo(f"== {stage}\n\n{safe_text(prompt, 100_000)}\n")
+        for name, prompt in plans.prompts(Path(), problem, stage):
+            click.echo(f"== {name}\n\n{safe_text(prompt, 100_000)}\n")
         return
     for split in ("train", "dev", "test"):
         found = {p.id: p for p in jsonl.read(Path(f"data/problems/{split}.jsonl"), Problem)}

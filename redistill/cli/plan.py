@@ -13,7 +13,7 @@ from redistill.llm.budget import Amount
 from redistill.problems import held_out
 from redistill.problems.held_out import HeldOut
 from redistill.rationales import generate, guards, refine, select
-from redistill.rationales.teacher import Engaged, Plan, TeachSettings, engage
+from redistill.rationales.teacher import Engaged, Plan, Request, TeachSettings, engage
 from redistill.records import jsonl
 from redistill.records.types import Error, Problem, Rationale
 from redistill.rounds import targets
@@ -83,32 +83,43 @@ def plan(root: Path) -> list[Row]:
     return rows
 
 
-def prompts(root: Path, problem: str | None = None) -> list[tuple[str, str]]:
+def prompts(
+    root: Path, problem: str | None = None, stage: str | None = None
+) -> list[tuple[str, str]]:
     """
-    Return what a language model gets about *problem* in each stage, with the stage's name.
+    Return what a language model gets about *problem*, in *stage* or in each, with the stage's name.
 
-    Without *problem* it is the first prompt of each stage. Raises RefusedError for a problem that
-    is not on train.
+    Without *problem* it is the first prompt of a stage. Raises RefusedError where there is none.
     """
     from redistill.rationales import prompt
 
     run = _opened(root)
     kind = run.params.section("teach", TeachSettings).prompts
-    asked = [known for known in run.problems if problem in (None, known.id)]
-    if not asked:
-        raise RefusedError(f"there is no problem {problem!r} in data/problems/train.jsonl")
-    found = [("generate", prompt.explain(asked[0], kind))]
+    found = [
+        ("generate", prompt.explain(known, kind))
+        for known in run.problems
+        if problem in (None, known.id)
+    ][:1]
     for name, rewrite in targets.rewrites(run.params).items():
-        requests = None if isinstance(rewrite, Arm) else _requests(rewrite, run, asks=False)
-        placed = [request for _, request in requests.placed] if requests else []
-        about = next((r for r in placed if problem in (None, r.problem.id)), None)
+        about = None if stage not in (None, f"refine@{name}") else _about(problem, rewrite, run)
         if about is not None:
-            cases = _cases(jsonl.read(_files(rewrite, run.root)[1], Error), run, asks=True)
-            told = refine.informed(
-                about.problem, about.rationale, about.errors, about.profile, cases
-            )
-            found.append((f"refine@{name}", prompt.refine(told, kind)))
-    return found
+            found.append((f"refine@{name}", prompt.refine(about, kind)))
+    chosen = [told for told in found if stage in (None, told[0])]
+    if not chosen:
+        where = f"stage {stage}" if stage else "data/problems/train.jsonl"
+        raise RefusedError(f"{where}: asks nothing about {problem or 'any problem'} as things are")
+    return chosen
+
+
+def _about(problem: str | None, rewrite: Round | Tailored, run: _Run) -> Request | None:
+    """What is asked about *problem*, or first, for *rewrite*; None where that is nothing."""
+    requests = None if isinstance(rewrite, Arm) else _requests(rewrite, run, asks=False)
+    placed = [request for _, request in requests.placed] if requests else []
+    about = next((r for r in placed if problem in (None, r.problem.id)), None)
+    if about is None:
+        return None
+    cases = _cases(jsonl.read(_files(rewrite, run.root)[1], Error), run, asks=True)
+    return refine.informed(about.problem, about.rationale, about.errors, about.profile, cases)
 
 
 def _opened(root: Path) -> _Run:

@@ -54,6 +54,8 @@ SEVERAL = replace(
     "below, and then met the same problem again without help. Each that is named below failed, "
     'and "it" is each of them.',
     reader="Readers of them wrote, between the fence lines:",
+    similar="Similar problems on which one of them failed in the same way, with what that wrote, "
+    "fenced in the same way:",
 )
 SEVERAL_UNTAUGHT = replace(
     UNTAUGHT,
