@@ -158,6 +158,13 @@ def test_where_a_drawn_completion_was_mined_it_is_shown_with_its_step():
     assert (told["passes"], told["tokens"]) == ([3, 4], 0)
 
 
+def test_of_several_errors_on_a_problem_the_first_is_the_one_of_its_life():
+    error = next(e for e in RUN.errors["r0"].values() if e.split == "train")
+    again = error.model_copy(update={"id": f"{error.id}#2", "gap": "copying"})
+
+    assert explorer._first([error, again]) == {("train", error.problem): error}
+
+
 def test_the_index_has_what_the_filters_ask_for_in_the_order_of_the_problems():
     index = explorer.index(RUN)
     columns = {branch["name"]: branch for branch in index["branches"]}
