@@ -18,15 +18,24 @@ from stages import FILE, FOLDER, Stage
 @click.option("--completions", type=FOLDER, required=True, help="What the student wrote.")
 @click.option("--problems", type=FOLDER, required=True, help="The sets of problems.")
 @click.option("--out", type=FOLDER, required=True, help="Where the predictions go.")
+@click.option("--held-out", type=FILE, help="What students wrote that were not taught train.")
 @click.option("--metrics", type=FILE, required=True, help="Where the scores go.")
 @click.pass_obj
-def main(params: Params, completions: Path, problems: Path, out: Path, metrics: Path) -> None:
+def main(
+    params: Params,
+    completions: Path,
+    problems: Path,
+    out: Path,
+    held_out: Path | None,
+    metrics: Path,
+) -> None:
     """Grade what a student answered."""
     grader = params.section("grade", GradeSettings).grader
     known = sets.read(problems)
     written = {name: jsonl.read(completions / f"{name}.jsonl", Completion) for name in known}
+    probed = jsonl.read(held_out, Completion) if held_out else None
 
-    graded = predictions.grade(known, written, grader)
+    graded = predictions.grade(known, written, grader, probed)
 
     jsonl.write_all(out, graded.predictions)
     write_json(metrics, graded.figures())

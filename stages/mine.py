@@ -19,6 +19,7 @@ from stages import FILE, Stage
 @click.option("--dev-problems", type=FILE, required=True, help="The dev problems.")
 @click.option("--rationales", type=FILE, required=True, help="What the student was taught.")
 @click.option("--train", type=FILE, required=True, help="Its predictions on train.")
+@click.option("--held-out", type=FILE, required=True, help="Those of students not taught train.")
 @click.option("--dev", type=FILE, required=True, help="Its predictions on dev.")
 @click.option("--before", type=FILE, required=True, help="The dev predictions it must beat.")
 @click.option("--out", type=FILE, required=True, help="Where the errors go.")
@@ -30,6 +31,7 @@ def main(
     dev_problems: Path,
     rationales: Path,
     train: Path,
+    held_out: Path,
     dev: Path,
     before: Path,
     out: Path,
@@ -39,8 +41,10 @@ def main(
     settings = params.section("mine", MineSettings)
     problems = [*jsonl.read(train_problems, Problem), *jsonl.read(dev_problems, Problem)]
     lessons = jsonl.by_problem(jsonl.read(rationales, Rationale), str(rationales))
-    on_dev = jsonl.read(dev, Prediction)
-    predictions = [*jsonl.read(train, Prediction), *on_dev]
+    taught, on_dev = jsonl.read(train, Prediction), jsonl.read(dev, Prediction)
+    probed = jsonl.read(held_out, Prediction)
+    predictions = [*mine.on_train(taught, probed, settings), *on_dev]
+    blind = mine.blind(taught, on_dev, settings)
 
     known = {problem.id: problem for problem in problems}
     chosen = mine.choose(predictions, settings)
@@ -52,10 +56,12 @@ def main(
 
     balance = Balance("mine", chosen.rows, len(errors), chosen.rejected).check(1.0)
     jsonl.write(out, errors)
-    content = {"profile": found, "decision": decision, "balance": balance.as_dict()}
-    content["confused"] = mine.confused(known, errors)
+    told = {"profile": found, "decision": decision, "balance": balance.as_dict(), "blind": blind}
+    content = {**told, "confused": mine.confused(known, errors)}
     json_file.write_json(metrics, content)
     click.echo(f"{out.stem}: {balance}; on dev: {gaps.describe(found['gaps'])}")
+    if blind:
+        click.echo(f"{out.stem}: {blind}")
     click.echo(f"{out.stem}: {'stop' if decision['stop'] else 'go on'}: {decision['because']}")
 
 

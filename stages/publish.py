@@ -11,7 +11,7 @@ from redistill.problems.sets import SPLITS
 from redistill.problems.task import PrepareSettings
 from redistill.rationales.teacher import TeachSettings
 from redistill.records import json_file, jsonl
-from redistill.records.types import Prediction, Problem, Rationale
+from redistill.records.types import Problem, Rationale
 from redistill.rounds import branches as branching
 from redistill.settings.sections import Params
 from redistill.students.model.settings import StudentSettings
@@ -43,9 +43,10 @@ def main(
     splits = {s: jsonl.read(problems / f"{s}.jsonl", Problem) for s in SPLITS}
     lessons = {n: jsonl.read(rationales / f"{n}.jsonl", Rationale) for n in names}
     shown = {branches[name].from_ for name in names[1:]}
-    students = {n: jsonl.read(predictions / n / "train.jsonl", Prediction) for n in sorted(shown)}
+    students = {n: dataset_rows.shown(predictions / n) for n in sorted(shown)}
+    taught = branches[names[-1]].lessons
 
-    views = dataset_rows.views(splits["train"], lessons[names[-1]], students, branches)
+    views = dataset_rows.views(splits["train"], lessons[names[-1]], students, branches, taught)
     overlap = dataset_rows.gate(views, splits)
     rounds = dataset_rows.rounds(names, branches, lessons, metrics / "rationales")
     origin = dataset_rows.origin(
@@ -53,7 +54,7 @@ def main(
         params.section("teach", TeachSettings),
         params.section("student", StudentSettings),
     )
-    found = dataset_rows.provenance(settings, views, overlap, origin, rounds, summary)
+    found = dataset_rows.provenance(settings, views, taught, overlap, origin, rounds, summary)
 
     files.write(out / settings.name, views.rows, found, card.card(found))
     rows = {key: found[key] for key in ("round", "views", "unpaired", "overlap", "balance")}

@@ -7,13 +7,14 @@ from redistill.analysis import summary
 from redistill.analysis.scores import score
 from redistill.analysis.summary import Measured, Training
 from redistill.datasets import card, files, rows
-from redistill.records.types import Prediction, Problem, Rationale, Version
+from redistill.records.types import Lessons, Prediction, Problem, Rationale, Version
 from redistill.rounds.branches import Branch
+from tests.settings import PLAIN
 
 BRANCHES = {
-    "r0": Branch(from_="r0", rationales="r0", start="base", times=1),
-    "r1": Branch(from_="r0", rationales="r1", start="base", times=1),
-    "r2": Branch(from_="r1", rationales="r2", start="base", times=1),
+    "r0": Branch(from_="r0", rationales="r0", start="base", times=1, **PLAIN),
+    "r1": Branch(from_="r0", rationales="r1", start="base", times=1, **PLAIN),
+    "r2": Branch(from_="r1", rationales="r2", start="base", times=1, **PLAIN),
 }
 ORIGIN = {
     "task": {"name": "jsonl", "source": "your files", "licence": "yours"},
@@ -69,10 +70,15 @@ def answered(identity: str, completion: str = "#### 8", **change: Any) -> Predic
     return told.model_copy(update=change)
 
 
-def views(problems: list[Problem], lessons: list[Rationale], *answers: Prediction) -> rows.Views:
+def views(
+    problems: list[Problem],
+    lessons: list[Rationale],
+    *answers: Prediction,
+    taught: Lessons = "latest",
+) -> rows.Views:
     """The views of *lessons*, the student of r0 having given *answers*."""
     students = {"r0": list(answers), "r1": []}
-    return rows.views(problems, lessons, students, BRANCHES)
+    return rows.views(problems, lessons, students, BRANCHES, taught)
 
 
 def provenance(
@@ -85,7 +91,9 @@ def provenance(
     overlap = {split: {"questions": 2, "exact": 0, "overlapping": 0} for split in ("dev", "test")}
     settings = rows.PublishSettings(name="small", license=license)
     row = {"round": "r1", "errors_of": "r0", "accepted": 1, "rejected": {}, "kept": {}}
-    return rows.provenance(settings, made, overlap, origin or ORIGIN, rounds or [row], SUMMARY)
+    return rows.provenance(
+        settings, made, "latest", overlap, origin or ORIGIN, rounds or [row], SUMMARY
+    )
 
 
 def publish(folder: Path, made: rows.Views, license: str | None = None) -> Path:

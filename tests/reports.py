@@ -12,15 +12,16 @@ from redistill.records.types import Error, Exemplar, Prediction, Problem, Ration
 from redistill.report.explorer import SPLITS, Run
 from redistill.report.text import Facts, Recorded
 from redistill.rounds.branches import Arm, Branch, Round
+from tests.settings import PLAIN
 
 BRANCHES: dict[str, Branch] = {
-    "r0": Branch(from_="r0", rationales="r0", start="base", times=1),
-    "r1": Round(from_="r0", of="r0", like="r0", rationales="r1", start="base", times=1),
-    "r2": Round(from_="r1", of="r1", like="r1", rationales="r2", start="base", times=1),
-    "r3": Round(from_="r2", of="r2", like="r2", rationales="r3", start="base", times=1),
-    "long": Branch(from_="r0", rationales="r0", start="base", times=3),
+    "r0": Branch(from_="r0", rationales="r0", start="base", times=1, **PLAIN),
+    "r1": Round(from_="r0", of="r0", like="r0", rationales="r1", start="base", times=1, **PLAIN),
+    "r2": Round(from_="r1", of="r1", like="r1", rationales="r2", start="base", times=1, **PLAIN),
+    "r3": Round(from_="r2", of="r2", like="r2", rationales="r3", start="base", times=1, **PLAIN),
+    "long": Branch(from_="r0", rationales="r0", start="base", times=3, **PLAIN),
     "told": Arm(
-        from_="r0", of="r0", rationales="told", start="base", times=1, feedback="verdict",
+        from_="r0", of="r0", rationales="told", start="base", times=1, **PLAIN, feedback="verdict",
         like="r1", scope="like",
     ),
 }  # fmt: skip
@@ -29,16 +30,20 @@ PASSED = "r3"
 PARAMS = """
 report: {control: long, title: "Toys <b>& more"}
 rounds: &rounds
-  r1: {from: r0, of: r0, like: r0, rationales: r1, start: base, times: 1}
-  r2: {from: r1, of: r1, like: r1, rationales: r2, start: base, times: 1}
-  r3: {from: r2, of: r2, like: r2, rationales: r3, start: base, times: 1}
+  r1: {from: r0, of: r0, like: r0, rationales: r1, start: base, times: 1,
+       lessons: latest, probe: true}
+  r2: {from: r1, of: r1, like: r1, rationales: r2, start: base, times: 1,
+       lessons: latest, probe: true}
+  r3: {from: r2, of: r2, like: r2, rationales: r3, start: base, times: 1,
+       lessons: latest, probe: true}
 arms: &arms
-  told: {from: r0, of: r0, rationales: told, start: base, times: 1, feedback: verdict, like: r1,
-         scope: like}
+  told: {from: r0, of: r0, rationales: told, start: base, times: 1,
+         lessons: latest, probe: false, feedback: verdict, like: r1, scope: like}
 branches:
   <<: [*rounds, *arms]
-  r0: {from: r0, rationales: r0, start: base, times: 1}
-  long: {from: r0, rationales: r0, start: base, times: 3}
+  r0: {from: r0, rationales: r0, start: base, times: 1,
+       lessons: latest, probe: true}
+  long: {from: r0, rationales: r0, start: base, times: 3, lessons: latest, probe: false}
 rewrites: {<<: [*rounds, *arms]}
 """
 SOLVED = {"r0": 0.35, "r1": 0.6, "r2": 0.65, "long": 0.4, "told": 0.5}
@@ -134,13 +139,22 @@ def facts(found: Run, ledger: list[dict[str, Any]] | None = None, title: str = "
     verdict = summary.verdict("r2", "long", metrics, tests)
     steps = dict.fromkeys(BRANCHES, 100)
     calls = {name: ladder.Calls(asked=4, replies=4) for name in ("r1", "r2", "r3", "told")}
-    climbed = ladder.ladder("r2", ROUNDS, BRANCHES, "long", tests, steps, calls)
+    climbed = ladder.ladder(
+        "r2", ROUNDS, BRANCHES, "long", tests, steps, calls, dict.fromkeys(BRANCHES, 9)
+    )
     attempts = {"replies": 4, "accepted": 3, "rejected": {"too long": 1}}
     teaching = {
         name: {"attempts": attempts, "asked": 4, "rewritten": 3, "kept": {"too long": 1}}
         for name in found.rationales
     }
-    spent = costs.table(BRANCHES, ROUNDS, metrics, dict.fromkeys(teaching, 4), ledger or [])
+    spent = costs.table(
+        BRANCHES,
+        ROUNDS,
+        metrics,
+        dict.fromkeys(teaching, 4),
+        ledger or [],
+        dict.fromkeys(BRANCHES, 0),
+    )
     stops = {name: {"stop": False, "because": "better"} for name in ("r0", "r1")}
     stops["r2"] = {"stop": True, "because": "not better than the round before", "p": 0.5}
     recorded = Recorded(stops, teaching, [("training/r0", BALANCE), ("gaps/r0", BALANCE)])

@@ -12,6 +12,8 @@ from redistill.settings.sections import Params
 from tests.imports import ROOT
 
 SHIPPED = ROOT / "params.yaml"
+# What a branch says besides, where it does not matter.
+PLAIN: dict[str, Any] = {"lessons": "latest", "probe": False}
 
 
 def shipped(*overlays: str) -> Params:

@@ -19,7 +19,8 @@ class Cost(Figures):
     A branch that was trained: its accuracy on test, and all that it took to get there.
 
     *calls*, *teacher_tokens* and *cost* are those for its rationales and all before them; the
-    latter two are None where the ledger does not know them.
+    latter two are None where the ledger does not know them. *probe_steps* are those of students
+    that made held-out answers on the way; no student is better for them.
     """
 
     round: str
@@ -31,6 +32,7 @@ class Cost(Figures):
     teacher_tokens: int | None
     cost: float | None
     steps: int
+    probe_steps: int
     training_tokens: int
     answer_tokens: float
     nll: float | None
@@ -45,13 +47,14 @@ def table(
     metrics: Mapping[str, Measured],
     replies: Mapping[str, int],
     ledger: Iterable[Row],
+    probes: Mapping[str, int],
 ) -> list[Cost]:
     """
     State of each branch in *metrics* what it took to get there.
 
-    *replies* are what the function of that name read, *ledger* the rows of the record store. What
-    a teacher's tokens and money came to is None where the ledger does not know it: a teacher in
-    this process is not in it. Money counts what failed, too.
+    *replies* and *probes* are what the functions of these names read, *ledger* the rows of the
+    record store. What a teacher's tokens and money came to is None where the ledger does not know
+    it: a teacher in this process is not in it. Money counts what failed, too.
     """
     paid = list(ledger)
     training = {name: found.training.tokens for name, found in metrics.items()}
@@ -74,6 +77,7 @@ def table(
                 teacher_tokens=tokens,
                 cost=money,
                 steps=ladder.spent(name, branches, rounds, passed | steps),
+                probe_steps=_before(name, branches, rounds, probes),
                 training_tokens=ladder.spent(name, branches, rounds, passed | training),
                 answer_tokens=test.mean_tokens,
                 nll=metrics[name].nll_before,
@@ -105,6 +109,18 @@ def replies(folder: Path, branches: Mapping[str, Branch]) -> dict[str, int]:
     """Count the texts that a teacher gave for each set of rationales, by metrics in *folder*."""
     names = dict.fromkeys(branch.rationales for branch in branches.values())
     return {name: int(read_json(folder / f"{name}.json")["attempts"]["replies"]) for name in names}
+
+
+def probes(folder: Path, branches: Mapping[str, Branch]) -> dict[str, int]:
+    """Read the steps of the students that were probed for each branch, by metrics in *folder*."""
+    return {name: int(read_json(folder / f"{name}.json")["steps"]) for name in branches}
+
+
+def _before(
+    name: str, branches: Mapping[str, Branch], rounds: Sequence[str], probes: Mapping[str, int]
+) -> int:
+    """The steps of probes that came before *name*: its own come after it."""
+    return ladder.spent(name, branches, rounds, probes) - probes[name]
 
 
 def _paid(names: Sequence[str], ledger: Sequence[Row]) -> tuple[int | None, float | None]:

@@ -26,7 +26,7 @@ COLUMNS = (
 )  # fmt: skip
 HEAD = (
     "against", "solved, against it", "fixed, broken", "gain, points, 95 % interval", "relative",
-    "p", "Holm", "would show", "calls, against it",
+    "p", "Holm", "would show", "calls, against it", "texts taught, against it",
 )  # fmt: skip
 
 
@@ -51,6 +51,13 @@ class StepsOfBoth(Figures):
     against: int
 
 
+class TextsOfBoth(Figures):
+    """How many texts the student of a round was taught, and that of what it is held *against*."""
+
+    round: int = 0
+    against: int = 0
+
+
 class Row(Comparison):
     """A round compared with the branch *against*, which is the *rung* of that name to it."""
 
@@ -58,6 +65,7 @@ class Row(Comparison):
     rung: str
     calls: CallsOfBoth
     steps: StepsOfBoth
+    texts: TextsOfBoth
 
 
 class Ladder(Figures):
@@ -107,6 +115,8 @@ def rung(name: str, branches: Mapping[str, Branch], control: str) -> str:
         words.append(_start(branch))
     if branch.times != like.times:
         words.append(f"{branch.times} to {like.times} times the steps")
+    if branch.lessons != like.lessons:
+        words.append(f"lessons {branch.lessons}")
     return ", ".join(words)
 
 
@@ -136,13 +146,14 @@ def ladder(
     test: Mapping[str, Sequence[Prediction]],
     steps: Mapping[str, int],
     calls: Mapping[str, Calls],
+    texts: Mapping[str, int],
 ) -> Ladder:
     """
     Hold every round, *chosen* by dev or not, against each of its `opponents` on *test*.
 
     The rows of one round are a family of tests for Holm's correction. *steps* are the optimiser
-    steps of each branch's own training, *calls* what `calls` read. Branches without predictions,
-    which were passed through, are left out and named.
+    steps of each branch's own training, *calls* what `calls` read, *texts* how many each student
+    was taught. Branches without predictions, which were passed through, are left out and named.
     """
     climbed = {}
     for round in rounds:
@@ -160,6 +171,7 @@ def ladder(
                     round=spent(round, branches, rounds, steps),
                     against=spent(name, branches, rounds, steps),
                 ),
+                texts=TextsOfBoth(round=texts.get(round, 0), against=texts.get(name, 0)),
             )
             for name in opponents(round, rounds, branches, control)
             if test[name]
@@ -241,6 +253,7 @@ def lines(rows: Sequence[Row]) -> list[tuple[str, ...]]:
                 "" if row.p_holm is None else p_text(row.p_holm, 0),
                 _points(row.smallest_points),
                 f"{row.calls.round.replies}, {row.calls.against.replies}",
+                f"{row.texts.round}, {row.texts.against}",
             )
             for row in rows
         ),

@@ -11,6 +11,7 @@ from pydantic import SerializerFunctionWrapHandler, model_serializer
 from redistill.analysis.figures import Figures
 from redistill.records.types import Prediction
 
+HELD_OUT = "held-out"  # train problems as students answered that were not taught them
 Z95 = 1.959963984540054  # the 97.5 % point of the standard normal
 
 
@@ -107,6 +108,30 @@ def _passes(predictions: Sequence[Prediction]) -> dict[str, Any]:
         "samples": samples,
         "problems_by_passes": tuple(counts[n] for n in range(samples + 1)),
     }
+
+
+def memorised(train: tuple[int, int], dev: tuple[int, int]) -> bool:
+    """
+    Say whether errors on train are no diagnosis: *train* and *dev* are (correct, of how many).
+
+    A student that has learnt its lessons by heart is right on the problems that it was taught, and
+    as wrong as before on others. It counts as that where its share of errors on train is less than
+    half of that on dev, by the far ends of both Wilson intervals: most of its errors do not show.
+    """
+    right, n = train
+    solved, m = dev
+    shown, hidden = wilson(n - right, n)[1], wilson(m - solved, m)[0]
+    return bool(n and m) and shown < hidden / 2
+
+
+def by_heart(train: tuple[int, int], dev: tuple[int, int]) -> str:
+    """Say in words what `memorised` found, and the way out."""
+    right, solved = (100 * k / n if n else 0.0 for k, n in (train, dev))
+    return (
+        f"{right:.1f} % of the train problems are right and {solved:.1f} % of dev: lessons learnt "
+        "by heart, whose errors are no diagnosis. Set mine.folds to 2, so that errors come from "
+        "students that were not taught the problem"
+    )
 
 
 def best(rounds: Mapping[str, float]) -> str:

@@ -6,18 +6,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from redistill.analysis.comparison import Comparison, compare
 from redistill.analysis.figures import Figures
-from redistill.analysis.scores import Score, best
+from redistill.analysis.scores import HELD_OUT, Score, best, by_heart, memorised
 from redistill.console.exceptions import RefusedError
 from redistill.records.json_file import read_json
 from redistill.records.types import Prediction
 from redistill.settings.sections import Section
 
 LEARNT = 0.6  # of the train problems; rounds of the shipped run solve three quarters and more
-SPLITS = ("train", "dev", "test")
 COLUMNS = ("round", "split", "accuracy", "low", "high", "lenient", "eos", "mean_tokens", "nll")
 
 
@@ -38,18 +37,35 @@ class Training(Figures):
     rewritten: int = 0
     loss_last: float | None = None
     nll_before: float | None = None
+    labels: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def taught(self) -> int:
+        """How many texts the student was taught: more than problems where lessons accumulate."""
+        return int(self.labels.get("rows", 0))
 
 
 class Measured(Figures):
-    """The figures of a branch that trained a student: its scores, and what it took."""
+    """
+    The figures of a branch that trained a student: its scores, and what it took.
+
+    *held_out* is of the train problems as students answered that were not taught them; None where
+    the branch was not probed.
+    """
 
     train: Score
+    held_out: Score | None = None
     dev: Score
     test: Score
     outside: dict[str, Score]
     training: Training
     nll_before: float | None
     steps_so_far: int
+
+    def splits(self) -> dict[str, Score]:
+        """Return the scores by split, those held out among them where there are any."""
+        held = {HELD_OUT: self.held_out} if self.held_out else {}
+        return {"train": self.train, **held, "dev": self.dev, "test": self.test}
 
 
 class Verdict(Figures):
@@ -138,7 +154,7 @@ def table(metrics: Mapping[str, Measured]) -> list[dict[str, Any]]:
         {"round": name, "split": split, "nll": found.nll_before}
         | {column: getattr(score, column) for column in COLUMNS[2:-1]}
         for name, found in metrics.items()
-        for split, score in zip(SPLITS, (found.train, found.dev, found.test), strict=True)
+        for split, score in found.splits().items()
     ]
 
 
@@ -201,6 +217,7 @@ def collect(names: Sequence[str], rounds: Sequence[str], folder: Path) -> dict[s
             continue
         found[name] = Measured(
             train=graded["train"],
+            held_out=graded.get(HELD_OUT),
             dev=graded["dev"],
             test=graded["test"],
             outside=scores(folder / "outside", name),
@@ -233,12 +250,21 @@ def balances(folder: Path) -> list[tuple[str, dict[str, Any]]]:
 
 def lines(summary: Summary) -> list[tuple[str, ...]]:
     """Write the table that ``make repro`` ends with, its header first."""
-    rows: list[tuple[str, ...]] = [
-        ("round", "test", "95 % interval", "dev", "lenient", "EOS", "tokens", "NLL", "rewritten")
-    ]
+    head = (
+        "round",
+        "test",
+        "95 % interval",
+        "dev",
+        "held out",
+        "train",
+        "lenient",
+        "EOS",
+        "tokens",
+    )
+    rows: list[tuple[str, ...]] = [(*head, "NLL", "rewritten", "lessons")]
     for name in summary.order:
         if name not in summary.branches:
-            rows.append((name, "passed through: nothing rewritten", *[""] * 7))
+            rows.append((name, "passed through: nothing rewritten", *[""] * 10))
             continue
         found = summary.branches[name]
         test = found.test
@@ -248,11 +274,14 @@ def lines(summary: Summary) -> list[tuple[str, ...]]:
                 f"{100 * test.accuracy:.1f} % ({test.k}/{test.n})",
                 f"{100 * test.low:.1f} to {100 * test.high:.1f}",
                 f"{100 * found.dev.accuracy:.1f} %",
+                "" if found.held_out is None else f"{100 * found.held_out.accuracy:.1f} %",
+                f"{100 * found.train.accuracy:.1f} %",
                 f"{100 * test.lenient:.1f} %",
                 f"{100 * test.eos:.1f} %",
                 f"{test.mean_tokens:.0f}",
                 "" if found.nll_before is None else f"{found.nll_before:.2f}",
                 str(found.training.rewritten),
+                str(found.training.taught),
             )
         )
     return rows
@@ -290,21 +319,35 @@ def sentence(verdict: Verdict) -> str:
 
 def advice(metrics: Mapping[str, Measured], refined: Iterable[str]) -> str | None:
     """
-    Say what to do where students have not learnt what they were taught; None if all have.
+    Say what to do where students learnt too little of what they were taught, or it by heart.
 
     A student that solves less than LEARNT of its own train problems says little about rationales:
     more steps may be worth more than another round. It is said of the *refined* rounds; the first
-    is what they are compared with.
+    is what they are compared with. One that solves nearly all of them, and few on dev, shows no
+    errors to refine by (`scores.memorised`); that is said of every branch that was not probed. None
+    where there is nothing to say.
     """
+    return " ".join([*_short(metrics, refined), *_by_heart(metrics)]) or None
+
+
+def _short(metrics: Mapping[str, Measured], refined: Iterable[str]) -> list[str]:
     short = [
         f"{name} {100 * metrics[name].train.accuracy:.1f} %"
         for name in refined
         if name in metrics and metrics[name].train.accuracy < LEARNT
     ]
     if not short:
-        return None
-    return (
+        return []
+    return [
         f"Less than {100 * LEARNT:.0f} % of the train problems are solved by the student that was "
         f"taught them ({', '.join(short)}): more steps (train.steps) may be worth more than more "
         "rounds."
-    )
+    ]
+
+
+def _by_heart(metrics: Mapping[str, Measured]) -> list[str]:
+    for name, found in metrics.items():
+        train, dev = ((score.k, score.n) for score in (found.train, found.dev))
+        if found.held_out is None and memorised(train, dev):
+            return [f"{name}: {by_heart(train, dev)}."]
+    return []

@@ -72,6 +72,8 @@ def check(params: Params) -> int:
             params.section(name, model)
     _check_graders(params)
     known = branches.branches(params)
+    if params.section("mine", MineSettings).folds is not None:
+        targets.check_probes(params)
     control = params.section("report", ReportSettings).control
     if control not in branches.loop(known) and branches.rounds_of(known):
         raise RefusedError(

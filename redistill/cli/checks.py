@@ -51,6 +51,8 @@ def show_plan(as_json: bool) -> None:
     ]
     head = ("stage", "stored", "new calls, at most", "tokens, at most", "cost, at most")
     tables.table([head, *cells], title="Calls to the teacher, if none fails on the way")
+    if told := plans.probes(sections.read(PARAMS)):
+        click.echo(told)
 
 
 @click.command("verify")

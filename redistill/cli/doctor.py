@@ -6,20 +6,25 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from redistill.analysis import summary
+from redistill.analysis.scores import by_heart, memorised
 from redistill.cli import check_params, dvc_locks
 from redistill.console import preflight
 from redistill.console.exceptions import RefusedError
 from redistill.console.preflight import Finding, held
+from redistill.diagnosis.settings import MineSettings
 from redistill.grading.grader import Grader, GradeSettings, load_grader
 from redistill.problems import splits as splitting
 from redistill.problems.overlap import GRAM, overlapping
 from redistill.problems.sets import SPLITS
 from redistill.problems.task import PrepareSettings, load_task
+from redistill.records import lessons
 from redistill.records.balance import Balance
 from redistill.records.fingerprint import normalised
 from redistill.records.jsonl import by_problem, read
 from redistill.records.types import Problem, Rationale, Split
 from redistill.rounds import branches as branching
+from redistill.rounds.branches import Branch
 from redistill.settings import sections
 from redistill.settings.sections import Params
 from redistill.students.base.settings import load_target, target_size
@@ -60,7 +65,26 @@ def diagnose(root: Path) -> Diagnosis:
         labels, examples = _student(root, params, splits["train"])
     except RefusedError as refusal:
         labels, examples = [Finding("student", "fails", str(refusal))], []
-    return Diagnosis([*found, *labels], examples)
+    return Diagnosis([*found, *diagnoses(root, params), *labels], examples)
+
+
+def diagnoses(root: Path, params: Params) -> list[Finding]:
+    """
+    Say where errors on train come from, and of which student they are none worth refining by.
+
+    That is looked up in what was graded already; a run that has not begun has nothing to show.
+    """
+    folds = params.section("mine", MineSettings).folds
+    if folds is not None:
+        told = f"held out: {folds} students, each taught all lessons but those of one fold"
+        return [Finding("train errors", "holds", told)]
+    for name in branching.branches(params):
+        file = root / f"metrics/rounds/{name}.json"
+        found = summary.scores(file.parent, name) if file.is_file() else {}
+        if found and memorised(*((found[s].k, found[s].n) for s in ("train", "dev"))):
+            told = by_heart(*((found[s].k, found[s].n) for s in ("train", "dev")))
+            return [Finding("train errors", "note", f"{name}: {told}")]
+    return [Finding("train errors", "holds", "those of the student that was taught the problems")]
 
 
 def gold(splits: Mapping[Split, Sequence[Problem]], grader: Grader) -> Finding:
@@ -142,14 +166,14 @@ def _student(
     exam = params.section("evaluate", EvaluateSettings)
     base = make.facts(root, params)
     encoder = tokens.Encoder.of(base.tokenizer, student)
-    lessons, source = _lessons(root, train)
+    pairs, source = _lessons(root, train, branching.branches(params))
     found = [
         Finding("student", "note", f"{student.model}: {base.told}; {encoder.format}"),
         Finding("rationales", "note", source),
         *checks.examine(
             encoder,
-            lessons,
-            checks.rows(encoder, lessons),
+            pairs,
+            checks.rows(encoder, pairs),
             checks.Limits(
                 max_tokens=limits.max_tokens,
                 max_loss=limits.max_loss,
@@ -164,19 +188,24 @@ def _student(
         ),
         _disk(root, params, base.bytes),
     ]
-    chosen = lessons[:: max(1, len(lessons) // EXAMPLES)][:EXAMPLES]
+    chosen = pairs[:: max(1, len(pairs) // EXAMPLES)][:EXAMPLES]
     rows = [encoder.example(problem, text) for problem, text in chosen]
     return found, [[*checks.segments(encoder, row)] for row in rows]
 
 
-def _lessons(root: Path, train: Sequence[Problem]) -> tuple[list[tuple[Problem, str]], str]:
-    """The latest rationales on disk by problem; reference solutions where there are none."""
+def _lessons(
+    root: Path, train: Sequence[Problem], branches: Mapping[str, Branch]
+) -> tuple[list[tuple[Problem, str]], str]:
+    """What the latest round on disk is taught; reference solutions where there is none."""
     files = sorted((root / "data/rationales").glob("r*.jsonl"), key=lambda f: (len(f.stem), f.stem))
     known = {problem.id: problem for problem in train}
     for file in reversed(files):
         found = by_problem(read(file, Rationale), str(file))
         if found and found.keys() <= known.keys():
-            return [(known[name], found[name].text) for name in found], f"those of {file.stem}"
+            kind = branches[file.stem].lessons if file.stem in branches else "latest"
+            rows = lessons.taught([*found.values()], kind)
+            told = f"those of {file.stem}, lessons: {kind}"
+            return [(known[row.rationale.problem], row.text) for row in rows], told
     texts = [f"{problem.solution or 'So it is.'}\n#### {problem.answer}" for problem in train]
     return list(zip(train, texts, strict=True)), "none yet; reference solutions stand in"
 

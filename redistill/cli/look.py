@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from redistill.analysis import summary as summaries
+from redistill.analysis.scores import HELD_OUT
 from redistill.analysis.summary import Summary
 from redistill.cli import tables
 from redistill.console import timing
@@ -77,11 +78,13 @@ def show(problem: str | None, stage: str | None) -> None:
     names = list(branches.branches(sections.read(PARAMS)))
     rationales = {n: Path(f"data/rationales/{n}.jsonl") for n in names}
     predictions = {n: Path(f"data/predictions/{n}/{split}.jsonl") for n in names}
+    held_out = {n: Path(f"data/predictions/{n}/{HELD_OUT}.jsonl") for n in names}
     errors = {n: Path(f"data/errors/{n}.jsonl") for n in names}
     life = tables.life(
         found[problem],
         {n: rows[-1] for n, rows in _of(problem, rationales, Rationale).items()},
         {n: rows[-1] for n, rows in _of(problem, predictions, Prediction).items()},
+        {n: rows[-1] for n, rows in _of(problem, held_out, Prediction).items()},
         _of(problem, errors, Error),
     )
     click.echo(life)

@@ -16,13 +16,14 @@ from redistill.rationales import generate, guards, refine, select
 from redistill.rationales.teacher import Engaged, Plan, Request, TeachSettings, engage
 from redistill.records import jsonl
 from redistill.records.types import Error, Problem, Rationale
-from redistill.rounds import targets
+from redistill.rounds import branches, targets
 from redistill.rounds.branches import Arm, Round
 from redistill.rounds.targets import Tailored
 from redistill.settings import sections
 from redistill.settings.sections import Params
 from redistill.solutions import gaps
 from redistill.students.model.settings import StudentSettings
+from redistill.students.train.settings import TrainSettings
 
 DEV = Path("data/problems/dev.jsonl")
 
@@ -81,6 +82,20 @@ def plan(root: Path) -> list[Row]:
         known[name] = row
         rows.append(row)
     return rows
+
+
+def probes(params: Params) -> str | None:
+    """Say what held-out errors take beside the calls; None where ``mine.folds`` is null."""
+    folds = params.section("mine", MineSettings).folds
+    if folds is None:
+        return None
+    steps = params.section("train", TrainSettings).steps
+    probed = [b for b in branches.branches(params).values() if b.probe]
+    count = sum(b.times for b in probed) * steps * (folds - 1)
+    return (
+        f"Held-out errors (mine.folds: {folds}) train {folds * len(probed)} more students, "
+        f"{count:,} optimiser steps; they ask no teacher."
+    )
 
 
 def prompts(

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from redistill.analysis.scores import HELD_OUT
 from redistill.console.exceptions import RefusedError
 from redistill.grading.grader import load_grader
 from redistill.grading.predictions import graded
@@ -61,15 +62,28 @@ def run(root: Path, branches: Sequence[str], name: str) -> list[Regraded]:
             for branch in branches:
                 written = root / completions / branch / f"{exam}.jsonl"
                 judged = root / predictions / branch / f"{exam}.jsonl"
-                if written.is_file() and judged.is_file():
-                    before = jsonl.read(judged, Prediction)
-                    grader = load_grader(known.grader or name)
-                    rows = jsonl.read(written, Completion)
-                    after = graded(known.problems, rows, grader) if rows else []
-                    found.append(Regraded(branch, exam, before, after))
+                found += _regraded(branch, exam, known, (written, judged), name)
+                if exam == "train":
+                    held = root / f"data/probes/{branch}.jsonl"
+                    judged = judged.with_name(f"{HELD_OUT}.jsonl")
+                    found += _regraded(branch, HELD_OUT, known, (held, judged), name)
     if not found:
         raise RefusedError("there are no completions in data/completions: run dvc repro first")
     return found
+
+
+def _regraded(
+    branch: str, exam: str, known: ProblemSet, files: tuple[Path, Path], name: str
+) -> list[Regraded]:
+    """The completions in the first of *files* graded again, beside their predictions."""
+    written, judged = files
+    if not (written.is_file() and judged.is_file()):
+        return []
+    rows, before = jsonl.read(written, Completion), jsonl.read(judged, Prediction)
+    if exam == HELD_OUT and not rows:  # the branch was not probed
+        return []
+    after = graded(known.problems, rows, load_grader(known.grader or name)) if rows else []
+    return [Regraded(branch, exam, before, after)]
 
 
 def _sets(folder: Path) -> Mapping[str, ProblemSet]:

@@ -62,6 +62,7 @@ def life(
     problem: Problem,
     rationales: Mapping[str, Rationale],
     predictions: Mapping[str, Prediction],
+    held_out: Mapping[str, Prediction],
     errors: Mapping[str, Sequence[Error]],
 ) -> str:
     """
@@ -79,8 +80,13 @@ def life(
         if answer := predictions.get(name):
             parts.append(f"student ({answer.verdict}, {answer.tokens} tokens):")
             parts.append(_indented(answer.completion))
+        held = held_out.get(name)
+        if held:
+            parts.append(f"held out, not taught this problem ({held.verdict}):")
+            parts.append(_indented(held.completion))
+        told = {found.completion for found in (answer, held) if found}
         for error in errors.get(name, ()):
-            if answer is None or error.completion != answer.completion:
+            if error.completion not in told:
                 parts += ["also wrong:", _indented(error.completion)]
             parts.append(f"gap: {error.gap}; first wrong: {error.first_wrong_step or 'none seen'}")
     return safe_text("\n".join(parts), 20 * MAX_SHOWN)

@@ -20,7 +20,7 @@ SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_
 
 VIEWS = {
     "records": "every rationale with its whole lineage",
-    "sft": "`prompt` and `completion`, for supervised fine-tuning",
+    "sft": "`prompt` and `completion`, for supervised fine-tuning: what the student was taught",
     "messages": "the same as a conversation of `user` and `assistant`",
     "preference": "`chosen`, a refined rationale, and `rejected`, what a student wrote before it",
 }

@@ -14,7 +14,7 @@ from redistill.records import json_file, jsonl, manifest
 CARD = "README.md"
 PROVENANCE = "provenance.json"
 CHOICE = pa.struct([("label", pa.string()), ("text", pa.string())])
-VERSION = pa.struct([("round", pa.string()), ("text", pa.string())])
+VERSION = pa.struct([("round", pa.string()), ("text", pa.string()), ("repeated", pa.bool_())])
 TURN = pa.struct([("role", pa.string()), ("content", pa.string())])
 # Every value is text, answers above all: a reader that guesses makes a date of "2020-01-01" and a
 # float of a long integer. What is not known is "" or [], never null.

@@ -11,15 +11,18 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from redistill.analysis import summary as summaries
+from redistill.analysis.scores import HELD_OUT
 from redistill.analysis.summary import Summary
 from redistill.console.exceptions import RefusedError
 from redistill.problems import overlap as overlaps
 from redistill.problems.task import load_task
 from redistill.rationales.teacher import TeachSettings
+from redistill.records import jsonl, lessons
 from redistill.records.balance import Balance
 from redistill.records.json_file import read_json
 from redistill.records.jsonl import by_problem
-from redistill.records.types import Prediction, Problem, Rationale, Split
+from redistill.records.lessons import Lesson
+from redistill.records.types import Lessons, Prediction, Problem, Rationale, Split
 from redistill.rounds.branches import FIRST, Branch
 from redistill.settings import secrets
 from redistill.settings.sections import Section
@@ -73,36 +76,47 @@ def views(
     rationales: Sequence[Rationale],
     students: Mapping[str, Sequence[Prediction]],
     branches: Mapping[str, Branch],
+    taught: Lessons,
 ) -> Views:
     """
     Make four views of *rationales*, the chosen round's, each row for one of the train *problems*.
 
-    *students* has the train predictions of the students whose errors were shown to the teacher, by
-    branch. Where such a student was wrong, its completion is what the rationale that followed is
-    preferred to. Raises RefusedError for a rationale of a problem that is not in train.
+    ``sft`` and ``messages`` have what its student was *taught*: where lessons accumulate, a row for
+    each text, the older ones with their round in the id. *students* has the predictions on train of
+    the students whose errors were shown to the teacher, by branch. Where such a student was wrong,
+    its completion is what the rationale that followed is preferred to. Raises RefusedError for a
+    rationale of a problem that is not in train.
     """
     known = {problem.id: problem for problem in problems}
-    lessons = by_problem(sorted(rationales, key=lambda row: row.id), "rationales")
+    latest = by_problem(sorted(rationales, key=lambda row: row.id), "rationales")
     answers = {name: by_problem(found, name) for name, found in students.items()}
     rows: dict[str, list[Row]] = {"records": [], "sft": [], "messages": [], "preference": []}
     unpaired: Counter[str] = Counter()
-    for identity, lesson in lessons.items():
+    for identity, lesson in latest.items():
         if identity not in known:
             raise RefusedError(f"rationale {lesson.id!r}: its problem {identity!r} is not in train")
         problem = known[identity]
         prompt = question(problem)
         rows["records"].append(_record(problem, lesson))
-        rows["sft"].append({"id": lesson.id, "prompt": f"{prompt}\n", "completion": lesson.text})
-        rows["messages"].append(_messages(lesson, prompt))
+        for text in lessons.taught([lesson], taught):
+            rows["sft"].append({"id": text.id, "prompt": f"{prompt}\n", "completion": text.text})
+            rows["messages"].append(_messages(text, prompt))
         wrong, reason = _wrong(lesson, answers, branches)
         if reason is not None:
             unpaired[reason] += 1
             continue
         pair = {"chosen": lesson.text, "rejected": wrong}
         rows["preference"].append({"id": lesson.id, "prompt": f"{prompt}\n", **pair})
-    lost = len(known) - len(lessons)
-    balance = Balance("publish", len(known), len(lessons), {"no rationale": lost} if lost else {})
+    lost = len(known) - len(latest)
+    balance = Balance("publish", len(known), len(latest), {"no rationale": lost} if lost else {})
     return Views(rows, dict(sorted(unpaired.items())), balance)
+
+
+def shown(folder: Path) -> list[Prediction]:
+    """Read the predictions on train whose errors the teacher saw: those held out, if there are."""
+    held_out = folder / f"{HELD_OUT}.jsonl"
+    found = jsonl.read(held_out, Prediction) if held_out.is_file() else []
+    return found or jsonl.read(folder / "train.jsonl", Prediction)
 
 
 def gate(published: Views, splits: Mapping[Split, Sequence[Problem]]) -> dict[str, dict[str, int]]:
@@ -174,6 +188,7 @@ def rounds(
 def provenance(
     settings: PublishSettings,
     published: Views,
+    taught: Lessons,
     overlap: Mapping[str, Mapping[str, int]],
     origin: Mapping[str, Any],
     rounds: Sequence[Mapping[str, Any]],
@@ -186,6 +201,7 @@ def provenance(
         "license": settings.license,
         "round": rounds[-1]["round"],
         "chosen_on": summary.best.chosen_on,
+        "lessons": taught,
         **origin,
         "sources": _counted(row["source"] for row in rows),
         "teachers": _counted(row["teacher"] for row in rows),
@@ -223,7 +239,7 @@ def _record(problem: Problem, lesson: Rationale) -> Row:
     }
 
 
-def _messages(lesson: Rationale, prompt: str) -> Row:
+def _messages(lesson: Lesson, prompt: str) -> Row:
     turns = [("user", prompt), ("assistant", lesson.text)]
     return {"id": lesson.id, "messages": [{"role": r, "content": text} for r, text in turns]}
 

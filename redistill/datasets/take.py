@@ -1,8 +1,9 @@
 """A published data set taken over: its rationales for the problems that this run has."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from redistill.console.exceptions import RefusedError
@@ -22,6 +23,7 @@ class Taken:
     rationales: list[Rationale]
     rejected: dict[str, list[str]]
     untaught: int
+    older_rejected: int
     balance: Balance
 
     def as_dict(self) -> dict[str, Any]:
@@ -30,6 +32,7 @@ class Taken:
             "balance": self.balance.as_dict(),
             "rejected": {reason: ids[:20] for reason, ids in self.rejected.items()},
             "problems_without": self.untaught,
+            "older_texts_rejected": self.older_rejected,
             "teachers": dict(sorted(Counter(row.teacher for row in self.rationales).items())),
         }
 
@@ -48,11 +51,13 @@ def take(
     That is the one that asks the same question with the same choices, whatever its id. A row is
     rejected whose question no problem asks, whose problem has another answer here, or that is the
     second for its problem; and one whose text the guards of a first rationale reject, by this
-    run's *grader*. With the *version* ``first`` the text is that which all others replaced.
+    run's *grader*. With the *version* ``first`` the text is that which all others replaced. Older
+    texts, which a student is taught whose lessons accumulate, pass the same guards or are left out.
     """
     by_question = {normalised_question(problem): problem for problem in problems.values()}
     kept: dict[str, Rationale] = {}
     rejected: dict[str, list[str]] = {}
+    older = 0
     for row in rows:
         theirs = row.asks()
         problem = by_question.get(normalised_question(theirs))
@@ -64,25 +69,32 @@ def take(
         elif problem.id in kept:
             reason = "a second rationale for the problem"
         else:
-            made = _rationale(row, problem, name, version)
-            fault = guards.first(problem, made.text, grader, held_out)
-            if fault is None:
+            fault = partial(guards.first, problem, grader=grader, held_out=held_out)
+            made = _rationale(row, problem, name, version, fault)
+            wrong = fault(made.text)
+            if wrong is None:
                 kept[problem.id] = made
+                older += 0 if version == "first" else len(row.history) - len(made.history)
                 continue
-            reason = fault
+            reason = wrong
         rejected.setdefault(reason, []).append(row.id)
     lost = {reason: len(ids) for reason, ids in sorted(rejected.items())}
     balance = Balance("take", len(rows), len(kept), lost)
     if not kept:
         raise RefusedError(f"{balance}: no row is for a train problem of this run")
-    return Taken([*kept.values()], rejected, len(problems) - len(kept), balance)
+    return Taken([*kept.values()], rejected, len(problems) - len(kept), older, balance)
 
 
 def _rationale(
-    row: Published, problem: Problem, name: str, version: Literal["first", "last"]
+    row: Published,
+    problem: Problem,
+    name: str,
+    version: Literal["first", "last"],
+    fault: Callable[[str], str | None],
 ) -> Rationale:
     """*row* for *problem*; its round is *name*: for this run it was written there."""
     first = version == "first" and bool(row.history)
+    old = [] if version == "first" else [v for v in row.history if fault(v.text) is None]
     return Rationale(
         id=problem.id,
         problem=problem.id,
@@ -93,6 +105,6 @@ def _rationale(
         parent=None if version == "first" else row.parent or None,
         reason=None if version == "first" else row.reason or None,
         gaps=[] if first else row.gaps,
-        history=[] if version == "first" else row.history,
+        history=old,
         fingerprint="" if first else row.fingerprint,
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from redistill.analysis.comparison import paired
+from redistill.analysis.scores import by_heart, memorised
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.diagnosis.locate import locate
 from redistill.diagnosis.nearest import nearest
@@ -43,6 +44,28 @@ def mine(
         )
         for error in errors
     ]
+
+
+def on_train(
+    taught: Sequence[Prediction], held_out: Sequence[Prediction], settings: MineSettings
+) -> list[Prediction]:
+    """
+    Return the predictions on train whose errors count: with *folds*, those held out alone.
+
+    A branch that was not probed has none then, and no errors on train.
+    """
+    return [*taught] if settings.folds is None else [*held_out]
+
+
+def blind(
+    taught: Sequence[Prediction], on_dev: Sequence[Prediction], settings: MineSettings
+) -> str | None:
+    """Say why errors on train are no diagnosis, where they come from lessons learnt by heart."""
+    counts = [
+        (sum(p.verdict == "correct" for p in split), len(split)) for split in (taught, on_dev)
+    ]
+    hidden = settings.folds is None and memorised(counts[0], counts[1])
+    return by_heart(counts[0], counts[1]) if hidden else None
 
 
 @dataclass(frozen=True)
@@ -192,6 +215,7 @@ def _error(
         gap=gap,
         first_wrong_step=step,
         pass_rate=pass_rate(prediction),
+        held_out=prediction.split == "train" and settings.folds is not None,
     )
 
 

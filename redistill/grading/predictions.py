@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from redistill.analysis.scores import Score, score
+from redistill.analysis.scores import HELD_OUT, Score, score
 from redistill.console.exceptions import RefusedError
 from redistill.grading.grader import Grader, load_grader, predict
 from redistill.problems.sets import ProblemSet
@@ -42,13 +42,18 @@ class Graded:
 
 
 def grade(
-    sets: Mapping[str, ProblemSet], completions: Mapping[str, Sequence[Completion]], grader: str
+    sets: Mapping[str, ProblemSet],
+    completions: Mapping[str, Sequence[Completion]],
+    grader: str,
+    held_out: Sequence[Completion] | None = None,
 ) -> Graded:
     """
     Judge the *completions* of all *sets*, each by its own grader or by the one called *grader*.
 
     Where none of the problems has a completion the round was passed through, and has no scores.
-    Raises RefusedError where some have one and others none.
+    Completions of the train problems by students that were not taught them, *held_out*, are a set
+    of their own; there may be none. Raises RefusedError where some problems have a completion and
+    others none.
     """
     rows = sum(len(found.problems) for found in sets.values())
     passed = bool(rows) and not any(completions[name] for name in sets)
@@ -61,6 +66,11 @@ def grade(
     out = sum(len(found) for found in predictions.values())
     balance = Balance("grade", rows, out, {"passed through": rows} if passed else {})
     scores = {} if passed else {name: score(found) for name, found in predictions.items()}
+    if held_out is not None:
+        judge = load_grader(sets["train"].grader or grader)
+        found = graded(sets["train"].problems, held_out, judge) if held_out else []
+        predictions[HELD_OUT] = found
+        scores |= {HELD_OUT: score(found)} if found else {}
     return Graded(predictions, passed, scores, balance)
 
 

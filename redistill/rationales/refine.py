@@ -15,6 +15,7 @@ from redistill.records.balance import Balance
 from redistill.records.fingerprint import digest
 from redistill.records.types import Error, Problem, Rationale, Version
 from redistill.settings.sections import Section
+from redistill.solutions import paths
 from redistill.solutions.gaps import Diagnosis
 
 NOT_WRONG, STOPPED = "not wrong", "stopped"  # why a rationale is kept without asking
@@ -168,7 +169,7 @@ def _because(request: Request) -> str:
 
 
 def _next(request: Request, reply: Reply, round: str, teacher: Engaged) -> Rationale:
-    old = request.rationale
+    old, text = request.rationale, reply.text or ""
     own = digest(
         teacher.name,
         teacher.settings.model_dump_json(),
@@ -180,13 +181,13 @@ def _next(request: Request, reply: Reply, round: str, teacher: Engaged) -> Ratio
     return Rationale(
         id=old.id,
         problem=old.problem,
-        text=reply.text or "",
+        text=text,
         round=round,
         parent=digest(old.text),
         teacher=reply.teacher or teacher.name,
         status="refined",
         reason=", ".join(dict.fromkeys(e.gap for e in request.errors)) or _because(request),
         gaps=reply.gaps,
-        history=[*old.history, Version(round=old.round, text=old.text)],
+        history=paths.compared([*old.history, Version(round=old.round, text=old.text)], text),
         fingerprint=reply.fingerprint or own,
     )

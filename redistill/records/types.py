@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Split = Literal["train", "dev", "test"]
 Verdict = Literal["correct", "wrong", "no_answer", "cut_off"]
 Status = Literal["first", "refined", "kept"]
+Lessons = Literal["latest", "all", "distinct"]  # which accepted texts of a problem are taught
 Identity = Field(min_length=1, max_length=200)
 Text = Field(min_length=1)
 
@@ -20,12 +21,13 @@ class Record(BaseModel):
 
 
 class Version(BaseModel):
-    """A rationale text that a later one replaced."""
+    """A rationale text that a later one replaced, *repeated* if a later one takes the same path."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     round: str
     text: str
+    repeated: bool = False
 
 
 class Problem(Record):

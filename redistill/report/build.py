@@ -50,11 +50,13 @@ def build(
     verdict = summary.verdict(chosen, control, found, tests)
     whole = summary.summary(names, found, verdict, summary.advice(found, rounds[1:]))
     steps = dict.fromkeys(names, 0) | {name: one.training.steps for name, one in found.items()}
+    texts = {name: one.training.taught for name, one in found.items()}
     calls = ladder.calls(metrics / "rationales", branches)
-    climbed = ladder.ladder(chosen, rounds, branches, control, tests, steps, calls)
+    climbed = ladder.ladder(chosen, rounds, branches, control, tests, steps, calls, texts)
     seen = summary.gap_table([name for name in names if tests[name]], metrics / "gaps")
     replies = costs.replies(metrics / "rationales", branches)
-    spent = costs.table(branches, rounds, found, replies, ledger)
+    probes = costs.probes(metrics / "probes", branches)
+    spent = costs.table(branches, rounds, found, replies, ledger, probes)
     recorded = text.record(metrics, branches, rounds)
     return Report(
         verdict,

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,11 @@ Part = tuple[str, str]  # an edit, or "!" and the step that is wrong
 
 @dataclass(frozen=True)
 class Run:
-    """The records of a run: *problems* in order, the others by branch and then by problem."""
+    """
+    The records of a run: *problems* in order, the others by branch and then by problem.
+
+    *held_out* are answers to train problems by students that were not taught them.
+    """
 
     branches: Mapping[str, Branch]
     rounds: Sequence[str]
@@ -36,6 +40,7 @@ class Run:
     rationales: Mapping[str, Mapping[str, Rationale]]
     predictions: Mapping[str, Mapping[Key, Prediction]]
     errors: Mapping[str, Mapping[Key, Error]]
+    held_out: Mapping[str, Mapping[str, Prediction]] = field(default_factory=dict)
 
     def lesson(self, branch: str, problem: str) -> Rationale | None:
         """Return the rationale of *problem* that the student of *branch* was taught."""
@@ -80,6 +85,11 @@ def read(
             for name in branches
         },
         {name: _first(jsonl.read(errors / f"{name}.jsonl", Error)) for name in branches},
+        {
+            name: {p.problem: p for p in jsonl.read(file, Prediction)}
+            for name in branches
+            if (file := predictions / name / "held-out.jsonl").is_file()
+        },
     )
 
 
@@ -154,8 +164,11 @@ def _branches(run: Run, key: Key) -> Iterator[dict[str, Any]]:
             before = run.lesson(branch.from_, key[1]) if name != FIRST else None
             content["lesson"] = _lesson(lesson, before)
         answer, error = run.predictions[name].get(key), run.errors[name].get(key)
+        held = run.held_out.get(name, {}).get(key[1]) if key[0] == "train" else None
         if answer:
-            content["answer"] = _answer(answer, error)
+            content["answer"] = _answer(answer, None if held else error)
+        if held:
+            content["held"] = _answer(held, error)
         if error:
             content["error"] = _error(error)
         if len(content) > 1:

@@ -280,7 +280,8 @@ function branchLife(one, life) {
   title.append(el("small", "", notes.filter(Boolean).join(", ")));
   made.append(title, columns);
   if (one.lesson || one.taught) columns.append(lesson(one));
-  if (one.answer) columns.append(answer(one));
+  if (one.answer) columns.append(answer("Student", one.answer, one.held ? {} : one.error || {}));
+  if (one.held) columns.append(answer("Held out: a student that was not taught this problem", one.held, one.error || {}));
   return made;
 }
 
@@ -302,9 +303,8 @@ function lesson(one) {
   return made;
 }
 
-function answer(one) {
-  const made = el("div"), said = one.answer, error = one.error || {};
-  const title = el("h5", "", "Student "), word = VERDICTS[LETTERS[said.verdict]][1];
+function answer(who, said, error) {
+  const made = el("div"), title = el("h5", "", who), word = VERDICTS[LETTERS[said.verdict]][1];
   made.append(title);
   const notes = [word, said.read ? `answer ${said.read}` : "", `${counted(said.tokens)} tokens`, said.endless ? "without an end" : "", said.lenient ? "right if read leniently" : "", said.passes ? `${said.passes[0]} of ${said.passes[1]} drawn completions correct` : ""];
   const line = el("p", "why");

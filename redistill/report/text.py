@@ -60,7 +60,7 @@ def record(metrics: Path, branches: Mapping[str, Branch], rounds: Sequence[str])
     lessons = dict.fromkeys(branch.rationales for branch in branches.values())
     files = [("problems", "all"), *(("rationales", name) for name in lessons)]
     kinds = (
-        "training", "completions", "rounds", "completions-outside", "outside", "gaps",
+        "training", "probes", "completions", "rounds", "completions-outside", "outside", "gaps",
     )  # fmt: skip
     files += [(kind, name) for name in branches for kind in kinds]
     found = {file: json_file.read_json(metrics / file[0] / f"{file[1]}.json") for file in files}
@@ -162,8 +162,8 @@ def _ladder(ladder: Ladder) -> Table:
 
 def _costs(rows: Sequence[Cost]) -> Table:
     head = (
-        "branch", "test", "calls", "teacher's tokens", "cost", "steps", "tokens trained on",
-        "tokens an answer", "NLL",
+        "branch", "test", "calls", "teacher's tokens", "cost", "steps", "steps of probes",
+        "tokens trained on", "tokens an answer", "NLL",
     )  # fmt: skip
     cells = [
         (
@@ -173,6 +173,7 @@ def _costs(rows: Sequence[Cost]) -> Table:
             _known(row.teacher_tokens),
             "unknown" if row.cost is None else f"{row.cost:,.4f}",
             f"{row.steps:,}",
+            f"{row.probe_steps:,}",
             f"{row.training_tokens:,}",
             f"{row.answer_tokens:.1f}",
             "" if row.nll is None else f"{row.nll:.2f}",

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from redistill.console.exceptions import CONFIG, RefusedError
+from redistill.records.types import Lessons
 from redistill.settings.sections import Params, Section
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")  # without a dot: DVC reads that as a section
@@ -25,6 +26,11 @@ class Branch(Section):
     *from_* is the branch whose dev predictions it must beat, *rationales* the round whose
     rationales it is taught, *start* the student whose weights it starts from, and *times* how many
     times ``train.steps`` it takes.
+
+    *lessons* says which accepted texts of a problem it is taught: the ``latest``, ``all`` up to
+    then, or the ``distinct`` among these. With ``mine.folds``, *probe* says whether students of its
+    kind answer train problems that they were not taught, so that others can be refined by these
+    errors.
     """
 
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
@@ -33,6 +39,8 @@ class Branch(Section):
     rationales: Name
     start: Name
     times: Annotated[int, Field(ge=1)]
+    lessons: Lessons
+    probe: bool
 
 
 class Round(Branch):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field
 
 from redistill.console.exceptions import CONFIG, RefusedError
-from redistill.rounds.branches import BASE, NAME, Branch, Cell, Name, Round, branches
+from redistill.rounds.branches import BASE, NAME, Arm, Branch, Cell, Name, Round, branches
 from redistill.settings.sections import Params, Section
 
 S = TypeVar("S", bound=Section)
@@ -139,6 +139,29 @@ def check(params: Params) -> None:
         _known(params, f"{place}.of", tailor.of, written - {name})
         _known(params, f"{place}.like", tailor.like, {tailor.of})
         _known(params, f"{place}.start", tailor.start, {*known, *targets, BASE})
+
+
+def check_probes(params: Params) -> None:
+    """
+    Hold what is refined to ``mine.folds``, with which errors on train are held out.
+
+    Raises RefusedError where the errors of a branch are needed that is not probed, and for one that
+    is but starts from a student that was taught the train problems already.
+    """
+    known, mixed = branches(params), pools(params)
+    for name, rewrite in rewrites(params).items():
+        if isinstance(rewrite, Arm) and rewrite.feedback == "none":
+            continue
+        for member in _members(params, rewrite.from_, mixed):
+            if not known[member].probe:
+                told = f"is refined by the errors of {member}, and mine.folds holds these out"
+                raise _refused(params, f"rewrites.{name}", f"{told}: set its probe to true")
+    for name, branch in known.items():
+        if branch.probe and branch.start in known:
+            told = f"a student that starts from {branch.start} was taught the train problems"
+            raise _refused(
+                params, f"branches.{name}.probe", f"{told}; start from base, or set mine.folds null"
+            )
 
 
 def _check_pools(params: Params, pools: Mapping[str, Pool], branches: Mapping[str, Branch]) -> None:

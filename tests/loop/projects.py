@@ -27,9 +27,12 @@ TINY = {
     "train": {"steps": 2, "batch_size": 4, "nll_rows": 4},
     "evaluate": {"batch_size": 48},
 }  # fmt: skip
-LAST = "  r3: {from: r2, of: r2, like: r2, rationales: r3, start: base, times: 1}\n"  # left out
+LAST = (  # left out
+    "  r3: {from: r2, of: r2, like: r2, rationales: r3, start: base, times: 1, lessons: latest, "
+    "probe: true}\n"
+)
 # What a branch is put through between its training and the mining of its errors.
-ANSWERED = ("answer", "grade", "answer-outside", "grade-outside")
+ANSWERED = ("answer", "probe", "grade", "answer-outside", "grade-outside")
 PARTS = [
     "redistill",
     "stages",

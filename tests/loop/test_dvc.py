@@ -197,6 +197,7 @@ def test_an_arm_of_the_ladder_is_one_line_and_runs_only_its_own_stages(project: 
     file = project.root / "params.yaml"
     text = file.read_text(encoding="utf-8")
     line = "from: r0, of: r0, rationales: told, start: base, times: 1, feedback: verdict, like: r1"
+    line += ", lessons: latest, probe: false"
     file.write_text(
         text.replace("arms: &arms {}\n", f"arms: &arms\n  told: {{{line}, scope: like}}\n")
     )

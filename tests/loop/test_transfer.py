@@ -7,6 +7,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.loop.projects import ANSWERED, TINY, Project
+from tests.settings import PLAIN
 
 SMALL = {"hidden": 16, "layers": 1, "heads": 2, "feed_forward": 32}
 KEPT = ("neox-r0", "neox-matched", "neox-refined", "neox-self", "neox-joint")
@@ -32,7 +33,7 @@ def one_target(project: Project) -> dict:
     content["targets"] = {"neox": content["targets"]["neox"]}
     cells = {name: content["transfers"][name] for name in KEPT}
     asked = {"from": "r0", "of": "r0", "like": "r0"}
-    first = {**asked, "rationales": "r1", "start": "base", "times": 1}
+    first = {**asked, "rationales": "r1", "start": "base", "times": 1, **PLAIN}
     content |= {"transfers": cells, "rounds": {"r1": first}}
     content["branches"] = {"r0": content["branches"]["r0"], "r1": first, **cells}
     content["pools"] = {"all": {"of": "r0", "and": "neox-r0"}}

@@ -24,6 +24,7 @@ from redistill.students.model.settings import StudentSettings
 from redistill.students.train import checkpoints, loop
 from redistill.students.train import fit as fitting
 from redistill.students.train.settings import LoraSettings, TrainSettings
+from tests.settings import PLAIN
 
 SHAPE = Shape(
     architecture="llama",
@@ -40,7 +41,7 @@ RULES = TrainSettings(
     max_tokens=200, nll_rows=4, max_loss=0.5,
 )  # fmt: skip
 LORA = LoraSettings(rank=4, alpha=8.0, dropout=0.1, targets="all-linear")
-FIRST = Branch(from_="r0", rationales="r0", start="base", times=1)
+FIRST = Branch(from_="r0", rationales="r0", start="base", times=1, **PLAIN)
 PROBLEMS = {
     f"p{n}": Problem(
         id=f"p{n}", question=f"{'Ines has 4 eggs. ' * (1 + n % 3)}Add {n}.", answer="7"

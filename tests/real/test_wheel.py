@@ -22,8 +22,8 @@ BUILT_OF = ("redistill", "stages", "params", "params.yaml", "dvc.yaml", "pyproje
             "README.md", "LICENSE", "data/external/README.md", "data/imported/README.md",
             "data/pretrained/README.md")  # fmt: skip
 ROUNDS = {"r1": {"from": "r0", "of": "r0", "like": "r0", "rationales": "r1", "start": "base",
-                 "times": 1}}  # fmt: skip
-BEFORE_MINING = {"prepare", "base", "generate", "train", "answer", "grade"}
+                 "times": 1, "lessons": "latest", "probe": False}}  # fmt: skip
+BEFORE_MINING = {"prepare", "base", "generate", "train", "answer", "probe", "grade"}
 
 
 def ran(*words: str, cwd: Path, env: dict[str, str] | None = None) -> str:

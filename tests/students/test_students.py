@@ -27,6 +27,7 @@ from redistill.students.train import checks, likelihood, loop
 from redistill.students.train import fit as fitting
 from redistill.students.train.batch import collate
 from redistill.students.train.settings import TrainSettings
+from tests.settings import PLAIN
 
 SHAPE = Shape(
     architecture="llama",
@@ -65,7 +66,7 @@ RULES = TrainSettings(
     nll_rows=10,
     max_loss=0.5,
 )
-FIRST = Branch(from_="r0", rationales="r0", start="base", times=1)
+FIRST = Branch(from_="r0", rationales="r0", start="base", times=1, **PLAIN)
 NUMERIC = grader.load_grader("numeric")
 
 
@@ -356,13 +357,13 @@ def test_no_problems_are_answered_without_opening_the_student(base: Path, tmp_pa
 
 
 def test_a_control_takes_as_many_steps_as_its_branch_says(base: Path, tmp_path: Path):
-    control = Branch(from_="r0", rationales="r0", start="base", times=3)
+    control = Branch(from_="r0", rationales="r0", start="base", times=3, **PLAIN)
 
     assert fit(base, tmp_path / "c", [lesson(p) for p in PROBLEMS], control)["steps"] == 6
 
 
 def test_a_round_with_nothing_new_is_passed_through_all_the_way(base: Path, tmp_path: Path):
-    second = Branch(from_="r0", rationales="r1", start="base", times=1)
+    second = Branch(from_="r0", rationales="r1", start="base", times=1, **PLAIN)
 
     figures = fit(base, tmp_path / "r1", [lesson(p) for p in PROBLEMS], second)
     answered, graded = examined(tmp_path / "r1", {"dev": PROBLEMS}, exam())
@@ -410,7 +411,7 @@ def _said(completion: Completion, text: str) -> Completion:
 
 
 def test_a_passed_through_round_answers_no_out_of_domain_test(base: Path, tmp_path: Path):
-    second = Branch(from_="r0", rationales="r1", start="base", times=1)
+    second = Branch(from_="r0", rationales="r1", start="base", times=1, **PLAIN)
     fit(base, tmp_path / "r1", [lesson(p) for p in PROBLEMS], second)
     tests = {"svamp": ProblemSet(PROBLEMS, grader="numeric")}
 

@@ -25,9 +25,11 @@ TASKS = sorted(file.stem for file in (ROOT / "redistill/tasks").glob("[a-z]*.py"
 TEACHERS = ["tutor", "openai", "vllm", "ollama", "llamacpp", "local", "replay"]
 MAX_LINES = 45
 COMMENTS = re.compile(r"(?<!\S)#.*$", re.MULTILINE)
-ROUND = "{from: r0, of: r0, like: r0, rationales: r1, start: base, times: 1}"
+PLAIN = "lessons: latest, probe: false"
+ROUND = f"{{from: r0, of: r0, like: r0, rationales: r1, start: base, times: 1, {PLAIN}}}"
 ARM = (
-    "{from: r0, of: r0, rationales: a, start: base, times: 1, feedback: none, like: r1, scope: all}"
+    f"{{from: r0, of: r0, rationales: a, start: base, times: 1, {PLAIN}, feedback: none, "
+    "like: r1, scope: all}"
 )
 
 
@@ -123,7 +125,14 @@ def test_an_overlay_over_another_replaces_its_lists_and_what_is_composed_of_them
 
 
 def test_null_takes_a_branch_away_and_the_others_are_merged(tmp_path: Path):
-    extra = {"from": "r0", "rationales": "r0", "start": "r0", "times": 2}
+    extra = {
+        "from": "r0",
+        "rationales": "r0",
+        "start": "r0",
+        "times": 2,
+        "lessons": "latest",
+        "probe": False,
+    }
     branches = {"one-shot-matched": None, "extra": extra}
     overlay = json.dumps({"branches": branches, "report": {"control": "extra"}})
 
@@ -184,9 +193,8 @@ def test_a_section_that_the_run_does_not_read_goes_or_is_null_where_dvc_tracks_i
 @pytest.mark.parametrize("name", ["embedded-ladder", "embedded-transfer", "openai"])
 def test_a_further_round_is_a_line_in_what_was_composed(name: str):
     last = branching.rounds(shipped(name))[-1]
-    line = (
-        f"  r9: {{from: {last}, of: {last}, like: {last}, rationales: r9, start: base, times: 1}}"
-    )
+    names = f"from: {last}, of: {last}, like: {last}, rationales: r9"
+    line = f"  r9: {{{names}, start: base, times: 1, {PLAIN}}}"
     rounds = re.search(r"^rounds: &rounds\n(  r.*\n)+", text(name), re.MULTILINE)
     assert rounds
 
@@ -200,7 +208,8 @@ def test_a_further_round_is_a_line_in_what_was_composed(name: str):
 
 def test_further_arms_cells_and_tailored_rationales_are_lines_as_well():
     tailored = "{from: r0, of: r0, like: r0, start: r0}"
-    cell = "{target: base, version: joint, from: r0, rationales: t, start: base, times: 1}"
+    told = "target: base, version: joint, from: r0, rationales: t, start: base, times: 1"
+    cell = f"{{{told}, {PLAIN}}}"
     made = text("pretrained")
     for name, line in (("arms", f"a: {ARM}"), ("tailored", f"t: {tailored}"),
                        ("transfers", f"c: {cell}")):  # fmt: skip

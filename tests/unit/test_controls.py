@@ -15,29 +15,29 @@ from redistill.rounds.targets import Tailored
 from redistill.solutions import gaps
 from redistill.solutions.gaps import Diagnosis
 from redistill.teachers import tutor
-from tests.settings import changed
+from tests.settings import PLAIN, changed
 
 TERSE = tutor.Settings(style="equations")
 COMMON = Diagnosis(["add", "multiply"], stop=False)
 RULES = RefineSettings(scope="wrong", extend=True, max_loss=0.0)
 LADDER = """arms: &arms
-  blind-r1: {from: r0, of: r0, rationales: blind-r1, start: base, times: 1, feedback: none,
-             like: r1, scope: like}
+  blind-r1: {from: r0, of: r0, rationales: blind-r1, start: base, times: 1,
+             lessons: latest, probe: false, feedback: none, like: r1, scope: like}
   blind-r2: {from: blind-r1, of: blind-r1, rationales: blind-r2, start: base, times: 1,
-             feedback: none, like: r2, scope: like}
+             lessons: latest, probe: true, feedback: none, like: r2, scope: like}
 """
 
 
 def arm(feedback: str, scope: str = "like", name: str = "a", from_: str = "r0") -> Arm:
     return Arm(
-        from_=from_, of=from_, rationales=name, start="base", times=1, feedback=feedback, like="r1",
-        scope=scope,
+        from_=from_, of=from_, rationales=name, start="base", times=1, **PLAIN,
+        feedback=feedback, like="r1", scope=scope,
     )  # fmt: skip
 
 
 BRANCHES = {
-    "r0": Branch(from_="r0", rationales="r0", start="base", times=1),
-    "r1": Round(from_="r0", of="r0", like="r0", rationales="r1", start="base", times=1),
+    "r0": Branch(from_="r0", rationales="r0", start="base", times=1, **PLAIN),
+    "r1": Round(from_="r0", of="r0", like="r0", rationales="r1", start="base", times=1, **PLAIN),
     "a": arm("none"),
     "b": arm("none", name="b", from_="a"),
 }

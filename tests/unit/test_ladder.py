@@ -44,6 +44,7 @@ def predictions(solved, n: int = N) -> list[Prediction]:
 
 TEST = {name: [] if name in PASSED else predictions(solved) for name, solved in SOLVED.items()}
 STEPS = {name: 0 if name in PASSED else 1500 * BRANCHES[name].times for name in BRANCHES}
+TEXTS = {"r1": 40, "resample-r1": 39}
 CALLS = {
     name: ladders.Calls(asked=50, replies=60)
     for name in BRANCHES
@@ -52,7 +53,7 @@ CALLS = {
 
 
 def climbed(chosen: str = "r1") -> ladders.Ladder:
-    return ladders.ladder(chosen, ROUNDS, BRANCHES, "one-shot-matched", TEST, STEPS, CALLS)
+    return ladders.ladder(chosen, ROUNDS, BRANCHES, "one-shot-matched", TEST, STEPS, CALLS, TEXTS)
 
 
 def row(against: str, round: str = "r1") -> ladders.Row:
@@ -90,7 +91,7 @@ def test_the_same_rung_has_the_same_name_at_every_round():
 def test_without_arms_a_ladder_has_the_two_one_shot_rows():
     plain = branches.branches(shipped())
 
-    found = ladders.ladder("r1", ROUNDS, plain, "one-shot-matched", TEST, STEPS, CALLS)
+    found = ladders.ladder("r1", ROUNDS, plain, "one-shot-matched", TEST, STEPS, CALLS, TEXTS)
 
     assert [r.against for r in found.rounds["r1"]] == ["r0", "one-shot-matched"]
     assert [r.against for r in found.rounds["r0"]] == ["one-shot-matched"]
@@ -177,7 +178,7 @@ def test_several_arms_of_a_check_are_corrected_for_each_other():
 
 def test_a_check_says_where_the_control_took_fewer_steps():
     steps = {**STEPS, "one-shot-matched": 1500}
-    found = ladders.ladder("r1", ROUNDS, BRANCHES, "one-shot-matched", TEST, steps, CALLS)
+    found = ladders.ladder("r1", ROUNDS, BRANCHES, "one-shot-matched", TEST, steps, CALLS, TEXTS)
 
     assert "it took only 1500 of 3000 optimiser steps" in ladders.check(found, [], 0.05).told
 

@@ -8,6 +8,7 @@ import pytest
 from redistill.console.exceptions import RefusedError
 from redistill.diagnosis import mine
 from redistill.diagnosis.locate import locate
+from redistill.diagnosis.settings import MineSettings
 from redistill.grading.grader import load_grader, predict
 from redistill.records.types import Problem
 from redistill.solutions import gaps
@@ -94,8 +95,15 @@ def test_yes_for_no_and_no_for_yes_are_gaps_of_their_own():
 
 
 def test_the_metrics_say_which_answer_was_taken_for_which():
-    rules = mine.MineSettings(
-        max_completion=100, exemplars=1, shown=3, common=0.1, alpha=0.1, below=1.0, most=None
+    rules = MineSettings(
+        folds=None,
+        max_completion=100,
+        exemplars=1,
+        shown=3,
+        common=0.1,
+        alpha=0.1,
+        below=1.0,
+        most=None,
     )
     choice = load_grader("choice")
     others = [WHERE.model_copy(update={"id": f"w{i}"}) for i in range(4)]

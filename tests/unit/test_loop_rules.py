@@ -14,6 +14,7 @@ from redistill.analysis import scores, summary
 from redistill.console import safe_text
 from redistill.console.exceptions import RefusedError
 from redistill.diagnosis import mine as mining
+from redistill.diagnosis.settings import MineSettings
 from redistill.grading.grader import load_grader, predict
 from redistill.problems.held_out import HeldOut, held_out
 from redistill.rationales import guards, select
@@ -32,8 +33,15 @@ TERSE = tutor.Settings(style="equations")
 FIRST = Sitting("generate", "r0", "math", range(1))
 ASKED = shipped().section("student", StudentSettings)
 QUOTABLE = "How many are 3 and 4 in a question of dev?"
-MINE = mining.MineSettings(
-    max_completion=100, exemplars=2, shown=3, common=0.1, alpha=0.05, below=1.0, most=None
+MINE = MineSettings(
+    folds=None,
+    max_completion=100,
+    exemplars=2,
+    shown=3,
+    common=0.1,
+    alpha=0.05,
+    below=1.0,
+    most=None,
 )
 
 

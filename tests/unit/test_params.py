@@ -14,7 +14,10 @@ from redistill.settings import sections
 from tests.imports import ROOT
 from tests.settings import changed, of, shipped, text
 
-R4 = "  r4: {from: r3, of: r3, like: r3, rationales: r4, start: base, times: 1}\n"
+R4 = (
+    "  r4: {from: r3, of: r3, like: r3, rationales: r4, start: base, times: 1, lessons: latest, "
+    "probe: true}\n"
+)
 
 
 def test_the_shipped_settings_are_well_formed():
@@ -150,7 +153,7 @@ def test_the_rounds_come_in_order_and_controls_after_them():
 def test_a_further_round_is_a_line():
     params = changed("\n# The ladder of controls", f"{R4}\n# The ladder of controls")
 
-    assert "r4: {from: r3, of: r3, like: r3, rationales: r4, start: base, times: 1}" in text()
+    assert R4.strip() in text()
     assert branching.rounds(params)[-1] == "r4"
     assert list(targets.rewrites(params))[-1] == "r4"
     assert check_params.check(params) == check_params.check(shipped())

@@ -20,9 +20,9 @@ BLANK = re.compile(r"\$\{[^}]+\}")
 PATTERN = re.compile(r"\$\{(key|item\.(from|rationales|start|of|like|and))\}")
 RUN = re.compile(r"exec python -m stages\.([a-z]+) ")
 BY_NAME = ("graders", "tasks", "teachers")  # whose modules are found by their names
-EXPENSIVE = ("base", "target", "train", "answer", "answer-outside")
-WITHOUT_TORCH = ["prepare", "generate", "answer", "grade", "mine", "refine", "report", "publish",
-                 "take", "pool", "transfer"]  # fmt: skip
+EXPENSIVE = ("base", "target", "train", "answer", "probe", "answer-outside")
+WITHOUT_TORCH = ["prepare", "generate", "answer", "probe", "grade", "mine", "refine", "report",
+                 "publish", "take", "pool", "transfer"]  # fmt: skip
 OUTSIDE = ("data/problems/outside", "data/completions-outside", "data/predictions-outside",
            "metrics/completions-outside", "metrics/outside")  # fmt: skip
 TIMING = "metrics/timing"
@@ -268,7 +268,7 @@ def test_stages_without_a_student_end_within_a_second_on_empty_input(stage: str,
     options = (
         {
             "mine": "--train-problems e --dev-problems e --rationales e --train e --dev e"
-            " --before e",
+            " --held-out e --before e",
             "refine": "--name r1 --problems e --dev-problems e --held-out e --rationales e"
             " --like e --errors e --gaps g --student s",
         }[stage]

@@ -58,7 +58,7 @@ def test_a_record_has_its_whole_lineage_and_no_null():
         "id": "p1", "problem": "p1", "question": "How many is p1?", "choices": [], "answer": "7",
         "source": "here", "rationale": "3+4=7\n#### 7", "round": "r1", "parent": "0" * 16,
         "teacher": "tutor", "status": "refined", "reason": "add", "gaps": ["add"],
-        "fingerprint": "", "history": [{"round": "r0", "text": "#### 7"}],
+        "fingerprint": "", "history": [{"round": "r0", "text": "#### 7", "repeated": False}],
     }  # fmt: skip
     assert list(row) == files.SCHEMAS["records"].names
 
@@ -88,7 +88,9 @@ def test_the_rejected_text_is_that_of_the_student_before_the_text_was_written():
         "r1": [answered("p1", "late"), answered("p2", "late")],
     }
 
-    made = dataset_rows.views([problem("p1"), problem("p2")], [kept, later], students, BRANCHES)
+    made = dataset_rows.views(
+        [problem("p1"), problem("p2")], [kept, later], students, BRANCHES, "latest"
+    )
 
     rejected = {row["id"]: row["rejected"] for row in made.rows["preference"]}
     assert rejected == {"p1": "early", "p2": "late"}

@@ -352,10 +352,13 @@ def test_the_tables_have_every_branch_every_rejection_and_what_was_paid():
 # ---- what each branch cost
 
 
+PROBES = {"r0": 100, "r1": 90, "r2": 0, "r3": 0, "long": 0, "told": 0}
+
+
 def spent(ledger: list[dict]) -> dict[str, cost_table.Cost]:
     metrics = {n: reports.measured(RUN, n) for n in BRANCHES if n != reports.PASSED}
     asked = {"r0": 10, "r1": 5, "r2": 4, "r3": 0, "told": 5}
-    rows = cost_table.table(BRANCHES, ROUNDS, metrics, asked, ledger)
+    rows = cost_table.table(BRANCHES, ROUNDS, metrics, asked, ledger, PROBES)
     return {found.round: found for found in rows}
 
 
@@ -367,6 +370,8 @@ def test_a_round_costs_what_led_to_it_and_a_control_what_it_is_taught():
     assert {name: row.training_tokens for name, row in found.items()} == {
         "r0": 1000, "r1": 2000, "r2": 3000, "long": 1000, "told": 2000,
     }  # fmt: skip
+    probed = {name: row.probe_steps for name, row in found.items()}
+    assert probed == {"r0": 0, "r1": 100, "r2": 190, "long": 0, "told": 100}
     assert found["r2"].cost is None
     assert found["r2"].teacher_tokens is None
 

@@ -51,7 +51,7 @@ def test_every_view_of_a_run_shows_it_as_text(
     )  # fmt: skip
 
     drawn = error.model_copy(update={"completion": f"drawn {payload}"})
-    life = tables.life(problem, {"r0": lesson}, {"r0": answer}, {"r0": [error, drawn]})
+    life = tables.life(problem, {"r0": lesson}, {"r0": answer}, {}, {"r0": [error, drawn]})
     tables.table([("a", "b"), (payload, "x")], title=payload)
     jsonl.write(tmp_path / "data/problems/train.jsonl", [problem])
     held_out.write(tmp_path / "data/problems/held-out.jsonl", HeldOut())

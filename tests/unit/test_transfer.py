@@ -14,20 +14,21 @@ from redistill.records import json_file
 from redistill.records.types import Prediction
 from redistill.rounds import branches as branching
 from redistill.rounds.branches import Branch, Cell
-from tests.settings import changed, shipped
+from tests.settings import PLAIN, changed, shipped
 
 N = 200
 
 
 def branch(rationales: str, times: int = 1) -> Branch:
-    return Branch(from_="r0", rationales=rationales, start="base", times=times)
+    return Branch(from_="r0", rationales=rationales, start="base", times=times, **PLAIN)
 
 
 def cell(target: str, version: str, rationales: str, first: str = "", start: str = "") -> Cell:
     return Cell.model_validate(
         {
             "from_": first or f"{target}-r0", "rationales": rationales, "start": start or target,
-            "times": 4 if version == "matched" else 1, "target": target, "version": version,
+            "times": 4 if version == "matched" else 1, "target": target,
+            "version": version, **PLAIN,
         }
     )  # fmt: skip
 

@@ -24,4 +24,4 @@ def collate(rows: Sequence[dict[str, Any]], pad: int) -> dict[str, torch.Tensor]
 
 def row(example: Example) -> dict[str, Any]:
     """Return *example* as a collator takes it."""
-    return {"input_ids": example.ids, "labels": example.labels, "length": len(example.ids)}
+    return {"input_ids": example.ids, "labels": example.labels}

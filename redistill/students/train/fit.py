@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from redistill.console import preflight
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.console.timing import Timing
+from redistill.records import lessons
 from redistill.records.balance import Balance
+from redistill.records.lessons import Lesson
 from redistill.records.types import Problem, Rationale
 from redistill.rounds.branches import Branch
 from redistill.students.model.note import save_note
@@ -37,7 +39,7 @@ class Fitted:
             return "passed through: no rationale was written for this round"
         return (
             f"{self.figures['steps']} steps, loss {self.figures['loss_first']} to "
-            f"{self.figures['loss_last']}, {self.figures['labels']['rows']} rationales (NLL before "
+            f"{self.figures['loss_last']}, {self.figures['labels']['rows']} lessons (NLL before "
             f"{self.figures['nll_before']}), {self.timing}"
         )
 
@@ -59,49 +61,88 @@ def fit(
     Train the student of *branch* from *start* on *rationales*, and save it to *out*.
 
     Where not one of the rationales was written for the branch's round, the same student would come
-    out as before: *out* then holds only the note that the round was passed through. Rationales of
-    more than *max_tokens* with their prompt are left out whole and counted, never cut off. Before a
-    step is taken, every check of `checks` must hold, among them that answers of *max_new_tokens*
-    are as long as what is taught; RefusedError names what does not.
+    out as before: *out* then holds only the note that the round was passed through. What is taught
+    of each rationale, its latest text or older ones too, `records.lessons` says; texts of more
+    than *max_tokens* with their prompt are left out whole and counted, never cut off. Before a step
+    is taken, every check of `checks` must hold, among them that answers of *max_new_tokens* are as
+    long as what is taught; RefusedError names what does not.
     """
-    if not rationales:
-        raise RefusedError("there is nothing to train on: 0 rationales")
-    if not any(rationale.round == branch.rationales for rationale in rationales):
+    if passes(rationales, branch):
         save_note(out, {"passed_through": True})
         balance = Balance("train", len(rationales), 0, {"passed through": len(rationales)})
         return Fitted({"passed_through": True, "steps": 0, "balance": balance.as_dict()}, None)
+    taught = lessons.taught(rationales, branch.lessons)
+    way = Way(student, settings, seed, lora, settings.steps * branch.times, max_new_tokens)
+    figures, timing = teach(problems, taught, start, out, way)
+    written = sum(rationale.round == branch.rationales for rationale in rationales)
+    told = {"lessons": branch.lessons, "rationales": len(rationales), "rewritten": written}
+    return Fitted({**figures, **told, "passed_through": False}, timing)
+
+
+def passes(rationales: Sequence[Rationale], branch: Branch) -> bool:
+    """
+    Say whether *branch* is passed through: not one of *rationales* was written for its round.
+
+    Raises RefusedError where there are none at all.
+    """
+    if not rationales:
+        raise RefusedError("there is nothing to train on: 0 rationales")
+    return not any(rationale.round == branch.rationales for rationale in rationales)
+
+
+@dataclass(frozen=True)
+class Way:
+    """How one student is taught, as the settings say: for how many *steps* in all, with what."""
+
+    student: StudentSettings
+    settings: TrainSettings
+    seed: int
+    lora: LoraSettings | None
+    steps: int
+    max_new_tokens: int
+
+
+def teach(
+    problems: Mapping[str, Problem],
+    taught: Sequence[Lesson],
+    start: Path,
+    out: Path,
+    way: Way,
+) -> tuple[dict[str, Any], Timing]:
+    """Train the student in *start* on what is *taught*, save it to *out*, and return figures."""
     from redistill.students.model import load, precision  # torch: not to pass through
     from redistill.students.train import likelihood, loop
     from redistill.students.train import lora as adapters
 
-    plan = _plan(settings, student, branch.times, seed)
+    student, settings = way.student, way.settings
+    plan = _plan(way)
     load.quiet()
     model = load.model(start, attention=student.attention)
     tokenizer = load.tokenizer(start)
     encoder = Encoder.of(tokenizer, student)
-    taught = lessons(problems, rationales)
-    made = checks.rows(encoder, taught)
+    pairs = paired(problems, taught)
+    made = checks.rows(encoder, pairs)
     examples, balance = kept(made, settings.max_tokens)
     balance.check(settings.max_loss)
     limits = checks.Limits(
         max_tokens=settings.max_tokens,
         max_loss=settings.max_loss,
-        max_new_tokens=max_new_tokens,
+        max_new_tokens=way.max_new_tokens,
         context=getattr(model.config, "max_position_embeddings", None),
         vocabulary=int(model.get_input_embeddings().num_embeddings),
     )
     size = sum(weight.numel() * weight.element_size() for weight in model.parameters())
     room = preflight.room(start.parent, DISK * size, "the student and its optimiser")
-    preflight.gate([*checks.examine(encoder, taught, made, limits), room])
+    preflight.gate([*checks.examine(encoder, pairs, made, limits), room])
     checked = check(examples, encoder.eos)
     pad = int(tokenizer.pad_token_id)
     precision.warn(out.name, "train.precision", plan.precision)
     with loop.watched(examples, plan):
         at_once = settings.batch_size // settings.accumulate
         nll = likelihood.mean_nll(model, examples[: settings.nll_rows], pad=pad, batch_size=at_once)
-    if settings.method == "lora" and lora is None:
+    if settings.method == "lora" and way.lora is None:
         raise RefusedError("train.method: lora needs the section lora", code=CONFIG)
-    chosen = lora if settings.method == "lora" else None
+    chosen = way.lora if settings.method == "lora" else None
     how = {
         **asdict(plan),
         "lora": chosen.model_dump() if chosen else None,
@@ -109,36 +150,35 @@ def fit(
         "device": precision.device(),
     }
     with _saving(settings.save_every, out.name, examples, start, how) as saving:
-        trained = adapters.adapted(model, chosen, seed) if chosen else model
+        trained = adapters.adapted(model, chosen, way.seed) if chosen else model
         figures, timing = loop.train(trained, examples, plan, pad=pad, say=out.name, saving=saving)
         model = adapters.merged(trained) if chosen else model
         load.stop_at(model, encoder.eos)
         load.save(model, tokenizer, out, {"longest_completion": checked["longest_completion"]})
-    written = sum(rationale.round == branch.rationales for rationale in rationales)
-    labels = {"labels": checked, "balance": balance.as_dict(), "rewritten": written}
+    labels = {"labels": checked, "balance": balance.as_dict()}
     used = {"method": settings.method, "precision": plan.precision, "packing": plan.packed}
-    told = {**figures, **labels, **used, "nll_before": round(nll, 4), "passed_through": False}
-    return Fitted(told, timing)
+    return {**figures, **labels, **used, "nll_before": round(nll, 4)}, timing
 
 
-def _plan(settings: TrainSettings, student: StudentSettings, times: int, seed: int) -> "loop.Plan":
+def _plan(way: Way) -> "loop.Plan":
     from redistill.students.model import precision
     from redistill.students.train import loop
 
+    settings, student = way.settings, way.student
     used = precision.precision(settings.precision)
     if student.attention == "flash_attention_2" and used == "fp32":
         raise RefusedError("student.attention: flash_attention_2 needs bf16", code=CONFIG)
     if settings.save_every < 0:
         raise RefusedError("train.save_every: expected a number of steps from 0", code=CONFIG)
     return loop.Plan(
-        steps=settings.steps * times,
+        steps=way.steps,
         batch_size=settings.batch_size,
         accumulate=settings.accumulate,
         learning_rate=settings.learning_rate,
         warmup=settings.warmup,
         weight_decay=settings.weight_decay,
         precision=used,
-        seed=seed,
+        seed=way.seed,
         packed=settings.packing,
         recomputed=settings.checkpointing,
     )
@@ -158,16 +198,14 @@ def _saving(
         yield loop.Saving(folder, every)
 
 
-def lessons(
-    problems: Mapping[str, Problem], rationales: Sequence[Rationale]
-) -> list[checks.Lesson]:
-    """Pair each of *rationales* with its problem; refuses one whose problem is not in train."""
-    for rationale in rationales:
-        if rationale.problem not in problems:
+def paired(problems: Mapping[str, Problem], taught: Sequence[Lesson]) -> list[checks.Lesson]:
+    """Pair each text that is *taught* with its problem; refuses one whose problem is not there."""
+    for lesson in taught:
+        if lesson.rationale.problem not in problems:
             raise RefusedError(
-                f"rationale {rationale.id!r}: no train problem {rationale.problem!r}"
+                f"rationale {lesson.rationale.id!r}: no train problem {lesson.rationale.problem!r}"
             )
-    return [(problems[rationale.problem], rationale.text) for rationale in rationales]
+    return [(problems[lesson.rationale.problem], lesson.text) for lesson in taught]
 
 
 def kept(made: checks.Rows, max_tokens: int) -> tuple[list[Example], Balance]:

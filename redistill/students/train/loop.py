@@ -12,7 +12,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import torch
-from datasets import Dataset, Features, List, Value
 from transformers import (
     Trainer,
     TrainerCallback,
@@ -104,7 +103,7 @@ def train(
         trainer = (_OfTaught if _has_large_head(model) else Trainer)(
             model=model,
             args=_arguments(plan, model.device.type == "cpu", saving, scratch),
-            train_dataset=_dataset(examples),
+            train_dataset=[batch.row(example) for example in examples],
             data_collator=packing.collate if plan.packed else lambda rows: batch.collate(rows, pad),
             callbacks=[watch, *([Keeper(resumed)] if saving else [])],
         )
@@ -145,7 +144,6 @@ def _arguments(plan: Plan, on_cpu: bool, saving: Saving | None, scratch: str) ->
         seed=plan.seed,
         data_seed=plan.seed,
         train_sampling_strategy="group_by_length",
-        length_column_name="length",
         remove_unused_columns=False,
         report_to=[],
         logging_steps=1,
@@ -177,14 +175,6 @@ def _curve(losses: Sequence[float]) -> dict[str, Any]:
         "losses": [round(loss, 4) for loss in losses[::every]],
         "losses_every": every,
     }
-
-
-def _dataset(examples: Sequence[Example]) -> Dataset:
-    ids = List(Value("int64"))
-    return Dataset.from_list(
-        [batch.row(example) for example in examples],
-        features=Features({"input_ids": ids, "labels": ids, "length": Value("int64")}),
-    )
 
 
 def _printer() -> Any:
