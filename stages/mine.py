@@ -54,7 +54,7 @@ def main(
         jsonl.read(before, Prediction), on_dev, first=before == dev, alpha=settings.alpha
     )
 
-    balance = Balance("mine", len(predictions), len(errors), chosen.rejected).check(1.0)
+    balance = Balance("mine", chosen.rows, len(errors), chosen.rejected).check(1.0)
     jsonl.write(out, errors)
     told = {"profile": found, "decision": decision, "balance": balance.as_dict(), "blind": blind}
     content = {**told, "confused": mine.confused(known, errors)}

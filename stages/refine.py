@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from redistill.diagnosis.nearest import Cases
+from redistill.diagnosis.settings import MineSettings
 from redistill.grading.grader import GradeSettings, load_grader
 from redistill.problems import held_out as questions
 from redistill.rationales import controls, guards, refine
@@ -23,6 +25,7 @@ from stages import FILE, FOLDER, TeachingStage
 @click.command(cls=TeachingStage, name="refine")
 @click.option("--name", required=True, help="The round or arm that the new rationales are for.")
 @click.option("--problems", type=FILE, required=True, help="The train problems.")
+@click.option("--dev-problems", type=FILE, required=True, help="The dev problems.")
 @click.option("--held-out", type=FILE, required=True, help="Digests of what may not be quoted.")
 @click.option("--rationales", type=FILE, required=True, help="What is rewritten.")
 @click.option("--like", type=FILE, required=True, help="Those of the round that an arm is like.")
@@ -36,6 +39,7 @@ def main(
     params: Params,
     name: str,
     problems: Path,
+    dev_problems: Path,
     held_out: Path,
     rationales: Path,
     like: Path,
@@ -54,10 +58,13 @@ def main(
     before, mirrored = jsonl.read(rationales, Rationale), jsonl.read(like, Rationale)
     mistakes, diagnosis = jsonl.read(errors, Error), diagnosing.read(gaps)
     rewrite, unquoted = rewrites(params)[name], questions.read(held_out)
+    most = params.section("mine", MineSettings).exemplars
+    cases = Cases.on_dev(mistakes, jsonl.read(dev_problems, Problem), most, asks=teacher.asks)
 
     requests = controls.requests(
-        name, rewrite, branches(params), known, before, mirrored, mistakes, diagnosis, settings
-    )
+        name, rewrite, branches(params), known, before, mirrored, mistakes, diagnosis, settings,
+        cases,
+    )  # fmt: skip
     choose = chooser(teacher.rules, [r.problem for _, r in requests.placed], student, asked)
     refined = refine.refine(requests, before, teacher, grader, unquoted, choose, guard, round=name)
 

@@ -53,17 +53,21 @@ def rounds() -> None:
 
 @click.command()
 @click.argument("problem", required=False)
-def show(problem: str | None) -> None:
+@click.option(
+    "--stage", metavar="STAGE",
+    help="Print what a language model is asked about PROBLEM in generate or refine@NAME.",
+)  # fmt: skip
+def show(problem: str | None, stage: str | None) -> None:
     """
     Print the life of PROBLEM (an id) over the rounds.
 
     Without PROBLEM, print the first prompt of each stage as a teacher would get it.
     """
-    if problem is None:
+    if problem is None or stage is not None:
         from redistill.cli import plan as plans
 
-        for stage, prompt in plans.first_prompts(Path()):
-            click.echo(f"== {stage}\n\n{safe_text(prompt, 100_000)}\n")
+        for name, prompt in plans.prompts(Path(), problem, stage):
+            click.echo(f"== {name}\n\n{safe_text(prompt, 100_000)}\n")
         return
     for split in ("train", "dev", "test"):
         found = {p.id: p for p in jsonl.read(Path(f"data/problems/{split}.jsonl"), Problem)}
@@ -78,9 +82,9 @@ def show(problem: str | None) -> None:
     errors = {n: Path(f"data/errors/{n}.jsonl") for n in names}
     life = tables.life(
         found[problem],
-        _of(problem, rationales, Rationale),
-        _of(problem, predictions, Prediction),
-        _of(problem, held_out, Prediction),
+        {n: rows[-1] for n, rows in _of(problem, rationales, Rationale).items()},
+        {n: rows[-1] for n, rows in _of(problem, predictions, Prediction).items()},
+        {n: rows[-1] for n, rows in _of(problem, held_out, Prediction).items()},
         _of(problem, errors, Error),
     )
     click.echo(life)
@@ -162,11 +166,11 @@ def _print(lines: Iterable[str], *, paged: bool) -> None:
         click.echo("\n".join(block))
 
 
-def _of(problem: str, files: dict[str, Path], kind: Any) -> dict[str, Any]:
+def _of(problem: str, files: dict[str, Path], kind: Any) -> dict[str, list[Any]]:
+    """The rows of *problem* in each of the *files* that has some."""
     found = {}
     for name, file in files.items():
         rows = jsonl.read(file, kind) if file.is_file() else []
-        for row in rows:
-            if row.problem == problem:
-                found[name] = row
+        if own := [row for row in rows if row.problem == problem]:
+            found[name] = own
     return found

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from redistill.console.exceptions import RefusedError
+from redistill.diagnosis.nearest import Cases
 from redistill.diagnosis.settings import MineSettings
 from redistill.grading.grader import Grader, GradeSettings, load_grader
 from redistill.llm import budget
@@ -12,7 +13,7 @@ from redistill.llm.budget import Amount
 from redistill.problems import held_out
 from redistill.problems.held_out import HeldOut
 from redistill.rationales import generate, guards, refine, select
-from redistill.rationales.teacher import Engaged, Plan, TeachSettings, engage
+from redistill.rationales.teacher import Engaged, Plan, Request, TeachSettings, engage
 from redistill.records import jsonl
 from redistill.records.types import Error, Problem, Rationale
 from redistill.rounds import branches, targets
@@ -23,6 +24,8 @@ from redistill.settings.sections import Params
 from redistill.solutions import gaps
 from redistill.students.model.settings import StudentSettings
 from redistill.students.train.settings import TrainSettings
+
+DEV = Path("data/problems/dev.jsonl")
 
 
 @dataclass(frozen=True)
@@ -95,18 +98,43 @@ def probes(params: Params) -> str | None:
     )
 
 
-def first_prompts(root: Path) -> list[tuple[str, str]]:
-    """Return the first prompt of each verb as a teacher would get it, with its stage's name."""
+def prompts(
+    root: Path, problem: str | None = None, stage: str | None = None
+) -> list[tuple[str, str]]:
+    """
+    Return what a language model gets about *problem*, in *stage* or in each, with the stage's name.
+
+    Without *problem* it is the first prompt of a stage. Raises RefusedError where there is none.
+    """
     from redistill.rationales import prompt
 
     run = _opened(root)
-    prompts = run.params.section("teach", TeachSettings).prompts
-    found = [("generate", prompt.explain(run.problems[0], prompts))]
+    kind = run.params.section("teach", TeachSettings).prompts
+    found = [
+        ("generate", prompt.explain(known, kind))
+        for known in run.problems
+        if problem in (None, known.id)
+    ][:1]
     for name, rewrite in targets.rewrites(run.params).items():
-        requests = None if isinstance(rewrite, Arm) else _requests(rewrite, run)
-        if requests and requests.placed:
-            found.append((f"refine@{name}", prompt.refine(requests.placed[0][1], prompts)))
-    return found
+        about = None if stage not in (None, f"refine@{name}") else _about(problem, rewrite, run)
+        if about is not None:
+            found.append((f"refine@{name}", prompt.refine(about, kind)))
+    chosen = [told for told in found if stage in (None, told[0])]
+    if not chosen:
+        where = f"stage {stage}" if stage else "data/problems/train.jsonl"
+        raise RefusedError(f"{where}: asks nothing about {problem or 'any problem'} as things are")
+    return chosen
+
+
+def _about(problem: str | None, rewrite: Round | Tailored, run: _Run) -> Request | None:
+    """What is asked about *problem*, or first, for *rewrite*; None where that is nothing."""
+    requests = None if isinstance(rewrite, Arm) else _requests(rewrite, run, asks=False)
+    placed = [request for _, request in requests.placed] if requests else []
+    about = next((r for r in placed if problem in (None, r.problem.id)), None)
+    if about is None:
+        return None
+    cases = _cases(jsonl.read(_files(rewrite, run.root)[1], Error), run, asks=True)
+    return refine.informed(about.problem, about.rationale, about.errors, about.profile, cases)
 
 
 def _opened(root: Path) -> _Run:
@@ -156,7 +184,7 @@ def _later(
     stage = f"refine@{name}"
     if not teacher.asks:
         return Row(stage, 0, 0, 0, 0)
-    requests = _requests(rewrite, run) if mined else None
+    requests = _requests(rewrite, run, asks=teacher.asks) if mined else None
     if requests is None:
         most = len(run.problems) * teacher.rules.attempts * teacher.rules.draws
         return Row(stage, 0, most, None, None if teacher.spending else 0)
@@ -200,23 +228,29 @@ def _files(rewrite: Round | Tailored, root: Path) -> tuple[Path, Path, Path]:
     )
 
 
-def _requests(rewrite: Round | Tailored, run: _Run) -> refine.Requests | None:
+def _cases(errors: Sequence[Error], run: _Run, *, asks: bool) -> Cases:
+    """The dev cases among *errors*, for a teacher that *asks* a language model."""
+    on_dev = jsonl.read(run.root / DEV, Problem)
+    most = run.params.section("mine", MineSettings).exemplars
+    return Cases.on_dev(errors, on_dev, most, asks=asks)
+
+
+def _requests(rewrite: Round | Tailored, run: _Run, *, asks: bool) -> refine.Requests | None:
     """What would be asked for *rewrite*; None where its files are not there yet."""
     files = _files(rewrite, run.root)
-    if not all(file.is_file() for file in files):
+    if not all(file.is_file() for file in (*files, run.root / DEV)):
         return None
     rationales, errors, diagnosis = files
     known = {problem.id: problem for problem in run.problems}
     lessons = jsonl.read(rationales, Rationale)
     if any(lesson.problem not in known for lesson in lessons):
         return None  # left over from a run on other problems
-    return refine.to_rewrite(
-        known,
-        lessons,
-        jsonl.read(errors, Error),
-        gaps.read(diagnosis),
-        run.params.section("refine", refine.RefineSettings),
-    )
+    mistakes = jsonl.read(errors, Error)
+    cases = _cases(mistakes, run, asks=asks)
+    if any(error.problem not in cases.problems for error in cases.errors):
+        return None
+    settings = run.params.section("refine", refine.RefineSettings)
+    return refine.to_rewrite(known, lessons, mistakes, gaps.read(diagnosis), settings, cases)
 
 
 def _row(stage: str, noted: Plan, teacher: Engaged) -> Row:

@@ -63,7 +63,7 @@ def life(
     rationales: Mapping[str, Rationale],
     predictions: Mapping[str, Prediction],
     held_out: Mapping[str, Prediction],
-    errors: Mapping[str, Error],
+    errors: Mapping[str, Sequence[Error]],
 ) -> str:
     """
     Tell the life of *problem* over the rounds.
@@ -80,10 +80,14 @@ def life(
         if answer := predictions.get(name):
             parts.append(f"student ({answer.verdict}, {answer.tokens} tokens):")
             parts.append(_indented(answer.completion))
-        if held := held_out.get(name):
+        held = held_out.get(name)
+        if held:
             parts.append(f"held out, not taught this problem ({held.verdict}):")
             parts.append(_indented(held.completion))
-        if error := errors.get(name):
+        told = {found.completion for found in (answer, held) if found}
+        for error in errors.get(name, ()):
+            if error.completion not in told:
+                parts += ["also wrong:", _indented(error.completion)]
             parts.append(f"gap: {error.gap}; first wrong: {error.first_wrong_step or 'none seen'}")
     return safe_text("\n".join(parts), 20 * MAX_SHOWN)
 

@@ -5,12 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rapidfuzz import fuzz, process
-
 from redistill.analysis.comparison import paired
 from redistill.analysis.scores import by_heart, memorised
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.diagnosis.locate import locate
+from redistill.diagnosis.nearest import nearest
 from redistill.diagnosis.settings import MineSettings
 from redistill.records.types import Error, Exemplar, Prediction, Problem, Rationale, Version
 from redistill.solutions import gaps
@@ -71,31 +70,49 @@ def blind(
 
 @dataclass(frozen=True)
 class Chosen:
-    """The *predictions* worth showing to the teacher, and how many are not, by reason."""
+    """
+    The *predictions* worth showing to the teacher, one for each completion.
+
+    They are out of *rows* completions, greedy and drawn wrong; those that are not, by reason.
+    """
 
     predictions: list[Prediction]
+    rows: int
     rejected: dict[str, int]
 
 
 def choose(predictions: Sequence[Prediction], settings: MineSettings) -> Chosen:
     """
-    Choose which of *predictions* are errors.
+    Choose which of *predictions* are errors, and which completions of each are shown.
 
     They are those that are not correct, and on train, where completions were drawn, those whose
-    pass rate is less than *below*; these show a drawn completion.
+    pass rate is less than *below*. What is shown is the completion itself where it is wrong, and on
+    train then what was drawn wrong, *shown* texts of a problem at most: the first by the id of the
+    prediction, the others by that and their number ("#2"). On dev it is the completion alone.
 
-    With *most*, only that many are kept on train: those that are solved about half of the time
-    first, since a problem that is always or never solved teaches least; of equals the first by id.
+    With *most*, only so many problems are kept on train: those that are solved about half of the
+    time first, since a problem that is always or never solved teaches least; of equals the first by
+    id.
     """
     if not 0 <= settings.below <= 1 or (settings.most is not None and settings.most < 1):
         raise RefusedError("mine: below is from 0 to 1, and most null or from 1", code=CONFIG)
-    found = [p if p.verdict != "correct" else _slipped(p, settings.below) for p in predictions]
-    errors = [p for p in found if p is not None]
-    on_train = sorted((p for p in errors if p.split == "train"), key=_distance)
+    failed = [p for p in predictions if _failed(p, settings.below)]
+    on_train = sorted((p for p in failed if p.split == "train"), key=_distance)
     dropped = {p.id for p in on_train[settings.most :]} if settings.most is not None else set()
-    kept = [p for p in errors if p.split != "train" or p.id not in dropped]
-    rejected = {"correct": len(predictions) - len(errors)}
-    return Chosen(kept, rejected | ({"over mine.most": len(dropped)} if dropped else {}))
+    kept: list[Prediction] = []
+    rejected = Counter({"correct": sum(p.verdict == "correct" for p in predictions)})
+    for prediction in failed:
+        wrong = _wrong(prediction)
+        if prediction.split == "train" and prediction.id in dropped:
+            rejected["over mine.most"] += len(wrong)
+            continue
+        kept += wrong[: settings.shown]
+        rejected["over mine.shown"] += len(wrong[settings.shown :])
+    rejected["drawn on dev"] = sum(len(p.slips) for p in predictions if p.split == "dev")
+    often = (p for p in predictions if p.split != "dev" and not _failed(p, settings.below))
+    rejected["solved often enough"] = sum(len(p.slips) for p in often)
+    rows = len(predictions) + sum(len(p.slips) for p in predictions)
+    return Chosen(kept, rows, {why: n for why, n in rejected.items() if n or why == "correct"})
 
 
 def profile(errors: Sequence[Error], n: int, common: float) -> dict[str, Any]:
@@ -148,14 +165,28 @@ def pass_rate(prediction: Prediction) -> float | None:
     return prediction.passes / prediction.samples
 
 
-def _slipped(prediction: Prediction, below: float) -> Prediction | None:
-    """A correct *prediction* as its slip, where it is on train and solved too rarely."""
-    rate, slip = pass_rate(prediction), prediction.slip
-    if prediction.split != "train" or rate is None or slip is None or rate >= below:
-        return None
-    return prediction.model_copy(
-        update={"completion": slip.completion, "answer": slip.answer, "verdict": slip.verdict}
-    )
+def _failed(prediction: Prediction, below: float) -> bool:
+    """Whether a prediction is wrong, or on train and solved too rarely."""
+    rate = pass_rate(prediction)
+    if prediction.verdict != "correct" or prediction.split != "train" or rate is None:
+        return prediction.verdict != "correct"
+    return bool(prediction.slips) and rate < below
+
+
+def _wrong(prediction: Prediction) -> list[Prediction]:
+    """The wrong completions behind *prediction*, as predictions: its own, then those drawn."""
+    own = [prediction] if prediction.verdict != "correct" else []
+    drawn = prediction.slips if prediction.split == "train" else []
+    found = own + [
+        prediction.model_copy(
+            update={"completion": slip.completion, "answer": slip.answer, "verdict": slip.verdict}
+        )
+        for slip in drawn
+    ]
+    return [
+        wrong if place == 0 else wrong.model_copy(update={"id": f"{wrong.id}#{place + 1}"})
+        for place, wrong in enumerate(found)
+    ]
 
 
 def _distance(prediction: Prediction) -> tuple[float, str]:
@@ -198,15 +229,4 @@ def _exemplars(
     error: Error, on_dev: Sequence[Error], problems: Mapping[str, Problem], k: int
 ) -> list[Exemplar]:
     alike = [other for other in on_dev if other.gap == error.gap]
-    nearest = process.extract(
-        problems[error.problem].question,
-        [problems[other.problem].question for other in alike],
-        scorer=fuzz.token_set_ratio,
-        limit=k,
-    )
-    return [
-        Exemplar(
-            problem=alike[place].problem, question=question, completion=alike[place].completion
-        )
-        for question, _, place in nearest
-    ]
+    return nearest(problems[error.problem], alike, problems, k)

@@ -1,5 +1,6 @@
 """The errors of several students put together, so that one refined set can serve them all."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,15 @@ from redistill.records.json_file import read_json
 from redistill.records.types import Error
 from redistill.solutions import gaps
 
+NUMBERED = re.compile(r"(.+)(#\d+)", re.DOTALL)  # the id of an error but the first of its problem
+
 
 def pool(named: Mapping[str, Sequence[Error]]) -> tuple[list[Error], Balance]:
     """
-    Put the errors of the students *named* together, each with the name of its own added to its id.
+    Put the errors of the students *named* together, each with whose it is.
+
+    The name is added to the id, before the number of an error that is not its problem's first, so
+    that those of a student stay together. In a pool of a pool the student is that of the inner one.
 
     Where two students wrote the same about a problem, the teacher is shown it once: the later row
     is counted as a repetition.
@@ -21,12 +27,18 @@ def pool(named: Mapping[str, Sequence[Error]]) -> tuple[list[Error], Balance]:
     kept: dict[tuple[str, str, str], Error] = {}
     for name, errors in named.items():
         for error in errors:
-            told = error.model_copy(update={"id": f"{error.id}@{name}"})
+            known = {"id": _with(name, error.id), "student": error.student or name}
+            told = error.model_copy(update=known)
             kept.setdefault((error.split, error.problem, error.completion), told)
     rows = sum(len(errors) for errors in named.values())
     same = rows - len(kept)
     lost = {"the same completion": same} if same else {}
     return [*kept.values()], Balance("pool", rows, len(kept), lost)
+
+
+def _with(name: str, identity: str) -> str:
+    known = NUMBERED.fullmatch(identity)
+    return f"{known[1]}@{name}{known[2]}" if known else f"{identity}@{name}"
 
 
 def diagnosis(files: Sequence[Path], common: float) -> dict[str, Any]:

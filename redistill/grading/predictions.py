@@ -106,12 +106,15 @@ def _prediction(problem: Problem, completion: Completion, grader: Grader) -> Pre
     if not drawn:
         return first
     wrong = [other for other in drawn if other.verdict != "correct"]
-    slip = None
-    if wrong and first.verdict == "correct":
-        shown = wrong[0]
-        slip = Slip(completion=shown.completion, answer=shown.answer, verdict=shown.verdict)
-    count = {"samples": len(drawn), "passes": len(drawn) - len(wrong), "slip": slip}
+    shown = {first.completion} if first.verdict != "correct" else set()
+    texts = [text for text in dict.fromkeys(p.completion for p in wrong) if text not in shown]
+    slips = [_slip(next(p for p in wrong if p.completion == text)) for text in texts]
+    count = {"samples": len(drawn), "passes": len(drawn) - len(wrong), "slips": slips}
     return first.model_copy(update=count)
+
+
+def _slip(drawn: Prediction) -> Slip:
+    return Slip(completion=drawn.completion, answer=drawn.answer, verdict=drawn.verdict)
 
 
 def _judged(problem: Problem, completion: Completion, output: Output, grader: Grader) -> Prediction:

@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 
+from redistill.diagnosis.nearest import Cases
 from redistill.rationales.refine import (
+    NO_CASES,
     NOT_WRONG,
     STOPPED,
     RefineSettings,
     Requests,
+    informed,
     on_train,
     to_rewrite,
 )
-from redistill.rationales.teacher import Request
 from redistill.records.fingerprint import digest
 from redistill.records.types import Error, Problem, Rationale
 from redistill.rounds.branches import Arm, Branch, Round, depth
@@ -31,6 +33,7 @@ def requests(
     errors: Sequence[Error],
     diagnosis: Diagnosis,
     settings: RefineSettings,
+    cases: Cases = NO_CASES,
 ) -> Requests:
     """
     Choose what the teacher is asked for *rewrite*, the one called *name*, and with what feedback.
@@ -38,10 +41,11 @@ def requests(
     For a round, and for rationales tailored to other errors, that is what `refine.to_rewrite` says.
     An arm asks about what the round rewrote whose rationales are *like*, so that every arm makes
     as many calls; what differs is the feedback. *errors* and *diagnosis* are those of the arm's own
-    student, and only the feedback ``error`` shows them as they are.
+    student, and only the feedback ``error`` shows them as they are. Like a round, it alone shows
+    dev *cases* where a problem has no error.
     """
     if not isinstance(rewrite, Arm):
-        return to_rewrite(problems, before, errors, diagnosis, settings)
+        return to_rewrite(problems, before, errors, diagnosis, settings, cases)
     afresh = AFRESH * depth(name, branches) if rewrite.feedback == "none" else None
     rewritten = {row.problem for row in like if row.reason not in (NOT_WRONG, STOPPED)}
     if not rewritten:
@@ -50,8 +54,9 @@ def requests(
     places = [n for n, row in enumerate(before) if every or row.problem in rewritten]
     told = _told([before[place].problem for place in places], on_train(errors), rewrite)
     profile = list(diagnosis.common) if rewrite.feedback == "error" else []
+    evidence = cases if rewrite.feedback == "error" else NO_CASES
     placed = [
-        (place, Request(problems[before[place].problem], before[place], shown, profile))
+        (place, informed(problems[before[place].problem], before[place], shown, profile, evidence))
         for place, shown in zip(places, told, strict=True)
     ]
     return Requests(placed, afresh)
@@ -67,13 +72,13 @@ def _told(
         case "error":
             return [[*by_problem.get(name, [])] for name in names]
         case "verdict":
-            return [[_hidden(error) for error in by_problem.get(name, [])] for name in names]
+            return [[_hidden(error) for error in by_problem.get(name, [])[:1]] for name in names]
         case _:
-            return _shuffled(names, [e for found in by_problem.values() for e in found])
+            return _shuffled(names, by_problem)
 
 
 def _hidden(error: Error) -> Error:
-    """*error* with nothing left but that there was one."""
+    """*error* with nothing left but that there was one; not how many, so one stands for all."""
     return error.model_copy(
         update={
             "completion": "(not shown)",
@@ -82,20 +87,22 @@ def _hidden(error: Error) -> Error:
             "gap": gaps.HIDDEN,
             "first_wrong_step": None,
             "exemplars": [],
+            "student": None,
         }
     )
 
 
-def _shuffled(names: Sequence[str], errors: Sequence[Error]) -> list[list[Error]]:
+def _shuffled(names: Sequence[str], by_problem: Mapping[str, Sequence[Error]]) -> list[list[Error]]:
     """
-    For each of *names* an error on another problem, each error as often as the others.
+    For each of *names* the errors on another problem, those of each problem as often as the others.
 
     The order is that of hashes, so that it does not depend on that of the rows.
     """
-    pool = sorted(errors, key=lambda error: digest("shuffled", error.problem))
+    pool = sorted(by_problem, key=lambda problem: digest("shuffled", problem))
     order = sorted(range(len(names)), key=lambda place: digest("place", names[place]))
     found: list[list[Error]] = [[] for _ in names]
     for turn, place in enumerate(order):
         others = (pool[(turn + skip) % len(pool)] for skip in range(len(pool)))
-        found[place] = [e for e in others if e.problem != names[place]][:1]
+        other = next((problem for problem in others if problem != names[place]), None)
+        found[place] = [*by_problem[other]] if other is not None else []
     return found

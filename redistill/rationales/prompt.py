@@ -2,15 +2,18 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.llm import request as llm_request
 from redistill.llm.response import Reading
+from redistill.rationales import situation
 from redistill.rationales.teacher import Reply, Request
 from redistill.records.fingerprint import digest
-from redistill.records.types import Exemplar, Problem
+from redistill.records.types import Error, Exemplar, Problem
+from redistill.solutions import gaps
 
 FOLDER = Path(__file__).parent.parent / "prompts"
 BLANK = re.compile(r"\[\[([a-z_]+)\]\]")
@@ -42,27 +45,29 @@ def refine(request: Request, kind: str) -> str:
     Write the prompt that asks for a better rationale in the light of the student's errors.
 
     It shows the question, every rationale so far with its round, what the student wrote, the
-    verdict on it, the first wrong step where one is known, and dev cases with the same gap. Several
-    errors on the problem, as of several students, are all shown, by numbers. What students wrote
-    stands between fences that do not occur in it.
+    verdict on it, its gap in words, the first wrong step where one is known, and dev cases with the
+    same gap. Several errors on the problem are all shown, by numbers, those of a pool with the
+    names of their students. Where the student is not known to have failed on the problem, the gaps
+    common on dev and the dev cases of the request stand in their place. What students wrote stands
+    between fences that do not occur in it.
     """
     errors, old = request.errors, request.rationale
     versions = [(v.round, v.text) for v in old.history] + [(old.round, old.text)]
-    exemplars = list({e.problem: e for error in errors for e in error.exemplars}.values())
+    shown = [*(e for error in errors for e in error.exemplars), *request.cases]
+    exemplars = list({e.problem: e for e in shown}.values())
     mark = fence(*(e.completion for e in errors), *(e.completion for e in exemplars))
     return fill(
         template("refine", kind),
         _question_fields(request.problem)
+        | asdict(situation.situation(request))
         | {
             "history": "\n\n".join(f"Round {name}:\n{text}" for name, text in versions),
-            "completion": _numbered([_fenced(e.completion, mark) for e in errors]),
+            "completion": _attempts(errors, mark),
             "verdict": _numbered([e.verdict.replace("_", " ") for e in errors]),
-            "gap": _numbered([e.gap.replace("_", " ") for e in errors])
+            "gap": _numbered([gaps.words(e.gap) for e in errors])
             if errors
-            else ", ".join(request.profile) or NOTHING,
-            "first_wrong_step": _numbered([e.first_wrong_step or UNKNOWN for e in errors])
-            if errors
-            else UNKNOWN,
+            else _on_dev(request.profile),
+            "first_wrong_step": _numbered([e.first_wrong_step or UNKNOWN for e in errors]),
             "exemplars": _cases(exemplars, mark),
         },
     )
@@ -112,11 +117,28 @@ def reply(reading: Reading, request: llm_request.Request) -> Reply:
 
 
 def _question_fields(problem: Problem) -> dict[str, str]:
-    choices = [f"({letter}) {text}" for letter, text in (problem.choices or {}).items()]
-    return {
-        "question": problem.question,
-        "choices": "\n".join(choices) or NOTHING,
-    }
+    return {"question": problem.question, "choices": _listed(problem.choices) or NOTHING}
+
+
+def _listed(choices: Mapping[str, str] | None) -> str:
+    return "\n".join(f"({letter}) {text}" for letter, text in (choices or {}).items())
+
+
+def _attempts(errors: Sequence[Error], mark: str) -> str:
+    """What the student wrote each time, after whose it is where there are several students."""
+    if not errors:
+        return situation.NONE_SHOWN
+    fenced = [_fenced(error.completion, mark) for error in errors]
+    named = [
+        f"{name}:\n{text}" if name else text
+        for name, text in zip(situation.names(errors), fenced, strict=True)
+    ]
+    return _numbered(named)
+
+
+def _on_dev(profile: Sequence[str]) -> str:
+    told = "; ".join(gaps.words(gap) for gap in profile)
+    return f"on similar problems, {told}" if told else NOTHING
 
 
 def _numbered(texts: Sequence[str]) -> str:
@@ -134,10 +156,14 @@ def _fenced(text: str, mark: str) -> str:
 
 
 def _cases(exemplars: Sequence[Exemplar], mark: str) -> str:
-    return (
-        "\n\n".join(
-            f"Question: {case.question}\nThe student wrote:\n{_fenced(case.completion, mark)}"
-            for case in exemplars
-        )
-        or NOTHING
-    )
+    return "\n\n".join(_case(case, mark) for case in exemplars) or NOTHING
+
+
+def _case(case: Exemplar, mark: str) -> str:
+    lines = [f"Question: {case.question}"]
+    if case.choices:
+        lines += ["Choices:", _listed(case.choices)]
+    lines += ["The student wrote:", _fenced(case.completion, mark)]
+    if case.gap is not None:
+        lines.append(f"Kind of failure: {gaps.words(case.gap)}")
+    return "\n".join(lines)

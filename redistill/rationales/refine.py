@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from redistill.diagnosis.nearest import Cases
 from redistill.grading.grader import Grader
 from redistill.problems.held_out import HeldOut
 from redistill.rationales import guards
@@ -18,6 +19,7 @@ from redistill.solutions import paths
 from redistill.solutions.gaps import Diagnosis
 
 NOT_WRONG, STOPPED = "not wrong", "stopped"  # why a rationale is kept without asking
+NO_CASES = Cases([], {}, 0)
 UNSEEN = {"pass_rate"}  # of an error: no teacher reads it, so it changes no rewrite
 
 
@@ -71,6 +73,7 @@ def to_rewrite(
     errors: Sequence[Error],
     diagnosis: Diagnosis,
     settings: RefineSettings,
+    cases: Cases = NO_CASES,
 ) -> Requests:
     """
     Choose which of the rationales *before* the teacher is asked to rewrite.
@@ -78,18 +81,25 @@ def to_rewrite(
     Those behind *errors* on train; with *extend* also those in which a gap common on dev can open,
     with scope "all" every one, and none where the *diagnosis* is to stop.
     """
+    if diagnosis.stop:
+        return Requests([], stop=True)
     by_problem = on_train(errors)
     profile = list(diagnosis.common) if settings.extend else []
-    requests = [
-        Request(problems[old.problem], old, by_problem.get(old.problem, []), profile)
-        for old in before
-    ]
-    placed = [
-        (place, request)
-        for place, request in enumerate(requests)
-        if not diagnosis.stop and (request.errors or profile or settings.scope == "all")
-    ]
-    return Requests(placed, stop=diagnosis.stop)
+    every = bool(profile) or settings.scope == "all"
+    return Requests(
+        [
+            (place, informed(problems[old.problem], old, shown, profile, cases))
+            for place, old in enumerate(before)
+            if (shown := by_problem.get(old.problem, [])) or every
+        ]
+    )
+
+
+def informed(
+    problem: Problem, old: Rationale, errors: Sequence[Error], profile: Sequence[str], cases: Cases
+) -> Request:
+    """Make the request with *errors*, or with the dev *cases* most like it where there are none."""
+    return Request(problem, old, errors, profile, () if errors else cases.like(problem, profile))
 
 
 def on_train(errors: Sequence[Error]) -> dict[str, list[Error]]:
@@ -166,6 +176,7 @@ def _next(request: Request, reply: Reply, round: str, teacher: Engaged) -> Ratio
         request.problem.model_dump_json(),
         *(error.model_dump_json(exclude=UNSEEN) for error in request.errors),
         *request.profile,
+        *(case.model_dump_json() for case in request.cases),
     )
     return Rationale(
         id=old.id,
@@ -175,7 +186,7 @@ def _next(request: Request, reply: Reply, round: str, teacher: Engaged) -> Ratio
         parent=digest(old.text),
         teacher=reply.teacher or teacher.name,
         status="refined",
-        reason=", ".join(error.gap for error in request.errors) or _because(request),
+        reason=", ".join(dict.fromkeys(e.gap for e in request.errors)) or _because(request),
         gaps=reply.gaps,
         history=paths.compared([*old.history, Version(round=old.round, text=old.text)], text),
         fingerprint=reply.fingerprint or own,

@@ -9,7 +9,7 @@ from typing import Literal, Protocol, cast
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.llm import request
 from redistill.llm.budget import SpendingSettings as Spending
-from redistill.records.types import Error, Problem, Rationale
+from redistill.records.types import Error, Exemplar, Problem, Rationale
 from redistill.settings.sections import Params, Section
 
 
@@ -27,7 +27,7 @@ class TeachSettings(Section):
     prompts: str
     attempts: int
     draws: int
-    choose: Literal["first", "shortest", "likely"]
+    choose: Literal["first", "shortest", "likely", "rsr"]
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,15 @@ class Request:
     One rationale to rewrite: the problem, what was taught so far, and what went wrong.
 
     *errors* are the student's own on this problem (none where only the dev *profile*, the kinds of
-    gap common on dev, asks for the rewrite).
+    gap common on dev, asks for the rewrite). *cases* stand in their place where it has none: the
+    nearest dev problems on which the student failed, for a teacher that is a language model.
     """
 
     problem: Problem
     rationale: Rationale
     errors: Sequence[Error] = ()
     profile: Sequence[str] = ()
+    cases: Sequence[Exemplar] = ()
 
 
 @dataclass(frozen=True)

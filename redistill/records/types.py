@@ -1,8 +1,8 @@
 """The records that stages pass on."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Split = Literal["train", "dev", "test"]
 Verdict = Literal["correct", "wrong", "no_answer", "cut_off"]
@@ -80,7 +80,7 @@ class Completion(Record):
 
 
 class Slip(BaseModel):
-    """A completion that is not correct, of a problem that the student can solve as well."""
+    """A drawn completion that is not correct."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -93,8 +93,8 @@ class Prediction(Record):
     """
     A student's completion with the answer that was read from it; *tokens* excludes EOS.
 
-    Where further completions were drawn, *passes* of *samples* were correct, and *slip* is the
-    first that was not, if the completion itself is correct.
+    Where further completions were drawn, *passes* of *samples* were correct, and *slips* are those
+    that were not, each text once and none that is the completion itself.
     """
 
     problem: str = Identity
@@ -108,7 +108,16 @@ class Prediction(Record):
     tokens: int = Field(ge=0)
     samples: int | None = Field(default=None, ge=1)
     passes: int | None = Field(default=None, ge=0)
-    slip: Slip | None = None
+    slips: list[Slip] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_one_slip(cls, row: Any) -> Any:
+        """Read a row as earlier versions wrote it, with one slip or none: revisions have such."""
+        if not isinstance(row, dict) or "slip" not in row:
+            return row
+        rest = {name: value for name, value in row.items() if name != "slip"}
+        return rest | {"slips": [] if row["slip"] is None else [row["slip"]]}
 
 
 class Exemplar(BaseModel):
@@ -119,6 +128,8 @@ class Exemplar(BaseModel):
     problem: str
     question: str
     completion: str
+    choices: dict[str, str] | None = None
+    gap: str | None = None
 
 
 class Error(Record):
@@ -126,7 +137,8 @@ class Error(Record):
     A prediction worth showing to the teacher: where it first went wrong, and what was tried.
 
     *pass_rate* is the share of drawn completions that were correct, where any were drawn. An error
-    that is *held_out* is that of a student that had not been taught the problem.
+    that is *held_out* is that of a student that had not been taught the problem. In a pool of the
+    errors of several students, *student* is the branch of the one that wrote it.
     """
 
     problem: str = Identity
@@ -140,3 +152,4 @@ class Error(Record):
     exemplars: list[Exemplar] = []
     pass_rate: float | None = None
     held_out: bool = False
+    student: str | None = None

@@ -84,10 +84,7 @@ def read(
             }
             for name in branches
         },
-        {
-            name: {(e.split, e.problem): e for e in jsonl.read(errors / f"{name}.jsonl", Error)}
-            for name in branches
-        },
+        {name: _first(jsonl.read(errors / f"{name}.jsonl", Error)) for name in branches},
         {
             name: {p.problem: p for p in jsonl.read(file, Prediction)}
             for name in branches
@@ -178,6 +175,14 @@ def _branches(run: Run, key: Key) -> Iterator[dict[str, Any]]:
             yield content
 
 
+def _first(errors: Sequence[Error]) -> dict[Key, Error]:
+    """The first error of each problem: that of the greedy completion where this is wrong."""
+    found: dict[Key, Error] = {}
+    for error in errors:
+        found.setdefault((error.split, error.problem), error)
+    return found
+
+
 def _lesson(lesson: Rationale, before: Rationale | None) -> dict[str, Any]:
     """A rationale with what it changes; without a text where it is the one before."""
     content: dict[str, Any] = {
@@ -197,7 +202,7 @@ def _lesson(lesson: Rationale, before: Rationale | None) -> dict[str, Any]:
 def _answer(answer: Prediction, error: Error | None) -> dict[str, Any]:
     """A completion with its first wrong step; where drawn ones were mined, the slip that was."""
     step = error.first_wrong_step if error else None
-    mined = answer.slip if answer.verdict == "correct" else None
+    mined = answer.slips[0] if answer.verdict == "correct" and answer.slips else None
     content: dict[str, Any] = {
         "verdict": answer.verdict,
         "read": _text(answer.answer or ""),

@@ -14,6 +14,22 @@ OTHER = {"no": "yes_for_no", "yes": "no_for_yes"}  # by the gold answer
 CHOSEN = ("distractor", *OTHER.values())
 HIDDEN = "not_shown"  # in place of a gap that the teacher of a control is not told
 ALL = (*OPERATION.values(), *PROCESS, *CHOSEN, "unknown")
+WORDS = {  # as a teacher that is a language model is told
+    "add": "it added wrongly",
+    "subtract": "it subtracted wrongly",
+    "multiply": "it multiplied wrongly",
+    "divide": "it divided wrongly",
+    "set_up": "it set the calculation up wrongly",
+    "copying": "it copied a number wrongly",
+    "missing_step": "it left out a step",
+    "extra_step": "it took a step too many after it had reached the answer",
+    "format": "it gave no answer in the form that was asked for",
+    "distractor": "it took a choice that is wrong",
+    "yes_for_no": "its yes is wrong",
+    "no_for_yes": "its no is wrong",
+    "unknown": "where it went wrong is not known",
+    HIDDEN: "where it went wrong is not shown",
+}
 
 
 @dataclass(frozen=True)
@@ -32,6 +48,17 @@ def read(path: Path) -> Diagnosis:
         return Diagnosis(common, bool(content["decision"]["stop"]))
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise RefusedError(f"{path}: not the diagnosis of a round: {problem}") from problem
+
+
+def words(gap: str) -> str:
+    """
+    Describe *gap* in a few words, as something that "it", a student, did.
+
+    Raises RefusedError for a gap that there is not.
+    """
+    if gap not in WORDS:
+        raise RefusedError(f"gap {gap!r}: there is none of that name; run dvc repro")
+    return WORDS[gap]
 
 
 def describe(counts: Mapping[str, int]) -> str:

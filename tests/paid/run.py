@@ -80,6 +80,7 @@ class Run:
         self.settings = content
         self.save()
         jsonl.write(root / "data/problems/train.jsonl", self.problems)
+        jsonl.write(root / "data/problems/dev.jsonl", [])
         held_out.write(root / "data/problems/held-out.jsonl", HeldOut())
         (root / "data/students/base").mkdir(parents=True)
         self.fail_r0()
@@ -113,6 +114,7 @@ class Run:
         options = {
             "generate": "--round r0",
             "refine": f"--name r1 --rationales {before} --like {before}"
+            " --dev-problems data/problems/dev.jsonl"
             " --errors data/errors/r0.jsonl --gaps metrics/gaps/r0.json",
         }[stage]
         shared = (

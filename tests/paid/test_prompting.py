@@ -1,5 +1,6 @@
 """What a teacher that is a language model gets to read, and what is read out of its reply."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,7 @@ from redistill.llm.response import Reading
 from redistill.rationales import prompt as prompts
 from redistill.rationales.teacher import Request
 from redistill.records.types import Error, Exemplar, Problem, Rationale, Version
+from redistill.solutions import gaps
 
 KINDS = ["math", "choice", "yes_no", "brief"]
 FIELDS = {
@@ -22,10 +24,12 @@ FIELDS = {
     "rationale": "A later version",
     "completion": "A completion of mine",
     "verdict": "cut off",
-    "gap": "extra step",
+    "gap": "it took a step too many",
     "first_wrong_step": "step 2: 4*4=15",
     "exemplar question": "A question of dev",
     "exemplar completion": "A completion on dev",
+    "exemplar choices": "(A) the fourth bakery",
+    "exemplar gap": "Kind of failure: it took a choice that is wrong",
 }
 
 
@@ -58,6 +62,8 @@ def request(completion: str = FIELDS["completion"], **changes: object) -> Reques
                 problem="d",
                 question=FIELDS["exemplar question"],
                 completion=FIELDS["exemplar completion"],
+                choices={"A": "the fourth bakery"},
+                gap="distractor",
             )
         ],
     )
@@ -137,9 +143,101 @@ def test_several_errors_on_a_problem_are_all_shown_by_numbers(kind: str):
     assert f"(1)\n{mark}\nThe first went wrong.\n{mark}" in prompt
     assert f"(2)\n{mark}\nThe second\nwent wrong.\n{mark}" in prompt
     assert "(1) cut off; (2) wrong" in prompt
-    assert "(1) extra step; (2) add" in prompt
+    assert f"(1) {gaps.words('extra_step')}; (2) it added wrongly" in prompt
     assert f"(1) {FIELDS['first_wrong_step']}; (2) {prompts.UNKNOWN}" in prompt
     assert prompt.count(FIELDS["exemplar completion"]) == 1
+
+
+def several(*errors: dict[str, object]) -> Request:
+    """A request with an error for each of *errors*, which says how it differs."""
+    found = [request().errors[0].model_copy(update=changes) for changes in errors]
+    return replace(request(), errors=found)
+
+
+def unaided(profile: Sequence[str] = (), cases: Sequence[Exemplar] = ()) -> Request:
+    """A request about a problem on which the student is not known to have failed."""
+    return replace(request(), errors=[], profile=profile, cases=cases)
+
+
+DEV = request().errors[0].exemplars
+POOLED = [{"student": "r0"}, {"student": "wide-r0", "completion": "Another attempt"}]
+UNTAUGHT = [error | {"held_out": True} for error in POOLED]
+SITUATIONS = {
+    "failed": request(),
+    "failed thrice": several({}, {"completion": "b"}, {"completion": "c"}),
+    "held out": several({"held_out": True}),
+    "pooled": several(*POOLED),
+    "pooled, held out": several(*UNTAUGHT),
+    "pooled, one held out": several(POOLED[0], UNTAUGHT[1]),
+    "unaided": unaided(["add", "set_up"], DEV),
+    "unaided, no profile": unaided([], DEV),
+    "nothing known": unaided(),
+}
+SAID = {  # what is true in these situations, and in no other
+    "It failed.": {"failed", "failed thrice", "held out"},
+    "It had not been trained on the worked answers below": {"held out"},
+    "None had been trained on the worked answers below": {"pooled, held out"},
+    "and then met the same problem again": {"failed", "failed thrice", "pooled"},
+    "The worked answers it was trained on so far": {
+        "failed", "failed thrice", "pooled", "unaided", "unaided, no profile", "nothing known",
+    },
+    "Several small language models": {"pooled", "pooled, held out", "pooled, one held out"},
+    "student r0": {"pooled", "pooled, held out", "pooled, one held out"},
+    "student wide-r0, not trained on the worked answers below:": {"pooled, one held out"},
+    "Some had been trained": {"pooled, one held out"},
+    "No failure of it on this problem is known, but it failed": {"unaided", "unaided, no profile"},
+    "No failure of it is shown here": {"nothing known"},
+    "On the similar problems: Did it": {"unaided", "unaided, no profile"},
+    "- Where the attempt went wrong": {"failed", "held out"},
+    "- Where an attempt went wrong": {
+        "failed thrice", "pooled", "pooled, held out", "pooled, one held out",
+    },
+    prompts.situation.NONE_SHOWN: {"unaided", "unaided, no profile", "nothing known"},
+    "A completion on dev": {*SITUATIONS} - {"nothing known"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["math", "choice", "yes_no"])
+@pytest.mark.parametrize("sentence", SAID)
+def test_a_prompt_says_what_is_true_of_its_situation_and_nothing_else(sentence: str, kind: str):
+    said = {name for name, asked in SITUATIONS.items() if sentence in prompts.refine(asked, kind)}
+
+    assert said == SAID[sentence]
+
+
+@pytest.mark.parametrize("name", SITUATIONS)
+def test_no_prompt_to_refine_has_the_gold_answer_or_an_empty_blank(name: str):
+    asked = SITUATIONS[name]
+    hidden = replace(asked, problem=asked.problem.model_copy(update={"answer": "the gold one"}))
+
+    for kind in KINDS:
+        prompt = prompts.refine(hidden, kind)
+        assert "the gold one" not in prompt
+        assert "[[" not in prompt
+
+
+def test_the_profile_of_dev_is_told_in_words_where_there_is_no_error():
+    prompt = prompts.refine(SITUATIONS["unaided"], "math")
+
+    told = "on similar problems, it added wrongly; it set the calculation up wrongly"
+    assert f"Kind of failure: {told}\n" in prompt
+    assert "set_up" not in prompt
+
+
+def test_the_attempts_of_a_pool_stand_after_the_names_of_their_students():
+    prompt = prompts.refine(SITUATIONS["pooled"], "math")
+
+    mark = prompts.fence(FIELDS["completion"], "Another attempt", FIELDS["exemplar completion"])
+    assert f"(1)\nstudent r0:\n{mark}\n{FIELDS['completion']}\n{mark}" in prompt
+    assert f"(2)\nstudent wide-r0:\n{mark}\nAnother attempt\n{mark}" in prompt
+
+
+def test_a_brief_prompt_is_true_of_its_situation_as_well():
+    brief = {name: prompts.refine(asked, "brief") for name, asked in SITUATIONS.items()}
+
+    assert "A reader of them wrote" in brief["failed"]
+    assert "Somebody who had not read them wrote" in brief["held out"]
+    assert "What a reader of them wrote on the first question is not shown" in brief["unaided"]
 
 
 def test_a_blank_in_a_field_is_text():

@@ -166,7 +166,7 @@ def test_every_field_reaches_the_prompt_as_it_is_sent(serve: Serve, tmp_path: Pa
         "Round r1:\n#### 7",
         "A mistake of mine",
         "Verdict of the grader: no answer",
-        "Kind of failure: missing step",
+        "Kind of failure: it left out a step",
         "First wrong step: step 1: 0+7=8",
         "A dev question?",
         "A dev mistake",
@@ -176,6 +176,37 @@ def test_every_field_reaches_the_prompt_as_it_is_sent(serve: Serve, tmp_path: Pa
         assert part in user["content"]
     assert user["content"] in printed
     assert "== generate" in printed
+
+
+def test_a_problem_without_an_error_is_asked_about_with_dev_cases_and_the_plan_knows_it(
+    serve: Serve, tmp_path: Path
+):
+    server = serve(solving())
+    rules = {"refine": {"scope": "all"}, "mine": {"exemplars": 1}, "guard": {"max_growth": 20.0}}
+    run = Run(tmp_path, server.url, 2, **rules)
+    dev = [problem(n) for n in (50, 51)]
+    jsonl.write(tmp_path / "data/problems/dev.jsonl", dev)
+    mistakes = jsonl.read(tmp_path / "data/errors/r0.jsonl", Error)[:1]
+    on_dev = [
+        Error(
+            id=p.id, problem=p.id, split="dev", completion=f"Wrong {p.id}", verdict="wrong",
+            gap="add",
+        )
+        for p in dev
+    ]  # fmt: skip
+    jsonl.write(tmp_path / "data/errors/r0.jsonl", [*mistakes, *on_dev])
+
+    run.stage("refine")
+
+    told = {call["messages"][-1]["content"] for call in server.calls}
+    (own,) = (text for text in told if "Number 0:" in text)
+    (unaided,) = told - {own}
+    assert "Wrong" not in own
+    assert unaided.count("Wrong p000") == 1
+    assert "Kind of failure: it added wrongly" in unaided
+    run.stage("generate")
+    plan = {row["stage"]: row for row in json.loads(run.redistill("plan", "--json"))}
+    assert (plan["refine@r1"]["cached"], plan["refine@r1"]["new"]) == (2, 0)
 
 
 def test_a_rerun_in_another_order_round_concurrency_and_with_another_key_is_free(

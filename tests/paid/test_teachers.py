@@ -188,6 +188,23 @@ def test_the_likely_text_is_the_one_that_the_student_would_have_written(
     assert select.chooser(rules, PROBLEMS, tmp_path / "gone", asked)([(0, ["only"])]) == [0]
 
 
+def test_rsr_takes_the_text_of_the_lowest_ratio_among_those_of_its_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from redistill.students.train import likelihood
+
+    ratios = {"a": 3.0, "b": 2.0, "c": 2.0, "d": 1.0}
+    monkeypatch.setattr(
+        likelihood, "rank_surprisal_each", lambda _, rows, __: [ratios[text] for _, text in rows]
+    )
+    asked = shipped().section("student", StudentSettings)
+    rules = RULES.model_copy(update={"choose": "rsr"})
+
+    choose = select.chooser(rules, PROBLEMS, tmp_path / "s", asked)
+
+    assert choose([(0, ["a", "b", "c"]), (2, ["a", "d"]), (1, ["a"])]) == [1, 1, 0]
+
+
 @pytest.fixture(scope="module")
 def chatty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of a few thousand weights with a chat template."""

@@ -203,7 +203,7 @@ def test_pass_rates_are_drawn_for_train_and_dev_and_never_for_test(
     assert drawn == {"train": [3] * 4, "dev": [3] * 2, "test": [0] * 6}
     assert [(p.samples, p.passes) for p in train + graded.predictions["dev"]] == [(3, 2)] * 6
     assert {p.samples for p in graded.predictions["test"]} == {None}
-    assert train[0].slip == Slip(completion="#### 0", answer="0", verdict="wrong")
+    assert train[0].slips == [Slip(completion="#### 0", answer="0", verdict="wrong")]
     assert scores["train"]["accuracy"] == 1.0
     assert scores["train"]["problems_by_passes"] == [0, 0, 4, 0]
     assert "pass_rate" not in scores["test"]

@@ -1,6 +1,8 @@
 """LoRA, packing, recomputing and running out of memory, on a student of a few thousand weights."""
 
+import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,7 +11,7 @@ from redistill.console.exceptions import RefusedError
 from redistill.students.answer import engine
 from redistill.students.model import load, memory, tokens
 from redistill.students.train import batch as batches
-from redistill.students.train import checkpoints, checks, fit, loop, packing
+from redistill.students.train import checkpoints, checks, fit, likelihood, loop, packing
 from redistill.students.train import lora as loras
 from redistill.students.train.settings import LoraSettings
 from tests.loop import training as small
@@ -276,3 +278,60 @@ def test_running_out_of_memory_while_answering_names_batch_and_longest_prompt(pr
 def test_other_errors_are_not_taken_for_a_lack_of_memory():
     with pytest.raises(RuntimeError, match="shapes"), memory.watched("training", "nothing"):
         raise RuntimeError("shapes do not match")
+
+
+class Fixed:
+    """A model that finds the next token as likely as *shares* say, whatever came before."""
+
+    device = torch.device("cpu")
+    config = SimpleNamespace(_attn_implementation="sdpa")
+
+    def __init__(self, shares: list[float]) -> None:
+        self.logits = torch.tensor(shares).log()
+
+    def __call__(self, input_ids: torch.Tensor, **_: object) -> SimpleNamespace:
+        return SimpleNamespace(logits=self.logits.expand(*input_ids.shape, -1))
+
+
+def taught(*completion: int) -> tokens.Example:
+    prompt = [0, 0]
+    return tokens.Example([*prompt, *completion], [tokens.IGNORED] * 2 + [*completion])
+
+
+def test_the_rank_surprisal_ratio_is_the_mean_rank_over_the_mean_surprisal():
+    model = Fixed([0.6, 0.2, 0.1, 0.1])
+    rows = [taught(1, 2), taught(0), taught(3, 0, 1)]
+
+    found = likelihood.rank_surprisal(model, rows, pad=0)
+
+    surprisals = [-math.log(share) for share in (0.6, 0.2, 0.1, 0.1)]
+    assert found == pytest.approx(
+        [
+            (2 + 3) / (surprisals[1] + surprisals[2]),
+            1 / surprisals[0],
+            (3 + 1 + 2) / (surprisals[3] + surprisals[0] + surprisals[1]),  # as likely: as high
+        ]
+    )
+
+
+def test_a_rank_counts_as_a_hundred_at_most_and_a_text_without_surprise_is_never_the_best():
+    falling = Fixed([1 / 2**n for n in range(1, 128)])
+
+    (far,) = likelihood.rank_surprisal(falling, [taught(120)], pad=0)
+    (certain,) = likelihood.rank_surprisal(Fixed([1.0, 0.0]), [taught(0, 0)], pad=0)
+
+    assert far == pytest.approx(100 / (121 * math.log(2)), rel=1e-4)
+    assert certain == math.inf
+
+
+def test_every_text_has_the_ratio_that_it_has_alone_and_in_its_own_place(base: Path):
+    problems = list(small.PROBLEMS.values())[:3]
+    rows = [(p, f"{'so ' * n}\n#### {n}") for p, n in zip(problems, (30, 1, 9), strict=True)]
+    encoder = tokens.Encoder(load.tokenizer(base), small.ASKED.prompt)
+    model = load.model(base).eval()
+
+    found = likelihood.rank_surprisal_each(base, rows, small.ASKED)
+
+    alone = [likelihood.rank_surprisal(model, [encoder.example(p, t)], pad=1)[0] for p, t in rows]
+    assert found == pytest.approx(alone, rel=1e-4)
+    assert len(set(found)) == 3

@@ -3,6 +3,7 @@
 import pytest
 
 from redistill.console.exceptions import RefusedError
+from redistill.diagnosis.nearest import Cases
 from redistill.graders import numeric
 from redistill.rationales import controls, teacher
 from redistill.rationales.refine import RefineSettings, Requests
@@ -75,8 +76,19 @@ LIKE = [
 ]
 
 
-def requests(rewrite: Round | Tailored, name: str = "a", like: list[Rationale] = LIKE) -> Requests:
-    return controls.requests(name, rewrite, BRANCHES, KNOWN, BEFORE, like, ERRORS, COMMON, RULES)
+ON_DEV = [mistake(problem(n), gap, "dev") for n, gap in ((90, "add"), (4, "divide"), (91, "add"))]
+CASES = Cases.on_dev([*ERRORS, *ON_DEV], [problem(n) for n in (90, 4, 91)], 2, asks=True)
+
+
+def requests(
+    rewrite: Round | Tailored,
+    name: str = "a",
+    like: list[Rationale] = LIKE,
+    errors: list[Error] = ERRORS,
+) -> Requests:
+    return controls.requests(
+        name, rewrite, BRANCHES, KNOWN, BEFORE, like, errors, COMMON, RULES, CASES
+    )
 
 
 def asked(feedback: str, scope: str = "like") -> list[tuple[int, Request]]:
@@ -98,6 +110,51 @@ def test_only_true_feedback_shows_the_students_own_error_and_the_gaps_of_dev():
     assert all(not r.errors for r in shown["none"])
     assert [e.gap for r in shown["verdict"] for e in r.errors] == [gaps.HIDDEN] * 3
     assert not any("about" in e.completion for r in shown["verdict"] for e in r.errors)
+
+
+def test_only_a_problem_without_an_error_and_with_true_feedback_is_shown_cases_of_dev():
+    shown = {f: [r for _, r in asked(f)] for f in ("none", "verdict", "shuffled", "error")}
+
+    assert all(not r.cases for f in ("none", "verdict", "shuffled") for r in shown[f])
+    *own, unaided = shown["error"]
+    assert all(r.errors and not r.cases for r in own)
+    assert [case.problem for case in unaided.cases] == ["p90", "p91"]  # p4 fails in another way
+    assert {case.gap for case in unaided.cases} == {"add"}
+
+
+def test_where_no_gap_is_common_the_nearest_case_of_any_gap_is_shown():
+    assert CASES.like(problem(4), [])[0].problem == "p4"
+
+
+def test_a_teacher_that_asks_no_model_is_given_no_cases():
+    none = Cases.on_dev(ON_DEV, [problem(n) for n in (90, 4, 91)], 2, asks=False)
+
+    assert none.like(problem(4), []) == []
+
+
+def test_a_case_is_shown_once_however_many_students_failed_at_it_and_with_its_choices():
+    dev = problem(90).model_copy(update={"choices": {"A": "none", "B": "all"}})
+    errors = [
+        mistake(dev, gap, "dev").model_copy(update={"id": f"d@{gap}"}) for gap in ("add", "divide")
+    ]
+
+    (case,) = Cases.on_dev(errors, [dev], 2, asks=True).like(problem(1), [])
+
+    assert (case.problem, case.gap, case.choices) == ("p90", "add", dev.choices)
+
+
+def test_all_errors_of_a_problem_are_told_as_errors_one_as_a_verdict_and_shuffled_together():
+    more = [mistake(PROBLEMS[0], "copying").model_copy(update={"id": "p0#2"})]
+    told = {
+        feedback: [r.errors for _, r in requests(arm(feedback), errors=[*ERRORS, *more]).placed]
+        for feedback in ("error", "verdict", "shuffled")
+    }
+
+    assert told["error"][0] == [ERRORS[0], *more]
+    assert [len(errors) for errors in told["verdict"]] == [1, 1, 1, 0]
+    both = [errors for errors in told["shuffled"] if errors[0].problem == "p0"]
+    assert both
+    assert all(errors == [ERRORS[0], *more] for errors in both)
 
 
 def test_shuffled_feedback_is_an_error_on_another_problem_for_each():

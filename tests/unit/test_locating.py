@@ -5,11 +5,13 @@ from collections import Counter
 
 import pytest
 
+from redistill.console.exceptions import RefusedError
 from redistill.diagnosis import mine
 from redistill.diagnosis.locate import locate
 from redistill.diagnosis.settings import MineSettings
 from redistill.grading.grader import load_grader, predict
 from redistill.records.types import Problem
+from redistill.solutions import gaps
 from redistill.solutions.wordings import bare, nth, spoken, steps
 from tests.imports import ROOT
 from tests.timing import growth
@@ -94,7 +96,14 @@ def test_yes_for_no_and_no_for_yes_are_gaps_of_their_own():
 
 def test_the_metrics_say_which_answer_was_taken_for_which():
     rules = MineSettings(
-        folds=None, max_completion=100, exemplars=1, common=0.1, alpha=0.1, below=1.0, most=None
+        folds=None,
+        max_completion=100,
+        exemplars=1,
+        shown=3,
+        common=0.1,
+        alpha=0.1,
+        below=1.0,
+        most=None,
     )
     choice = load_grader("choice")
     others = [WHERE.model_copy(update={"id": f"w{i}"}) for i in range(4)]
@@ -182,3 +191,16 @@ def test_most_wrong_outputs_of_real_models_are_located_without_their_marks():
 
     assert found.total() > 500
     assert found["unknown"] / found.total() < 0.05, found
+
+
+@pytest.mark.parametrize("gap", [*gaps.ALL, gaps.HIDDEN])
+def test_every_gap_has_words_of_its_own_for_a_teacher_to_read(gap: str):
+    words = gaps.words(gap)
+
+    assert "_" not in words
+    assert [other for other in gaps.WORDS if gaps.words(other) == words] == [gap]
+
+
+def test_a_gap_that_there_is_not_is_refused():
+    with pytest.raises(RefusedError, match="gap 'carelessness'"):
+        gaps.words("carelessness")

@@ -34,7 +34,14 @@ FIRST = Sitting("generate", "r0", "math", range(1))
 ASKED = shipped().section("student", StudentSettings)
 QUOTABLE = "How many are 3 and 4 in a question of dev?"
 MINE = MineSettings(
-    folds=None, max_completion=100, exemplars=2, common=0.1, alpha=0.05, below=1.0, most=None
+    folds=None,
+    max_completion=100,
+    exemplars=2,
+    shown=3,
+    common=0.1,
+    alpha=0.05,
+    below=1.0,
+    most=None,
 )
 
 
@@ -126,7 +133,7 @@ def drawn(name: str, greedy: str, passes: int, split: str = "train") -> Predicti
     """A prediction of which *passes* of 4 drawn completions are correct."""
     slip = Slip(completion="<<48+27=65>>\n#### 65", verdict="wrong")
     return answer(problem(name), greedy, split).model_copy(
-        update={"samples": 4, "passes": passes, "slip": slip if "75" in greedy else None}
+        update={"samples": 4, "passes": passes, "slips": [slip] if passes < 4 else []}
     )
 
 
@@ -142,11 +149,12 @@ def test_a_train_problem_that_is_solved_too_rarely_is_an_error_and_shows_a_drawn
     lax = mining.choose(predictions, MINE.model_copy(update={"below": 0.75}))
     errors = mining.mine({p.id: problem(p.id) for p in predictions}, strict.predictions, {}, MINE)
 
-    assert [p.id for p in strict.predictions] == ["mostly", "never"]
-    assert strict.rejected == {"correct": 2}
-    assert [p.id for p in lax.predictions] == ["never"]
+    assert [p.id for p in strict.predictions] == ["mostly", "never", "never#2"]
+    assert strict.rejected == {"correct": 3, "drawn on dev": 1}
+    assert [p.id for p in lax.predictions] == ["never", "never#2"]
+    assert lax.rejected == {"correct": 3, "drawn on dev": 1, "solved often enough": 1}
     assert (errors[0].completion, errors[0].gap) == ("<<48+27=65>>\n#### 65", "add")
-    assert [error.pass_rate for error in errors] == [0.75, 0.0]
+    assert [error.pass_rate for error in errors] == [0.75, 0.0, 0.0]
 
 
 def test_of_too_many_errors_those_solved_half_of_the_time_come_first():
@@ -154,10 +162,40 @@ def test_of_too_many_errors_those_solved_half_of_the_time_come_first():
     predictions = [drawn(name, "#### 1", passes) for name, passes in rates.items()]
     on_dev = [drawn("dev", "#### 1", 0, "dev")]
 
-    chosen = mining.choose([*predictions, *on_dev], MINE.model_copy(update={"most": 4}))
+    rules = MINE.model_copy(update={"most": 4, "shown": 1})
+    chosen = mining.choose([*predictions, *on_dev], rules)
 
     assert [p.id for p in chosen.predictions] == ["a", "b", "c", "d", "dev"]
-    assert chosen.rejected == {"correct": 0, "over mine.most": 1}
+    assert chosen.rejected == {
+        "correct": 0, "over mine.most": 2, "over mine.shown": 4, "drawn on dev": 1,
+    }  # fmt: skip
+
+
+def test_every_wrong_completion_of_a_problem_is_an_error_up_to_the_cap_and_all_are_counted():
+    p, dev = problem("p"), problem("d")
+    slips = [Slip(completion=f"<<48+27={n}>>", verdict="no_answer") for n in (65, 66, 67)]
+    drawn_wrong = {"samples": 4, "passes": 1, "slips": slips}
+    predictions = [
+        answer(p, "<<48-27=21>>\n#### 21").model_copy(update=drawn_wrong),
+        answer(dev, "<<48+27=65>>\n#### 65", "dev").model_copy(update=drawn_wrong),
+    ]
+
+    chosen = mining.choose(predictions, MINE)
+    errors = mining.mine({"p": p, "d": dev}, chosen.predictions, {"p": lesson(p)}, MINE)
+
+    told = [(e.id, e.problem, e.gap, e.verdict) for e in errors]
+    assert told == [
+        ("p", "p", "set_up", "wrong"),
+        ("p#2", "p", "add", "no_answer"),
+        ("p#3", "p", "add", "no_answer"),
+        ("d", "d", "add", "wrong"),
+    ]
+    assert chosen.rows == 8
+    assert chosen.rejected == {"correct": 0, "over mine.shown": 1, "drawn on dev": 3}
+    assert chosen.rows == len(errors) + sum(chosen.rejected.values())
+    assert mining.profile(errors, 1, 0.1)["gaps"]["add"] == 1
+    assert [e.problem for e in errors[1].exemplars] == ["d"]
+    assert all(e.history for e in errors if e.split == "train")
 
 
 def test_without_drawn_completions_the_errors_are_what_is_not_correct():
@@ -233,6 +271,17 @@ def test_errors_on_train_are_refined_and_the_rest_is_kept():
     assert (new.status, new.round, new.reason, new.gaps) == ("refined", "r1", "add", ["add"])
     assert new.history[0].text == lesson(wrong).text
     assert result.rationales[1].text == lesson(right).text
+
+
+def test_a_rewrite_for_several_errors_of_a_kind_names_the_kind_once():
+    p = problem("p1")
+    errors = [
+        error(p),
+        error(p, "<<48+27=66>>\n#### 66"),
+        error(p).model_copy(update={"gap": "format"}),
+    ]
+
+    assert go([p], errors).rationales[0].reason == "add, format"
 
 
 def test_a_stopped_loop_keeps_every_rationale_without_asking():

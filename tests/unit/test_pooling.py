@@ -34,6 +34,9 @@ def test_both_students_errors_on_a_problem_are_kept_and_told_apart():
 
     assert {row.id for row in found} == {"p1@r0", "p2@r0", "p1@wide-r0"}
     assert {row.completion for row in found if row.problem == "p1"} == {"3+4=8", "3-4=1"}
+    assert {row.id: row.student for row in found} == {
+        "p1@r0": "r0", "p2@r0": "r0", "p1@wide-r0": "wide-r0",
+    }  # fmt: skip
     assert (balance.rows_in, balance.rows_out, balance.rejected) == (3, 3, {})
 
 
@@ -50,11 +53,23 @@ def test_a_pool_of_a_pool_holds_the_errors_of_three_students(tmp_path: Path):
     three, _ = pool.pool({"two": two, "deep-r0": [error("p1", "c")]})
     jsonl.write(tmp_path / "errors.jsonl", three)
 
-    assert [row.id for row in jsonl.read(tmp_path / "errors.jsonl", Error)] == [
-        "p1@deep-r0",
-        "p1@r0@two",
-        "p1@wide-r0@two",
-    ]
+    found = [(row.id, row.student) for row in jsonl.read(tmp_path / "errors.jsonl", Error)]
+    assert found == [("p1@deep-r0", "deep-r0"), ("p1@r0@two", "r0"), ("p1@wide-r0@two", "wide-r0")]
+
+
+def test_several_errors_of_a_student_on_a_problem_stay_together_and_in_order(tmp_path: Path):
+    def wrong(name: str) -> list[Error]:
+        ids = ("p1", "p1#2", "p1#3")
+        return [error("p1", f"{name} {i}").model_copy(update={"id": i}) for i in ids]
+
+    found, _ = pool.pool({"r0": wrong("a"), "wide-r0": wrong("b")})
+    jsonl.write(tmp_path / "errors.jsonl", found)
+
+    read = jsonl.read(tmp_path / "errors.jsonl", Error)
+    assert [row.completion for row in read] == [
+        "a p1", "a p1#2", "a p1#3", "b p1", "b p1#2", "b p1#3",
+    ]  # fmt: skip
+    assert read[1].id == "p1@r0#2"
 
 
 def test_a_gap_is_common_by_its_share_of_all_answers(tmp_path: Path):

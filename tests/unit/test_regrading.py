@@ -90,22 +90,37 @@ def test_an_edited_grader_changes_verdicts_and_keeps_what_was_written():
     assert [(p.id, p.split, p.completion, p.tokens, p.eos) for p in after] == kept
 
 
-def test_draws_are_counted_and_the_first_that_is_wrong_is_the_slip_of_a_correct_one():
-    problems = [problem("a", "5"), problem("b", "5"), problem("c", "5")]
+def test_draws_are_counted_and_what_is_wrong_among_them_is_kept_once_each():
+    problems = [problem(name, "5") for name in "abcd"]
     written = [
         completion("a", "#### 5", "#### 5", "#### 6", "#### 7"),
         completion("b", "#### 6", "#### 5", "#### 6", "#### 5"),
         completion("c", "#### 5", "#### 5", "#### 5", "#### 5"),
+        completion("d", "#### 6", "#### 8", "#### 7", "#### 8"),
     ]
 
     found = predictions.graded(problems, written, NUMERIC)
 
-    slip = Slip(completion="#### 6", answer="6", verdict="wrong")
-    assert [(p.samples, p.passes, p.slip) for p in found] == [
-        (3, 1, slip),
-        (3, 2, None),
-        (3, 3, None),
+    slips = {n: Slip(completion=f"#### {n}", answer=n, verdict="wrong") for n in "678"}
+    assert [(p.samples, p.passes, p.slips) for p in found] == [
+        (3, 1, [slips["6"], slips["7"]]),
+        (3, 2, []),  # the greedy completion says it already
+        (3, 3, []),
+        (3, 0, [slips["8"], slips["7"]]),
     ]
+
+
+def test_a_prediction_of_an_earlier_version_with_one_slip_or_none_is_read(tmp_path: Path):
+    (now,) = predictions.graded([problem("a", "5")], [completion("a", "#### 5", "#### 6")], NUMERIC)
+    row = json.loads(now.model_dump_json())
+    (slip,) = row.pop("slips")
+    jsonl.write_rows(
+        tmp_path / "then.jsonl", [row | {"slip": slip}, row | {"id": "b", "slip": None}]
+    )
+
+    found = jsonl.read(tmp_path / "then.jsonl", Prediction)
+
+    assert [p.slips for p in found] == [now.slips, []]
 
 
 def test_an_edited_grader_grades_what_was_drawn_as_well():
@@ -115,14 +130,14 @@ def test_an_edited_grader_grades_what_was_drawn_as_well():
     before = predictions.graded(problems, written, NUMERIC)
     after = predictions.graded(problems, written, lenient_numeric())
 
-    assert [(p.passes, p.slip) for p in before] == [(0, None)]
-    assert [(p.passes, p.slip and p.slip.answer) for p in after] == [(1, "6")]
+    assert [(p.passes, [s.verdict for s in p.slips]) for p in before] == [(0, ["no_answer"])]
+    assert [(p.passes, [s.answer for s in p.slips]) for p in after] == [(1, ["6"])]
 
 
 def test_without_draws_a_prediction_has_no_pass_rate():
     (found,) = predictions.graded([problem("a", "5")], [completion("a", "#### 5")], NUMERIC)
 
-    assert (found.samples, found.passes, found.slip) == (None, None, None)
+    assert (found.samples, found.passes, found.slips) == (None, None, [])
 
 
 def test_a_completion_of_an_unknown_problem_and_a_problem_without_one_are_refused():

@@ -144,7 +144,7 @@ def test_where_a_drawn_completion_was_mined_it_is_shown_with_its_step():
     slip = Slip(completion="<<2+2=5>>", answer="5", verdict="wrong")
     given = Prediction(
         id="p", problem="p", split="train", completion="<<2+2=4>>", answer="4", verdict="correct",
-        strict=True, lenient=True, eos=True, tokens=0, samples=4, passes=3, slip=slip,
+        strict=True, lenient=True, eos=True, tokens=0, samples=4, passes=3, slips=[slip],
     )  # fmt: skip
     error = Error(
         id="p", problem="p", split="train", completion=slip.completion, verdict="wrong", gap="add",
@@ -156,6 +156,13 @@ def test_where_a_drawn_completion_was_mined_it_is_shown_with_its_step():
     assert told["parts"] == [("=", "<<2+2=4>>")]
     assert told["slip"] == {"verdict": "wrong", "parts": [("!", "<<2+2=5>>")]}
     assert (told["passes"], told["tokens"]) == ([3, 4], 0)
+
+
+def test_of_several_errors_on_a_problem_the_first_is_the_one_of_its_life():
+    error = next(e for e in RUN.errors["r0"].values() if e.split == "train")
+    again = error.model_copy(update={"id": f"{error.id}#2", "gap": "copying"})
+
+    assert explorer._first([error, again]) == {("train", error.problem): error}
 
 
 def test_the_index_has_what_the_filters_ask_for_in_the_order_of_the_problems():

@@ -50,7 +50,8 @@ def test_every_view_of_a_run_shows_it_as_text(
         first_wrong_step=payload,
     )  # fmt: skip
 
-    life = tables.life(problem, {"r0": lesson}, {"r0": answer}, {"r0": answer}, {"r0": error})
+    drawn = error.model_copy(update={"completion": f"drawn {payload}"})
+    life = tables.life(problem, {"r0": lesson}, {"r0": answer}, {}, {"r0": [error, drawn]})
     tables.table([("a", "b"), (payload, "x")], title=payload)
     jsonl.write(tmp_path / "data/problems/train.jsonl", [problem])
     held_out.write(tmp_path / "data/problems/held-out.jsonl", HeldOut())
@@ -66,6 +67,7 @@ def test_every_view_of_a_run_shows_it_as_text(
         assert harmless(shown)
     if payload.isprintable():
         assert payload in life
+        assert f"also wrong:\n    drawn {payload}" in life
         assert payload in prompt.output
         assert payload in table
     assert sorted(p.name for p in tmp_path.iterdir()) == ["data", "params.yaml"]

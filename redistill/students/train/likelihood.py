@@ -1,7 +1,7 @@
-"""How likely a student finds completions: their negative log-likelihood, in nats."""
+"""How likely a student finds completions: their negative log-likelihood, and their ranks."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +28,44 @@ def mean_nll(model: Any, examples: Sequence[Example], *, pad: int, batch_size: i
 @torch.inference_mode()
 def token_nll(model: Any, examples: Sequence[Example], pad: int) -> list[tuple[float, int]]:
     """Measure the summed NLL, in nats, and the tokens of the completion of each of *examples*."""
+    logits, labels = _predicted(model, examples, pad)
+    counts = (labels != IGNORED).sum(1)
+    return list(zip(_nll(logits, labels).tolist(), counts.tolist(), strict=True))
+
+
+@torch.inference_mode()
+def rank_surprisal(model: Any, examples: Sequence[Example], pad: int) -> list[float]:
+    """
+    Measure the rank-surprisal ratio of the completion of each of *examples*; lower is better.
+
+    It is the mean rank of the tokens over their mean surprisal, in nats, both by *model* (arXiv
+    2601.14249, whose abstract has this definition). A rank is 1 for the likeliest token, and at
+    most CLIP. A completion that surprises in no token teaches nothing: its ratio is infinite.
+    """
+    logits, labels = _predicted(model, examples, pad)
+    taught = labels != IGNORED
+    own = logits.gather(2, labels.clamp(min=0).unsqueeze(2))
+    ranks = (1 + (logits > own).sum(2)).clamp(max=CLIP)
+    sums = zip((ranks * taught).sum(1).tolist(), _nll(logits, labels).tolist(), strict=True)
+    return [rank / nll if nll > 0 else math.inf for rank, nll in sums]
+
+
+def _predicted(
+    model: Any, examples: Sequence[Example], pad: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The logits before each token of *examples*, and the tokens; IGNORED where none is taught."""
     rows = [row(example) for example in examples]
     batch = {name: values.to(model.device) for name, values in collate(rows, pad).items()}
     labels = batch.pop("labels")[:, 1:]
     with _as_attention_needs(model):
-        logits = model(**batch).logits[:, :-1].float()
-    nll = torch.nn.functional.cross_entropy(
+        return model(**batch).logits[:, :-1].float(), labels
+
+
+def _nll(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The negative log-likelihood of each row of *labels*, in nats, summed over its tokens."""
+    return torch.nn.functional.cross_entropy(
         logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none"
     ).sum(1)
-    counts = (labels != IGNORED).sum(1)
-    return list(zip(nll.tolist(), counts.tolist(), strict=True))
 
 
 def _as_attention_needs(model: Any) -> Any:
@@ -47,6 +75,12 @@ def _as_attention_needs(model: Any) -> Any:
 
 
 BATCH = 16
+# Where ranks are cut off. The authors' program does so, at 100 by default, counts the tokens of
+# strictly higher logit, and divides sums over the trajectory (repository UmeanNever/
+# RankSurprisalRatio, rsr_cal.py). What the paper's own text says of the value was not open to us.
+CLIP = 100
+
+Measure = Callable[[Any, Sequence[Example], int], list[float]]  # model, examples and pad to scores
 
 
 def mean_nll_each(
@@ -57,6 +91,31 @@ def mean_nll_each(
 
     EOS counts as a token of the text. *settings* say how the student is prompted.
     """
+
+    def mean(model: Any, examples: Sequence[Example], pad: int) -> list[float]:
+        return [total / tokens for total, tokens in token_nll(model, examples, pad)]
+
+    return _each(student, rows, settings, mean)
+
+
+def rank_surprisal_each(
+    student: Path, rows: Sequence[tuple[Problem, str]], settings: StudentSettings
+) -> list[float]:
+    """
+    Measure the rank-surprisal ratio of each text as an answer, as `rank_surprisal` does.
+
+    EOS counts as a token of the text. *settings* say how the student is prompted.
+    """
+    return _each(student, rows, settings, rank_surprisal)
+
+
+def _each(
+    student: Path,
+    rows: Sequence[tuple[Problem, str]],
+    settings: StudentSettings,
+    measure: Measure,
+) -> list[float]:
+    """The scores that *measure* gives *rows* by *student*, in batches of about the same length."""
     load.quiet()
     model = load.model(student, attention=settings.attention)
     tokenizer = load.tokenizer(student)
@@ -65,10 +124,9 @@ def mean_nll_each(
     order = sorted(range(len(examples)), key=lambda place: len(examples[place].ids))
     scores = [0.0] * len(examples)
     model.eval()
-    with torch.inference_mode():
-        for start in range(0, len(order), BATCH):
-            places = order[start : start + BATCH]
-            found = token_nll(model, [examples[p] for p in places], tokenizer.pad_token_id)
-            for place, (total, tokens) in zip(places, found, strict=True):
-                scores[place] = total / tokens
+    for start in range(0, len(order), BATCH):
+        places = order[start : start + BATCH]
+        found = measure(model, [examples[p] for p in places], tokenizer.pad_token_id)
+        for place, score in zip(places, found, strict=True):
+            scores[place] = score
     return scores
