@@ -19,6 +19,7 @@ LABELS = {
     "verdict": "verdict only",
     "shuffled": "shuffled errors",
     "error": "refine",
+    "repair": "repair",
 }
 COLUMNS = (
     "label", "round", "against", "rung", "n", "k", "k_against", "fixed", "broken", "gain_points",

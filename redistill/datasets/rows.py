@@ -29,6 +29,7 @@ from redistill.settings.sections import Section
 from redistill.students.model.settings import StudentSettings
 from redistill.students.model.tokens import question
 
+VERBS = ("explain", "refine", "repair")  # of prompts
 PROMPTS = Path(__file__).parent.parent / "prompts"
 HELD: tuple[Split, ...] = ("dev", "test")  # the splits of which nothing is published
 NOT_ONE = {"correct": "the student was right", "cut_off": "the student was cut off"}
@@ -145,7 +146,7 @@ def gate(published: Views, splits: Mapping[Split, Sequence[Problem]]) -> dict[st
 def origin(task: str, teach: TeachSettings, student: StudentSettings) -> dict[str, Any]:
     """Say where the problems, texts and students of a run come from, by its settings."""
     found = load_task(task)
-    files = [PROMPTS / f"{verb}-{teach.prompts}.txt" for verb in ("explain", "refine")]
+    files = [PROMPTS / f"{verb}-{teach.prompts}.txt" for verb in VERBS]
     return {
         "task": {"name": task, "source": found.SOURCE, "licence": found.LICENCE},
         "teach": {"teacher": teach.teacher, "refiner": teach.refiner},

@@ -11,6 +11,7 @@ from redistill.rationales.refine import (
     Requests,
     informed,
     on_train,
+    repairing,
     to_rewrite,
 )
 from redistill.records.fingerprint import digest
@@ -41,8 +42,8 @@ def requests(
     For a round, and for rationales tailored to other errors, that is what `refine.to_rewrite` says.
     An arm asks about what the round rewrote whose rationales are *like*, so that every arm makes
     as many calls; what differs is the feedback. *errors* and *diagnosis* are those of the arm's own
-    student, and only the feedback ``error`` shows them as they are. Like a round, it alone shows
-    dev *cases* where a problem has no error.
+    student, and only the feedbacks ``error`` and ``repair`` show them as they are. Like a round,
+    they alone show dev *cases* where a problem has no error.
     """
     if not isinstance(rewrite, Arm):
         return to_rewrite(problems, before, errors, diagnosis, settings, cases)
@@ -53,13 +54,15 @@ def requests(
     every = rewrite.scope == "all"
     places = [n for n, row in enumerate(before) if every or row.problem in rewritten]
     told = _told([before[place].problem for place in places], on_train(errors), rewrite)
-    profile = list(diagnosis.common) if rewrite.feedback == "error" else []
-    evidence = cases if rewrite.feedback == "error" else NO_CASES
+    informs = rewrite.feedback in ("error", "repair")
+    profile = list(diagnosis.common) if informs else []
+    evidence = cases if informs else NO_CASES
     placed = [
         (place, informed(problems[before[place].problem], before[place], shown, profile, evidence))
         for place, shown in zip(places, told, strict=True)
     ]
-    return Requests(placed, afresh)
+    found = Requests(placed, afresh)
+    return repairing(found) if rewrite.feedback == "repair" else found
 
 
 def _told(
@@ -69,7 +72,7 @@ def _told(
     match arm.feedback:
         case "none":
             return [[] for _ in names]
-        case "error":
+        case "error" | "repair":
             return [[*by_problem.get(name, [])] for name in names]
         case "verdict":
             return [[_hidden(error) for error in by_problem.get(name, [])[:1]] for name in names]

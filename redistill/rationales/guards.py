@@ -8,6 +8,7 @@ from redistill.problems.held_out import HeldOut
 from redistill.records.fingerprint import normalised
 from redistill.records.types import Error, Problem
 from redistill.settings.sections import Section
+from redistill.solutions.mending import Mending
 
 TALK = re.compile(
     r"\b(?:the|this|your) (?:student|teacher|learner|tutor)\b"
@@ -22,6 +23,7 @@ class GuardSettings(Section):
     """Section ``guard``: the limits of an acceptable rationale."""
 
     max_growth: float
+    max_repair: float
     min_copied: int
 
 
@@ -50,6 +52,8 @@ def refined(
     text: str,
     before: str,
     errors: Sequence[Error],
+    mending: Mending | None,
+    kept: str | None,
     grader: Grader,
     held_out: HeldOut,
     settings: GuardSettings,
@@ -59,15 +63,19 @@ def refined(
 
     The guards are those of a first rationale, and: it differs, it is not longer than *max_growth*
     times the old one, it does not open with the answer, and it is not the student's wrong
-    completion.
+    completion. One that is for *mending* the student's attempt keeps what was right of it, word for
+    word, has its wrong step no more, and is at most *max_repair* times as long as the longer of
+    attempt and old rationale. *kept* is what the teacher said that it keeps.
     """
     reason = first(problem, text, grader, held_out)
     if reason:
         return reason
     if text == before:
         return "unchanged"
-    if len(text) > settings.max_growth * max(len(before), 1):
+    if len(text) > _longest(before, mending, settings):
         return "too long"
+    if mending and (fault := mending.fault(text, kept)):
+        return fault
     opening = text.strip().split("\n")[0]
     if "####" in opening and len(text.strip().split("\n")) > 1:
         return "answer before reasoning"
@@ -77,3 +85,10 @@ def refined(
         if len(wrong) >= settings.min_copied and wrong in plain:
             return "copies the student"
     return None
+
+
+def _longest(before: str, mending: Mending | None, settings: GuardSettings) -> float:
+    """The most characters that may stand in place of the rationale *before*."""
+    if mending is None:
+        return settings.max_growth * max(len(before), 1)
+    return settings.max_repair * max(len(before), len(mending.attempt))

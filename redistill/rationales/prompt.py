@@ -14,11 +14,14 @@ from redistill.rationales.teacher import Reply, Request
 from redistill.records.fingerprint import digest
 from redistill.records.types import Error, Exemplar, Problem
 from redistill.solutions import gaps
+from redistill.solutions.mending import Mending
 
 FOLDER = Path(__file__).parent.parent / "prompts"
 BLANK = re.compile(r"\[\[([a-z_]+)\]\]")
 OPEN, CLOSE = "<rationale>", "</rationale>"
 NOTHING, UNKNOWN = "(none)", "not located"
+UNSETTLED = "(how far it is right is for you to say)"
+KEPT = ("<kept>", "</kept>")
 
 
 @cache
@@ -49,7 +52,8 @@ def refine(request: Request, kind: str) -> str:
     same gap. Several errors on the problem are all shown, by numbers, those of a pool with the
     names of their students. Where the student is not known to have failed on the problem, the gaps
     common on dev and the dev cases of the request stand in their place. What students wrote stands
-    between fences that do not occur in it.
+    between fences that do not occur in it. Where an attempt is to be mended, the prompt is that to
+    repair, and shows what of the attempt is kept.
     """
     errors, old = request.errors, request.rationale
     versions = [(v.round, v.text) for v in old.history] + [(old.round, old.text)]
@@ -57,7 +61,7 @@ def refine(request: Request, kind: str) -> str:
     exemplars = list({e.problem: e for e in shown}.values())
     mark = fence(*(e.completion for e in errors), *(e.completion for e in exemplars))
     return fill(
-        template("refine", kind),
+        template("repair" if request.mending else "refine", kind),
         _question_fields(request.problem)
         | asdict(situation.situation(request))
         | {
@@ -69,8 +73,15 @@ def refine(request: Request, kind: str) -> str:
             else _on_dev(request.profile),
             "first_wrong_step": _numbered([e.first_wrong_step or UNKNOWN for e in errors]),
             "exemplars": _cases(exemplars, mark),
+            "kept": _kept(request.mending, mark),
         },
     )
+
+
+def _kept(mending: Mending | None, mark: str) -> str:
+    if mending is None or mending.kept is None:
+        return UNSETTLED
+    return _fenced(mending.kept, mark)
 
 
 def fill(text: str, fields: Mapping[str, str]) -> str:
@@ -100,10 +111,13 @@ def fence(*texts: str) -> str:
 
 def rationale(reply: str) -> str | None:
     """Read the text between the last complete pair of markers in *reply*, None without a pair."""
-    end = reply.rfind(CLOSE)
-    start = reply.rfind(OPEN, 0, end) if end >= 0 else -1
-    text = reply[start + len(OPEN) : end].strip() if start >= 0 else ""
-    return text or None
+    return _between(reply, OPEN, CLOSE) or None
+
+
+def _between(reply: str, opening: str, closing: str) -> str | None:
+    end = reply.rfind(closing)
+    start = reply.rfind(opening, 0, end) if end >= 0 else -1
+    return reply[start + len(opening) : end].strip() if start >= 0 else None
 
 
 def reply(reading: Reading, request: llm_request.Request) -> Reply:
@@ -113,7 +127,8 @@ def reply(reading: Reading, request: llm_request.Request) -> Reply:
     text = rationale(reading.text)
     if text is None:
         return Reply(None, reason="no rationale between the markers")
-    return Reply(text, teacher=request.model, fingerprint=request.key[:16])
+    kept = _between(reading.text, *KEPT)
+    return Reply(text, teacher=request.model, fingerprint=request.key[:16], kept=kept)
 
 
 def _question_fields(problem: Problem) -> dict[str, str]:

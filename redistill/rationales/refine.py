@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from redistill.diagnosis.nearest import Cases
@@ -17,6 +17,7 @@ from redistill.records.types import Error, Problem, Rationale, Version
 from redistill.settings.sections import Section
 from redistill.solutions import paths
 from redistill.solutions.gaps import Diagnosis
+from redistill.solutions.mending import mending
 
 NOT_WRONG, STOPPED = "not wrong", "stopped"  # why a rationale is kept without asking
 NO_CASES = Cases([], {}, 0)
@@ -24,8 +25,14 @@ UNSEEN = {"pass_rate"}  # of an error: no teacher reads it, so it changes no rew
 
 
 class RefineSettings(Section):
-    """Section ``refine``: which rationales are rewritten."""
+    """
+    Section ``refine``: which rationales are rewritten, and in which manner.
 
+    With the manner ``repair`` a teacher keeps the student's own attempt up to its first wrong step
+    and mends it from there, as in LEMA (arXiv 2310.20689); where nothing can be kept, it rewrites.
+    """
+
+    manner: Literal["rewrite", "repair"]
     scope: Literal["wrong", "all"]
     extend: bool
     max_loss: float
@@ -47,11 +54,16 @@ class Requests:
 
 @dataclass(frozen=True)
 class Refined:
-    """The rationales of the next round, in the order they came, and what became of each."""
+    """
+    The rationales of the next round, in the order they came, and what became of each.
+
+    *repaired* of the *rewritten* ones keep the student's own attempt as far as it was right.
+    """
 
     rationales: list[Rationale]
     asked: int
     rewritten: int
+    repaired: int
     kept: dict[str, int]
     attempts: Attempts
     balance: Balance
@@ -60,6 +72,7 @@ class Refined:
         """Return what a metrics file records: everything but the texts."""
         return {
             "asked": self.asked,
+            "repaired": self.repaired,
             "rewritten": self.rewritten,
             "kept": self.kept,
             "balance": self.balance.as_dict(),
@@ -86,13 +99,14 @@ def to_rewrite(
     by_problem = on_train(errors)
     profile = list(diagnosis.common) if settings.extend else []
     every = bool(profile) or settings.scope == "all"
-    return Requests(
+    found = Requests(
         [
             (place, informed(problems[old.problem], old, shown, profile, cases))
             for place, old in enumerate(before)
             if (shown := by_problem.get(old.problem, [])) or every
         ]
     )
+    return repairing(found) if settings.manner == "repair" else found
 
 
 def informed(
@@ -100,6 +114,15 @@ def informed(
 ) -> Request:
     """Make the request with *errors*, or with the dev *cases* most like it where there are none."""
     return Request(problem, old, errors, profile, () if errors else cases.like(problem, profile))
+
+
+def repairing(requests: Requests) -> Requests:
+    """Return *requests*, those with an attempt that can be mended as requests to mend it."""
+    placed = [
+        (place, replace(request, mending=mending(request.errors[0]) if request.errors else None))
+        for place, request in requests.placed
+    ]
+    return replace(requests, placed=placed)
 
 
 def on_train(errors: Sequence[Error]) -> dict[str, list[Error]]:
@@ -144,24 +167,28 @@ def refine(
     def judge(place: int, reply: Reply) -> str | None:
         request = placed[place][1]
         old, text = request.rationale.text, reply.text or ""
-        return guards.refined(request.problem, text, old, request.errors, grader, held_out, guard)
+        asked = request.problem, text, old, request.errors, request.mending, reply.kept
+        return guards.refined(*asked, grader, held_out, guard)
 
     found = attempt(len(placed), ask, judge, choose, teacher.rules)
     results = {place: number for number, (place, _) in enumerate(placed)}
     out: list[Rationale] = []
     kept: Counter[str] = Counter()
+    repaired = 0
     for place, old in enumerate(before):
         number = results.get(place)
         reply = None if number is None else found.kept[number]
         if number is not None and reply is not None:
             out.append(_next(placed[number][1], reply, round, teacher))
+            repaired += placed[number][1].mending is not None
             continue
         reason = found.reasons[number] if number is not None else None
         reason = reason or (STOPPED if requests.stop else NOT_WRONG)
         kept[reason] += 1
         out.append(old.model_copy(update={"status": "kept", "reason": reason}))
     balance = Balance("refine", len(before), len(out))
-    return Refined(out, len(placed), len(out) - kept.total(), dict(kept), found, balance)
+    rewritten = len(out) - kept.total()
+    return Refined(out, len(placed), rewritten, repaired, dict(kept), found, balance)
 
 
 def _because(request: Request) -> str:
@@ -177,6 +204,7 @@ def _next(request: Request, reply: Reply, round: str, teacher: Engaged) -> Ratio
         *(error.model_dump_json(exclude=UNSEEN) for error in request.errors),
         *request.profile,
         *(case.model_dump_json() for case in request.cases),
+        *([repr(request.mending)] if request.mending else []),
     )
     return Rationale(
         id=old.id,

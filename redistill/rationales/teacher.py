@@ -11,6 +11,7 @@ from redistill.llm import request
 from redistill.llm.budget import SpendingSettings as Spending
 from redistill.records.types import Error, Exemplar, Problem, Rationale
 from redistill.settings.sections import Params, Section
+from redistill.solutions.mending import Mending
 
 
 class TeachSettings(Section):
@@ -37,7 +38,8 @@ class Request:
 
     *errors* are the student's own on this problem (none where only the dev *profile*, the kinds of
     gap common on dev, asks for the rewrite). *cases* stand in their place where it has none: the
-    nearest dev problems on which the student failed, for a teacher that is a language model.
+    nearest dev problems on which the student failed, for a teacher that is a language model. With
+    *mending* the teacher does not rewrite, but mends the attempt of the first of the errors.
     """
 
     problem: Problem
@@ -45,6 +47,7 @@ class Request:
     errors: Sequence[Error] = ()
     profile: Sequence[str] = ()
     cases: Sequence[Exemplar] = ()
+    mending: Mending | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Reply:
     A rationale text and the kinds of gap that it treats, or the *reason* why there is none.
 
     *teacher* is who wrote the text where that is not the module itself, *fingerprint* the key of
-    the request that it answers.
+    the request that it answers. *kept* is what a teacher that mends an attempt says that it keeps.
     """
 
     text: str | None
@@ -61,6 +64,7 @@ class Reply:
     reason: str | None = None
     teacher: str | None = None
     fingerprint: str | None = None
+    kept: str | None = None
 
 
 @dataclass

@@ -1,6 +1,5 @@
 """The life of every problem over the branches, as the report's explorer finds and shows it."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ from redistill.diff import render
 from redistill.records import jsonl
 from redistill.records.types import Error, Prediction, Problem, Rationale, Split
 from redistill.rounds.branches import FIRST, Branch
-from redistill.solutions import gaps, wordings
+from redistill.solutions import gaps, mending
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 VERDICTS = {"correct": "c", "wrong": "w", "no_answer": "n", "cut_off": "x"}
@@ -20,7 +19,6 @@ STATUSES = {"first": "f", "refined": "r", "kept": "k"}
 NONE, ABSENT = -1, "-"
 MAX_SEARCHED = 2000  # characters of a question that are searched and listed; its life has it all
 MAX_REASONS = 60  # reasons that can be chosen; a foreign file can have one a row
-_STEP = re.compile(r"step (\d{1,6}): (.*)", re.DOTALL)
 
 Key = tuple[Split, str]
 Part = tuple[str, str]  # an edit, or "!" and the step that is wrong
@@ -150,7 +148,7 @@ def parts(completion: str, step: str | None) -> list[Part]:
 
     The *step* that `locate` names has "!" before it, where it is found.
     """
-    start, end = _place(completion, step) or (0, 0)
+    start, end = mending.place(completion, step) or (0, 0)
     cut = [("=", completion[:start]), ("!", completion[start:end]), ("=", completion[end:])]
     return [(sign, _text(text)) for sign, text in cut if text]
 
@@ -225,18 +223,6 @@ def _error(error: Error) -> dict[str, Any]:
         "like": [safe_text(exemplar.problem) for exemplar in error.exemplars],
     }
     return {key: value for key, value in content.items() if value}
-
-
-def _place(completion: str, step: str | None) -> tuple[int, int] | None:
-    """From where to where *step* stands, as `locate` counts steps or quotes a sentence."""
-    if not step:
-        return None
-    named = _STEP.fullmatch(step)
-    if named is None:
-        start = completion.find(step)
-        return (start, start + len(step)) if start >= 0 else None
-    found = wordings.nth(completion, int(named[1]))
-    return (found.start, found.end) if found and str(found) == named[2] else None
 
 
 def _text(text: str) -> str:

@@ -14,7 +14,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")  # without a dot: DVC reads that 
 FIRST = "r0"
 BASE = "base"  # the student that the rounds start from
 KINDS = ("rounds", "arms", "transfers")  # the sections that branches are composed from
-Feedback = Literal["none", "verdict", "shuffled", "error"]
+Feedback = Literal["none", "verdict", "shuffled", "error", "repair"]
 Version = Literal["first", "matched", "refined", "self", "joint"]
 Name = Annotated[str, Field(pattern=rf"^{NAME.pattern}$")]
 
@@ -60,9 +60,9 @@ class Arm(Round):
     A control that spends as many calls to the teacher as a round, with other feedback.
 
     *feedback* is what the teacher is told: ``none`` (it writes afresh), ``verdict`` (only that the
-    student was wrong), ``shuffled`` (another problem's error), or ``error`` (the student's own, as
-    a round has it). It rewrites the rationales that the round *like* rewrote, or, with the *scope*
-    ``all``, every one.
+    student was wrong), ``shuffled`` (another problem's error), ``error`` (the student's own, to
+    rewrite by), or ``repair`` (the same, to mend the student's own attempt). It rewrites the
+    rationales that the round *like* rewrote, or, with the *scope* ``all``, every one.
     """
 
     feedback: Feedback

@@ -10,6 +10,8 @@ from redistill.settings.sections import Section
 from redistill.solutions import gaps
 from redistill.solutions.arithmetic import small_steps
 from redistill.solutions.equations import Equation, annotated, decimal
+from redistill.solutions.mending import Mending
+from redistill.solutions.wordings import steps
 
 PLANNED = {"set_up", "missing_step", "extra_step"}
 FINER = "finer "  # before the name of an operation: its carries are steps of their own
@@ -46,8 +48,9 @@ def refine(requests: Sequence[Request], settings: Settings, sitting: Sitting) ->
     although it was treated is worked in finer steps. Only where that changes nothing are the
     student's own gaps of another kind (set-up, copying, steps, format) treated: one that still
     fails at the arithmetic has no use for a plan, and texts of many styles teach none.
-    Told only that the student failed, it guesses which operation of the solution to work.
-    No reply where there is no solution.
+    Told only that the student failed, it guesses which operation of the solution to work. Where an
+    attempt is to be mended, the lines before its first wrong step stay, and the steps of the
+    solution that they do not reach follow. No reply where there is no solution.
     """
     replies = []
     for request in requests:
@@ -58,10 +61,10 @@ def refine(requests: Sequence[Request], settings: Settings, sitting: Sitting) ->
         known = kinds_in(problem)
         failing = ({*request.profile} | own) & known & {*gaps.OPERATION.values()}
         kinds = {*old.gaps} | failing | {FINER + kind for kind in failing & {*old.gaps}}
-        text = _write(problem, settings, frozenset(kinds))
+        text = _write(problem, settings, frozenset(kinds), request.mending)
         if text == old.text:
             kinds |= own & known
-            text = _write(problem, settings, frozenset(kinds))
+            text = _write(problem, settings, frozenset(kinds), request.mending)
         replies.append(_replies(text, sorted(kinds), sitting))
     return replies
 
@@ -107,13 +110,18 @@ def kinds_in(problem: Problem) -> set[str]:
     return {*gaps.PROCESS} | found
 
 
-def _write(problem: Problem, settings: Settings, kinds: frozenset[str]) -> str | None:
+def _write(
+    problem: Problem, settings: Settings, kinds: frozenset[str], mending: Mending | None = None
+) -> str | None:
     solution = problem.solution
     if not solution:
         return None
     equations = annotated(solution)
     if settings.style == "equations" and not equations:
         return None
+    if mending and mending.kept:
+        lines = [mending.kept, *(_line(e, kinds) for e in _left(equations, mending.kept))]
+        return "\n".join([*lines, f"#### {problem.answer}"])
     lines = _preface(problem, equations, kinds)
     if settings.style == "equations":
         lines += [_line(e, kinds) for e in equations]
@@ -123,6 +131,13 @@ def _write(problem: Problem, settings: Settings, kinds: frozenset[str]) -> str |
         lines.append(f"The answer is {problem.answer}.")
     lines.append(f"#### {problem.answer}")
     return "\n".join(lines)
+
+
+def _left(equations: list[Equation], kept: str) -> list[Equation]:
+    """The *equations* of a solution that are left after the first ones, which *kept* reaches."""
+    reached = {step.value for step in steps(kept)}
+    done = next((n for n, e in enumerate(equations) if e.value not in reached), len(equations))
+    return equations[done:]
 
 
 def _preface(problem: Problem, equations: list[Equation], kinds: frozenset[str]) -> list[str]:

@@ -13,7 +13,7 @@ from redistill.rationales import guards
 from redistill.records.types import Problem
 
 NUMERIC = load_grader("numeric")
-GUARD = guards.GuardSettings(max_growth=10.0, min_copied=10)
+GUARD = guards.GuardSettings(max_growth=10.0, max_repair=10.0, min_copied=10)
 ON_DEV = "A baker bakes 48 loaves and then 27 more. How many are there?"
 ON_TEST = "Nine hens lay 4 eggs each on a day. How many do all lay?"
 SHORT = "How many are 3 and 4 together?"
@@ -130,7 +130,9 @@ def test_a_rationale_that_quotes_a_question_of_dev_or_of_test_is_rejected(questi
 def test_a_rewrite_is_held_to_it_as_well():
     text = f"{ON_TEST} <<40+35=75>>\n#### 75"
 
-    found = guards.refined(problem(TAUGHT), text, "#### 75", [], NUMERIC, HELD_OUT, GUARD)
+    found = guards.refined(
+        problem(TAUGHT), text, "#### 75", [], None, None, NUMERIC, HELD_OUT, GUARD
+    )
 
     assert found == "quotes another split"
 

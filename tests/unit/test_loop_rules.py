@@ -27,8 +27,8 @@ from redistill.teachers import tutor
 from tests.settings import shipped
 
 NUMERIC = load_grader("numeric")
-GUARD = guards.GuardSettings(max_growth=10.0, min_copied=10)
-RULES = refining.RefineSettings(scope="wrong", extend=True, max_loss=0.0)
+GUARD = guards.GuardSettings(max_growth=10.0, max_repair=10.0, min_copied=10)
+RULES = refining.RefineSettings(manner="rewrite", scope="wrong", extend=True, max_loss=0.0)
 TERSE = tutor.Settings(style="equations")
 FIRST = Sitting("generate", "r0", "math", range(1))
 ASKED = shipped().section("student", StudentSettings)
@@ -346,7 +346,9 @@ def test_a_good_rewrite_passes_every_guard():
     text = "8+7=15 4+2+1=7 <<48+27=75>>\n#### 75"
     p = problem("p1")
 
-    found = guards.refined(p, text, lesson(p).text, [error(p)], NUMERIC, HeldOut(), GUARD)
+    found = guards.refined(
+        p, text, lesson(p).text, [error(p)], None, None, NUMERIC, HeldOut(), GUARD
+    )
     assert found is None
 
 
