@@ -158,7 +158,8 @@ def refine(
     def ask(places: list[int], draws: range) -> list[list[Reply]]:
         chosen = [placed[place][1] for place in places]
         first = requests.afresh or 0
-        sitting = teacher.sitting("refine", round, range(first + draws.start, first + draws.stop))
+        numbers = range(first + draws.start, first + draws.stop)
+        sitting = teacher.sitting("refine", round, numbers, first)
         if requests.afresh is None:
             return teacher.module.refine(chosen, teacher.settings, sitting)
         problems = [request.problem for request in chosen]

@@ -80,6 +80,8 @@ class Sitting:
     """
     What a teacher is asked for: *draws* of each text, in a stage and round of the loop.
 
+    *first* is the number of the stage's first draw: texts that are written afresh in an arm are
+    numbered from where no other draw is.
     With a *plan* nothing is asked of a model: what would be is noted there instead.
     """
 
@@ -89,6 +91,7 @@ class Sitting:
     draws: range
     spending: Spending | None = None
     plan: Plan | None = None
+    first: int = 0
 
 
 class Teacher(Protocol):
@@ -131,9 +134,9 @@ class Engaged:
         """Whether it asks a language model, which takes time or money."""
         return bool(getattr(self.module, "ASKS", False))
 
-    def sitting(self, stage: str, round: str, draws: range) -> Sitting:
-        """Say what this teacher is asked for in *stage*."""
-        return Sitting(stage, round, self.rules.prompts, draws, self.spending, self.plan)
+    def sitting(self, stage: str, round: str, draws: range, first: int = 0) -> Sitting:
+        """Say what this teacher is asked for in *stage*, whose draws are numbered from *first*."""
+        return Sitting(stage, round, self.rules.prompts, draws, self.spending, self.plan, first)
 
 
 def engage(params: Params, verb: Literal["explain", "refine"]) -> Engaged:

@@ -29,12 +29,13 @@ class Settings(Section):
     """
     Section ``replay``: where the rationales are, one of the three, the others null.
 
-    *rationales* is the file of a round, as a run writes it; *texts* a file of your own, with id,
-    text, teacher, and problem (an id) or question; *store* the record store of another run.
+    *rationales* is the file of a round, as a run writes it; *texts* a file of your own or a list of
+    them, with id, text, teacher, and problem (an id) or question, and the round or arm that the
+    text is for, r0 if it does not say; *store* the record store of another run.
     """
 
     rationales: str | None
-    texts: str | None
+    texts: str | list[str] | None
     store: str | None
 
 
@@ -57,7 +58,10 @@ def _found(problems: Sequence[Problem], settings: Settings, sitting: Sitting) ->
     found = []
     for problem in problems:
         replies = by_id.get(problem.id) or by_question.get(normalised(problem.question)) or []
-        found.append(replies[sitting.draws.start : sitting.draws.stop])
+        start, stop = (
+            number - sitting.first for number in (sitting.draws.start, sitting.draws.stop)
+        )
+        found.append(replies[start:stop])
     return found
 
 
@@ -77,7 +81,8 @@ def _source(
             if row.round == sitting.round:
                 by_id[row.problem].append(Reply(row.text, row.gaps, teacher=row.teacher))
     elif settings.texts is not None:
-        for text in read(Path(settings.texts), Replayed):
+        files = [settings.texts] if isinstance(settings.texts, str) else settings.texts
+        for text in (row for file in files for row in read(Path(file), Replayed)):
             if text.round != sitting.round:
                 continue
             reply = Reply(text.text, teacher=text.teacher)

@@ -73,3 +73,38 @@ def test_strategyqa_with_published_rationales_first_and_the_tutor_refining(tmp_p
     assert {row.teacher for row in second if row.status == "refined"} <= {"tutor"}
     assert {error.gap for error in errors} <= {"yes_for_no", "no_for_yes", "format"}
     assert (tmp_path / "metrics/best.json").is_file()
+
+
+def test_texts_of_a_language_model_are_replayed_and_lessons_accumulate_in_every_arm(tmp_path: Path):
+    made = Project(tmp_path)
+    made.compose("gsm8k-short")
+    outside = {"svamp": {"folder": "data/external/svamp", "train_share": 0.0, "dev_share": 0.0,
+                         "take_train": None, "take_dev": None, "take_test": 6}}  # fmt: skip
+    quick = {"steps": 2, "batch_size": 4, "save_every": 0, "nll_rows": 4}
+    made.change({
+        "jsonl": {"take_train": 24, "take_dev": 6, "take_test": 6}, "train": quick,
+        "prepare": {"outside": outside}, "evaluate": {"max_new_tokens": 320, "batch_size": 24},
+    })  # fmt: skip
+    for name in ("gsm8k_short", "svamp"):
+        shutil.copytree(DATA / name, tmp_path / "data/external" / name)
+    shutil.copy(STUDENT, tmp_path / "data/pretrained")
+
+    made.dvc("repro")
+
+    taught = {}
+    for name in ("r0", "r1", "resample-r1"):
+        rows = read(tmp_path, Rationale, f"data/rationales/{name}.jsonl")
+        training = json.loads((tmp_path / f"metrics/training/{name}.json").read_text())
+        taught[name] = training["labels"]["rows"]
+        assert training["labels"]["prompt_tokens_in_loss"] == 0
+        assert taught[name] == sum(1 + len(row.history) for row in rows)
+        assert {row.teacher for row in rows} == {"llm (offline batch, 2026-11)"}
+    refined = [r for r in read(tmp_path, Rationale, "data/rationales/r1.jsonl") if r.history]
+    assert 5 < len(refined) < 24  # the files have new texts for about half of the problems
+    assert taught["r1"] == taught["r0"] + len(refined)
+    assert taught["r0"] < taught["resample-r1"] <= taught["r1"]
+    ladder = json.loads((tmp_path / "metrics/ladder.json").read_text())
+    rungs = {row["rung"] for row in ladder["rounds"]["r1"]}
+    assert rungs == {"one-shot", "one-shot, step-matched", "resample"}
+    scores = json.loads((tmp_path / "metrics/outside/r1.json").read_text())["scores"]
+    assert scores["svamp"]["n"] == 6

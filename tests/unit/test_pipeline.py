@@ -125,13 +125,14 @@ def test_the_prompts_that_a_stage_fills_or_publishes_are_deps():
         for stage in PIPELINE
     }
 
-    explain, refine = (
-        f"redistill/prompts/{verb}-${{teach.prompts}}.txt" for verb in ("explain", "refine")
+    explain, *refine = (
+        f"redistill/prompts/{verb}-${{teach.prompts}}.txt"
+        for verb in ("explain", "refine", "repair")
     )
     assert {stage: texts for stage, texts in prompts.items() if texts} == {
         "generate": [explain],
-        "refine": [explain, refine],  # what is written afresh is a first rationale
-        "publish": [explain, refine],
+        "refine": [explain, *refine],  # what is written afresh is a first rationale
+        "publish": [explain, *refine],
     }
 
 
