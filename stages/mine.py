@@ -23,6 +23,7 @@ from stages import FILE, Stage
 @click.option("--dev", type=FILE, required=True, help="Its predictions on dev.")
 @click.option("--before", type=FILE, required=True, help="The dev predictions it must beat.")
 @click.option("--out", type=FILE, required=True, help="Where the errors go.")
+@click.option("--attempts", type=FILE, required=True, help="Where its own right ones go.")
 @click.option("--metrics", type=FILE, required=True, help="Where gaps and the decision go.")
 @click.pass_obj
 def main(
@@ -35,6 +36,7 @@ def main(
     dev: Path,
     before: Path,
     out: Path,
+    attempts: Path,
     metrics: Path,
 ) -> None:
     """Find what the student got wrong, where, and whether to go on."""
@@ -43,7 +45,8 @@ def main(
     lessons = jsonl.by_problem(jsonl.read(rationales, Rationale), str(rationales))
     taught, on_dev = jsonl.read(train, Prediction), jsonl.read(dev, Prediction)
     probed = jsonl.read(held_out, Prediction)
-    predictions = [*mine.on_train(taught, probed, settings), *on_dev]
+    on_train = mine.on_train(taught, probed, settings)
+    predictions = [*on_train, *on_dev]
     blind = mine.blind(taught, on_dev, settings)
 
     known = {problem.id: problem for problem in problems}
@@ -56,6 +59,7 @@ def main(
 
     balance = Balance("mine", chosen.rows, len(errors), chosen.rejected).check(1.0)
     jsonl.write(out, errors)
+    jsonl.write(attempts, mine.attempts(on_train, out.stem, settings))
     told = {"profile": found, "decision": decision, "balance": balance.as_dict(), "blind": blind}
     content = {**told, "confused": mine.confused(known, errors)}
     json_file.write_json(metrics, content)

@@ -1,5 +1,6 @@
 """Ask the teacher to rewrite rationales: for a round, an arm of the ladder, or other students."""
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -13,7 +14,7 @@ from redistill.rationales.select import chooser
 from redistill.rationales.teacher import engage
 from redistill.records import jsonl
 from redistill.records.json_file import write_json
-from redistill.records.types import Error, Problem, Rationale
+from redistill.records.types import Attempt, Error, Problem, Rationale
 from redistill.rounds.branches import branches
 from redistill.rounds.targets import rewrites
 from redistill.settings.sections import Params
@@ -31,6 +32,7 @@ from stages import FILE, FOLDER, TeachingStage
 @click.option("--like", type=FILE, required=True, help="Those of the round that an arm is like.")
 @click.option("--errors", type=FILE, required=True, help="What a student got wrong all the same.")
 @click.option("--gaps", type=FILE, required=True, help="Its gaps on dev, and whether to stop.")
+@click.option("--attempts", type=FILE, required=True, help="What students solved themselves.")
 @click.option("--student", type=FOLDER, required=True, help="Whom several draws are to fit.")
 @click.option("--out", type=FILE, required=True, help="Where the new rationales go.")
 @click.option("--metrics", type=FILE, required=True, help="Where the balance goes.")
@@ -45,6 +47,7 @@ def main(
     like: Path,
     errors: Path,
     gaps: Path,
+    attempts: Path,
     student: Path,
     out: Path,
     metrics: Path,
@@ -68,8 +71,12 @@ def main(
     choose = chooser(teacher.rules, [r.problem for _, r in requests.placed], student, asked)
     refined = refine.refine(requests, before, teacher, grader, unquoted, choose, guard, round=name)
 
+    guarded = partial(guards.first, grader=grader, held_out=unquoted)
+    solved = jsonl.read(attempts, Attempt)
+    taught = refine.with_own(refined.rationales, solved, known, guarded, settings.own)
+
     refined.balance.check(settings.max_loss)
-    jsonl.write(out, refined.rationales)
+    jsonl.write(out, taught)
     write_json(metrics, refined.as_dict())
     click.echo(f"{name}: {refined.balance}; {refined.attempts}; kept {refined.kept}")
 

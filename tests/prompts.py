@@ -75,11 +75,13 @@ WRONG = {
     "bread": "35 + 9 = 44\n#### 44",
     "butter": "Butter is kept where it is cool.\n#### A",
 }
+HENS = EGGS.model_copy(update={"id": "hens"})
+HALF_RIGHT = "24 * 6 = 144\n144 * 3 = 402\n#### 402"
 THRICE = ("24 * 6 = 134\n134 * 3 = 402\n#### 402", "24 + 6 = 30\n#### 30", "24 * 6 = 144\n#### 144")
 
 
 def lay_out(root: Path) -> None:
-    """Lay out two runs in *root*: `math`, of which every round failed once, and `choice`."""
+    """Lay out runs in *root*: `math`, of which every round failed once, `choice`, and `repair`."""
     tailored = {"for-two": {"from": "two", "of": "r0", "like": "r0", "start": "r0"}}
     _run(root / "math", "math", [EGGS], [HONEY, BREAD], tailored)
     thrice = _errors(EGGS, THRICE, FIRST, [HONEY, BREAD], "numeric")
@@ -98,11 +100,16 @@ def lay_out(root: Path) -> None:
     lesson = FIRST.model_copy(update={"id": "coat", "problem": "coat", "text": text})
     errors = _errors(COAT, (), lesson, [BUTTER], "choice")
     _failed(root / "choice", "r0", lesson, errors, ["distractor"])
+    _run(root / "repair", "math", [HENS], [HONEY], {}, manner="repair")
+    lesson = FIRST.model_copy(update={"id": "hens", "problem": "hens"})
+    errors = _errors(HENS, (HALF_RIGHT,), lesson, [HONEY], "numeric")
+    _failed(root / "repair", "r0", lesson, errors, [])
 
 
 def printed(root: Path, words: str) -> str:
     """Return what ``redistill`` prints, asked for *words* in the run that has their problem."""
-    run = root / ("choice" if "coat" in words.split() else "math")
+    runs = {"coat": "choice", "hens": "repair"}
+    run = root / next((name for id, name in runs.items() if id in words.split()), "math")
     with chdir(run):
         found = CliRunner().invoke(main, words.split(), catch_exceptions=False)
     assert found.exit_code == 0, found.output
@@ -110,9 +117,15 @@ def printed(root: Path, words: str) -> str:
 
 
 def _run(
-    root: Path, kind: str, train: list[Problem], dev: list[Problem], tailored: dict[str, object]
+    root: Path,
+    kind: str,
+    train: list[Problem],
+    dev: list[Problem],
+    tailored: dict[str, object],
+    manner: str = "rewrite",
 ) -> None:
     content = dict(settings.shipped().content)
+    content["refine"] = content["refine"] | {"manner": manner}
     content["teach"] = content["teach"] | {"prompts": kind}
     content |= {"tailored": tailored, "rewrites": {**content["rewrites"], **tailored}}
     root.mkdir(parents=True)

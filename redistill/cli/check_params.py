@@ -72,6 +72,16 @@ def check(params: Params) -> int:
             params.section(name, model)
     _check_graders(params)
     known = branches.branches(params)
+    own, drawn = (
+        params.section("refine", RefineSettings).own,
+        params.section("evaluate", EvaluateSettings).samples,
+    )
+    if own and not drawn:
+        raise RefusedError(
+            f"{params.file}: refine.own: {own} of the completions that a student draws itself, and "
+            "evaluate.samples is 0; draw some, or set refine.own to 0",
+            code=CONFIG,
+        )
     if params.section("mine", MineSettings).folds is not None:
         targets.check_probes(params)
     control = params.section("report", ReportSettings).control

@@ -134,7 +134,8 @@ def _about(problem: str | None, rewrite: Round | Tailored, run: _Run) -> Request
     if about is None:
         return None
     cases = _cases(jsonl.read(_files(rewrite, run.root)[1], Error), run, asks=True)
-    return refine.informed(about.problem, about.rationale, about.errors, about.profile, cases)
+    found = refine.informed(about.problem, about.rationale, about.errors, about.profile, cases)
+    return replace(found, mending=about.mending)
 
 
 def _opened(root: Path) -> _Run:

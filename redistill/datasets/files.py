@@ -36,6 +36,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("gaps", pa.list_(pa.string())),
             ("fingerprint", pa.string()),
             ("history", pa.list_(VERSION)),
+            ("own", pa.list_(VERSION)),
         ]
     ),
     "sft": pa.schema([(name, pa.string()) for name in ("id", "prompt", "completion")]),

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from redistill.console.exceptions import CONFIG, TRY_AGAIN, RefusedError
 from redistill.records import jsonl, manifest
@@ -43,6 +43,7 @@ class Published(Record):
     gaps: list[str]
     fingerprint: str
     history: list[Version]
+    own: list[Version] = Field(default_factory=list)
 
     def asks(self) -> Problem:
         """Return the problem that this row is about, as far as it was published."""

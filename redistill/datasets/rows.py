@@ -237,6 +237,7 @@ def _record(problem: Problem, lesson: Rationale) -> Row:
         "gaps": list(lesson.gaps),
         "fingerprint": lesson.fingerprint,
         "history": [version.model_dump() for version in lesson.history],
+        "own": [version.model_dump() for version in lesson.own],
     }
 
 
@@ -272,7 +273,7 @@ def _texts(published: Views, train: Sequence[Problem]) -> list[str]:
     kept = {row["problem"] for row in published.rows["records"]}
     texts = [overlaps.normalised_question(problem) for problem in train if problem.id in kept]
     for row in published.rows["records"]:
-        texts += [row["rationale"], *(version["text"] for version in row["history"])]
+        texts += [row["rationale"], *(v["text"] for v in [*row["history"], *row["own"]])]
     return texts + [row["rejected"] for row in published.rows["preference"]]
 
 

@@ -74,7 +74,8 @@ def take(
             wrong = fault(made.text)
             if wrong is None:
                 kept[problem.id] = made
-                older += 0 if version == "first" else len(row.history) - len(made.history)
+                given = [*row.history, *row.own] if version == "last" else []
+                older += len(given) and len(given) - len(made.history) - len(made.own)
                 continue
             reason = wrong
         rejected.setdefault(reason, []).append(row.id)
@@ -106,5 +107,6 @@ def _rationale(
         reason=None if version == "first" else row.reason or None,
         gaps=[] if first else row.gaps,
         history=old,
+        own=[] if version == "first" else [v for v in row.own if fault(v.text) is None],
         fingerprint="" if first else row.fingerprint,
     )

@@ -11,7 +11,15 @@ from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.diagnosis.locate import locate
 from redistill.diagnosis.nearest import nearest
 from redistill.diagnosis.settings import MineSettings
-from redistill.records.types import Error, Exemplar, Prediction, Problem, Rationale, Version
+from redistill.records.types import (
+    Attempt,
+    Error,
+    Exemplar,
+    Prediction,
+    Problem,
+    Rationale,
+    Version,
+)
 from redistill.solutions import gaps
 
 
@@ -55,6 +63,21 @@ def on_train(
     A branch that was not probed has none then, and no errors on train.
     """
     return [*taught] if settings.folds is None else [*held_out]
+
+
+def attempts(on_train: Sequence[Prediction], student: str, settings: MineSettings) -> list[Attempt]:
+    """Return the correct completions among those that the *student* drew for train problems."""
+    return [
+        Attempt(
+            id=f"{prediction.problem}#{number}",
+            problem=prediction.problem,
+            student=student,
+            text=text,
+            held_out=settings.folds is not None,
+        )
+        for prediction in on_train
+        for number, text in enumerate(prediction.solved, 1)
+    ]
 
 
 def blind(

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from redistill.console.exceptions import RefusedError
+from redistill.records import jsonl
 from redistill.records.balance import Balance
 from redistill.records.json_file import read_json
-from redistill.records.types import Error
+from redistill.records.types import Attempt, Error
 from redistill.solutions import gaps
 
 NUMBERED = re.compile(r"(.+)(#\d+)", re.DOTALL)  # the id of an error but the first of its problem
@@ -34,6 +35,16 @@ def pool(named: Mapping[str, Sequence[Error]]) -> tuple[list[Error], Balance]:
     same = rows - len(kept)
     lost = {"the same completion": same} if same else {}
     return [*kept.values()], Balance("pool", rows, len(kept), lost)
+
+
+def attempts(files: Sequence[Path]) -> list[Attempt]:
+    """Put the students' own right completions in *files* together, each text of a problem once."""
+    kept: dict[tuple[str, str], Attempt] = {}
+    for file in files:
+        for found in jsonl.read(file, Attempt):
+            told = found.model_copy(update={"id": f"{found.id}@{file.stem}"})
+            kept.setdefault((found.problem, found.text), told)
+    return [*kept.values()]
 
 
 def _with(name: str, identity: str) -> str:

@@ -109,8 +109,10 @@ def _prediction(problem: Problem, completion: Completion, grader: Grader) -> Pre
     shown = {first.completion} if first.verdict != "correct" else set()
     texts = [text for text in dict.fromkeys(p.completion for p in wrong) if text not in shown]
     slips = [_slip(next(p for p in wrong if p.completion == text)) for text in texts]
+    right = dict.fromkeys(p.completion for p in drawn if p.verdict == "correct")
     count = {"samples": len(drawn), "passes": len(drawn) - len(wrong), "slips": slips}
-    return first.model_copy(update=count)
+    solved = [text for text in right if first.verdict != "correct" or text != first.completion]
+    return first.model_copy(update=count | {"solved": solved})
 
 
 def _slip(drawn: Prediction) -> Slip:

@@ -1,9 +1,11 @@
 """New rationales in the light of the student's errors; never a worse one than before."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from redistill.diagnosis.nearest import Cases
 from redistill.grading.grader import Grader
@@ -13,7 +15,7 @@ from redistill.rationales.attempts import Attempts, Choose, attempt
 from redistill.rationales.teacher import Engaged, Reply, Request
 from redistill.records.balance import Balance
 from redistill.records.fingerprint import digest
-from redistill.records.types import Error, Problem, Rationale, Version
+from redistill.records.types import Attempt, Error, Problem, Rationale, Version
 from redistill.settings.sections import Section
 from redistill.solutions import paths
 from redistill.solutions.gaps import Diagnosis
@@ -30,9 +32,12 @@ class RefineSettings(Section):
 
     With the manner ``repair`` a teacher keeps the student's own attempt up to its first wrong step
     and mends it from there, as in LEMA (arXiv 2310.20689); where nothing can be kept, it rewrites.
+    *own* is how many correct completions that students drew themselves count as lessons of a
+    problem, as in rejection-sampling fine-tuning (arXiv 2308.01825).
     """
 
     manner: Literal["rewrite", "repair"]
+    own: Annotated[int, Field(ge=0)]
     scope: Literal["wrong", "all"]
     extend: bool
     max_loss: float
@@ -192,6 +197,39 @@ def refine(
     return Refined(out, len(placed), rewritten, repaired, dict(kept), found, balance)
 
 
+def with_own(
+    rationales: Sequence[Rationale],
+    attempts: Sequence[Attempt],
+    problems: Mapping[str, Problem],
+    guard: Callable[[Problem, str], str | None],
+    most: int,
+) -> list[Rationale]:
+    """
+    Return *rationales* with the students' own correct *attempts*, at most *most* of a problem.
+
+    One counts that *guard* has nothing against, and that takes another path than every text that
+    the problem has; of more than *most* the shortest.
+    """
+    by_problem: dict[str, list[Attempt]] = {}
+    for found in sorted(attempts if most else (), key=lambda a: (len(a.text), a.id)):
+        by_problem.setdefault(found.problem, []).append(found)
+    out = []
+    for old in rationales:
+        own = list(old.own)
+        taken = {paths.path(v.text) for v in [*old.history, *own]} | {paths.path(old.text)}
+        for found in by_problem.get(old.problem, []):
+            path = paths.path(found.text)
+            if (
+                len(own) < most
+                and path not in taken
+                and not guard(problems[old.problem], found.text)
+            ):
+                taken.add(path)
+                own.append(Version(round=found.student, text=found.text))
+        out.append(old.model_copy(update={"own": own}) if own != old.own else old)
+    return out
+
+
 def _because(request: Request) -> str:
     return "common on dev" if request.profile else "asked without an error"
 
@@ -217,6 +255,7 @@ def _next(request: Request, reply: Reply, round: str, teacher: Engaged) -> Ratio
         status="refined",
         reason=", ".join(dict.fromkeys(e.gap for e in request.errors)) or _because(request),
         gaps=reply.gaps,
+        own=old.own,
         history=paths.compared([*old.history, Version(round=old.round, text=old.text)], text),
         fingerprint=reply.fingerprint or own,
     )

@@ -46,6 +46,8 @@ class Rationale(Record):
 
     *round* is the one in which the text was written, *parent* the hash of the text it replaced,
     *gaps* the kinds of gap that the text treats, *fingerprint* the hash of the request for it.
+    *own* are correct completions that students drew themselves, named for the branch of each; no
+    teacher wrote them.
     """
 
     problem: str = Identity
@@ -57,6 +59,7 @@ class Rationale(Record):
     reason: str | None = None
     gaps: list[str] = []
     history: list[Version] = []
+    own: list[Version] = []
     fingerprint: str = ""
 
 
@@ -93,8 +96,8 @@ class Prediction(Record):
     """
     A student's completion with the answer that was read from it; *tokens* excludes EOS.
 
-    Where further completions were drawn, *passes* of *samples* were correct, and *slips* are those
-    that were not, each text once and none that is the completion itself.
+    Where further completions were drawn, *passes* of *samples* were correct; *solved* are the texts
+    of these and *slips* the others, each text once and none that is the completion itself.
     """
 
     problem: str = Identity
@@ -109,6 +112,7 @@ class Prediction(Record):
     samples: int | None = Field(default=None, ge=1)
     passes: int | None = Field(default=None, ge=0)
     slips: list[Slip] = []
+    solved: list[str] = []
 
     @model_validator(mode="before")
     @classmethod
@@ -118,6 +122,15 @@ class Prediction(Record):
             return row
         rest = {name: value for name, value in row.items() if name != "slip"}
         return rest | {"slips": [] if row["slip"] is None else [row["slip"]]}
+
+
+class Attempt(Record):
+    """A correct completion of a train problem that the *student*, a branch, drew itself."""
+
+    problem: str = Identity
+    student: str
+    text: str = Text
+    held_out: bool = False
 
 
 class Exemplar(BaseModel):

@@ -106,6 +106,7 @@ class Run:
         ]  # fmt: skip
         jsonl.write(self.root / "data/rationales/r0.jsonl", lessons)
         jsonl.write(self.root / "data/errors/r0.jsonl", errors)
+        jsonl.write(self.root / "data/attempts/r0.jsonl", [])
         gaps = {"profile": {"common": []}, "decision": {"stop": False}}
         json_file.write_json(self.root / "metrics/gaps/r0.json", gaps)
 
@@ -115,7 +116,8 @@ class Run:
             "generate": "--round r0",
             "refine": f"--name r1 --rationales {before} --like {before}"
             " --dev-problems data/problems/dev.jsonl"
-            " --errors data/errors/r0.jsonl --gaps metrics/gaps/r0.json",
+            " --errors data/errors/r0.jsonl --gaps metrics/gaps/r0.json"
+            " --attempts data/attempts/r0.jsonl",
         }[stage]
         shared = (
             "--problems data/problems/train.jsonl --held-out data/problems/held-out.jsonl"

@@ -172,7 +172,7 @@ SUMS = {
     f"p{n}": Problem(id=f"p{n}", question=f"Say {n}.", answer=str((7 * n + 3) % 100))
     for n in range(48)
 }
-RULE = RefineSettings(manner="rewrite", scope="wrong", extend=False, max_loss=0.0)
+RULE = RefineSettings(manner="rewrite", own=0, scope="wrong", extend=False, max_loss=0.0)
 
 
 def spelt(problem: Problem) -> Rationale:

@@ -19,7 +19,7 @@ from tests.settings import PLAIN, changed
 
 TERSE = tutor.Settings(style="equations")
 COMMON = Diagnosis(["add", "multiply"], stop=False)
-RULES = RefineSettings(manner="rewrite", scope="wrong", extend=True, max_loss=0.0)
+RULES = RefineSettings(manner="rewrite", own=0, scope="wrong", extend=True, max_loss=0.0)
 LADDER = """arms: &arms
   blind-r1: {from: r0, of: r0, rationales: blind-r1, start: base, times: 1,
              lessons: latest, probe: false, feedback: none, like: r1, scope: like}

@@ -5,14 +5,26 @@ from pathlib import Path
 import pytest
 
 from redistill.analysis import ladder, scores, summary
+from redistill.cli import check_params
 from redistill.console.exceptions import RefusedError
 from redistill.datasets import card, files, load, rows
 from redistill.datasets.take import take
-from redistill.diagnosis import mine
+from redistill.diagnosis import mine, pool
 from redistill.grading.grader import load_grader
+from redistill.grading.predictions import graded as grade_all
 from redistill.problems.held_out import HeldOut, held_out
+from redistill.rationales.guards import first as first_guard
+from redistill.rationales.refine import with_own as with_own_completions
 from redistill.records import jsonl, lessons
-from redistill.records.types import Error, Prediction, Rationale, Version
+from redistill.records.types import (
+    Attempt,
+    Completion,
+    Error,
+    Output,
+    Prediction,
+    Rationale,
+    Version,
+)
 from redistill.rounds import targets
 from redistill.solutions import paths
 from redistill.students.probe import fold
@@ -274,3 +286,73 @@ def test_a_probe_that_starts_from_a_taught_student_is_refused():
 
     with pytest.raises(RefusedError, match="starts from r1 was taught the train problems; start"):
         targets.check_probes(continued)
+
+
+# ---- what students solved themselves
+
+
+def attempt(text: str, number: int = 1) -> Attempt:
+    return Attempt(id=f"p1#{number}", problem="p1", student="r0", text=text)
+
+
+def with_own(rationale: Rationale, most: int, *texts: str) -> list[str]:
+    numeric = load_grader("numeric")
+    found = with_own_completions(
+        [rationale], [attempt(text, n) for n, text in enumerate(texts)],
+        {"p1": problem("p1", answer="24")},
+        lambda asked, text: first_guard(asked, text, numeric, HeldOut()), most,
+    )  # fmt: skip
+    return [version.text for version in found[0].own]
+
+
+def test_own_right_completions_count_that_take_another_path_the_shortest_first():
+    other, longer = "<<24*1=24>>\n#### 24", "So, <<20+4=24>>\n#### 24"
+
+    assert with_own(told(TERSE), 2, longer, SAID, other, other) == [other, longer]
+    assert with_own(told(TERSE), 1, longer, other) == [other]
+    assert with_own(told(TERSE), 0, longer) == []
+    assert (
+        with_own(told(TERSE, WORKED), 2, TERSE, WORKED, "#### 25", "the student: 24\n#### 24") == []
+    )
+
+
+def test_own_completions_are_taught_where_lessons_accumulate_and_named_as_what_they_are():
+    own = [Version(round="r0", text="<<24*1=24>>\n#### 24")]
+    found = told(TERSE, WORKED).model_copy(update={"own": own})
+
+    ids = {way: [x.id for x in lessons.taught([found], way)] for way in ("latest", "all")}
+
+    assert ids == {"latest": ["p1"], "all": ["p1@r0", "p1@r0-own1", "p1"]}
+
+
+def test_mining_hands_on_what_was_drawn_right_and_grading_kept():
+    one = sum_of("p1")
+    drawn = [Output(text=text, eos=True, tokens=1) for text in ("#### 1", "7\n#### 75", "#### 75")]
+    written = Completion(id="p1", problem="p1", split="train", output=drawn[2], drawn=drawn)
+
+    graded = grade_all([one], [written], load_grader("numeric"))
+    found = mine.attempts(graded, "r0", HELD_OUT)
+
+    assert graded[0].solved == ["7\n#### 75"]  # what it writes anyway teaches nothing
+    assert [(f.problem, f.student, f.text, f.held_out) for f in found] == [
+        ("p1", "r0", "7\n#### 75", True)
+    ]
+
+
+def test_own_completions_without_any_drawn_are_refused():
+    params = changed("  own: 0 ", "  own: 2 ")
+
+    with pytest.raises(
+        RefusedError, match=r"refine\.own: 2 of the completions .* and evaluate\.samples is 0"
+    ):
+        check_params.check(params)
+
+
+def test_attempts_of_a_pool_are_those_of_its_students_each_text_once(tmp_path: Path):
+    files_ = [tmp_path / "r0.jsonl", tmp_path / "wide-r0.jsonl"]
+    jsonl.write(files_[0], [attempt("a"), attempt("b", 2)])
+    jsonl.write(files_[1], [attempt("a").model_copy(update={"student": "wide-r0"})])
+
+    found = pool.attempts(files_)
+
+    assert [(f.id, f.student) for f in found] == [("p1#1@r0", "r0"), ("p1#2@r0", "r0")]

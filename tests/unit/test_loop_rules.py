@@ -28,7 +28,7 @@ from tests.settings import shipped
 
 NUMERIC = load_grader("numeric")
 GUARD = guards.GuardSettings(max_growth=10.0, max_repair=10.0, min_copied=10)
-RULES = refining.RefineSettings(manner="rewrite", scope="wrong", extend=True, max_loss=0.0)
+RULES = refining.RefineSettings(manner="rewrite", own=0, scope="wrong", extend=True, max_loss=0.0)
 TERSE = tutor.Settings(style="equations")
 FIRST = Sitting("generate", "r0", "math", range(1))
 ASKED = shipped().section("student", StudentSettings)

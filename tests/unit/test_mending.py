@@ -28,7 +28,7 @@ COLOUR = Problem(
     id="c1", question="What falls?", answer="B", choices={"A": "a wall", "B": "rain"},
 )  # fmt: skip
 TAKEN = "Water comes down as drops. So it is a wall.\n#### A"
-RULES = refine.RefineSettings(manner="repair", scope="wrong", extend=False, max_loss=0.0)
+RULES = refine.RefineSettings(manner="repair", own=0, scope="wrong", extend=False, max_loss=0.0)
 SITTING = Sitting("refine", "r1", "math", range(1))
 
 

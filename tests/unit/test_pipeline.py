@@ -269,9 +269,9 @@ def test_stages_without_a_student_end_within_a_second_on_empty_input(stage: str,
     options = (
         {
             "mine": "--train-problems e --dev-problems e --rationales e --train e --dev e"
-            " --held-out e --before e",
+            " --held-out e --before e --attempts a.jsonl",
             "refine": "--name r1 --problems e --dev-problems e --held-out e --rationales e"
-            " --like e --errors e --gaps g --student s",
+            " --like e --errors e --gaps g --attempts e --student s",
         }[stage]
         .replace(" e", f" {empty}")
         .replace(" g", f" {gaps}")

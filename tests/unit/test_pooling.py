@@ -116,7 +116,9 @@ def test_a_teacher_is_asked_about_the_errors_of_all():
         Rationale(id=n, problem=n, text="t", round="r0", teacher="t", status="first")
         for n in problems
     ]
-    rules = refine.RefineSettings(manner="rewrite", scope="wrong", extend=False, max_loss=0.0)
+    rules = refine.RefineSettings(
+        manner="rewrite", own=0, scope="wrong", extend=False, max_loss=0.0
+    )
 
     chosen = refine.to_rewrite(problems, before, found, Diagnosis([], stop=False), rules)
 

@@ -29,6 +29,7 @@ def test_the_docs_show_a_prompt_for_each_situation():
         ("eggs", "refine@r1"),
         ("eggs", "refine@for-two"),
         ("eggs", "refine@r2"),
+        ("hens", "refine@r1"),
     ]
 
 

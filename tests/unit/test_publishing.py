@@ -59,6 +59,7 @@ def test_a_record_has_its_whole_lineage_and_no_null():
         "source": "here", "rationale": "3+4=7\n#### 7", "round": "r1", "parent": "0" * 16,
         "teacher": "tutor", "status": "refined", "reason": "add", "gaps": ["add"],
         "fingerprint": "", "history": [{"round": "r0", "text": "#### 7", "repeated": False}],
+        "own": [],
     }  # fmt: skip
     assert list(row) == files.SCHEMAS["records"].names
 
