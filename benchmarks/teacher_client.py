@@ -126,7 +126,7 @@ def _ours(url: str, calls: int, concurrency: int) -> tuple[float, float]:
         base_url=url, key=None, model="gpt-4o-mini", system=None, examples=[], seed=None, body={}
     )
     limits = budget.SpendingSettings(
-        prices=budget.Prices(input=0.15, output=0.6),
+        prices=budget.Prices(input=0.15, output=0.6, batch=None),
         budget=budget.Budget(calls=None, tokens=None, cost=1000.0),
         strict_model=False,
     )

@@ -6,20 +6,19 @@ import sqlite3
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from redistill.console.exceptions import CONFIG, DATA, IO, PERMISSION, TRY_AGAIN, RefusedError
 from redistill.console.progress import Progress
 from redistill.console.safe_text import safe_text
-from redistill.llm import budget, response
+from redistill.llm import budget, interrupts, response, settlement
 from redistill.llm.endpoint import Policy, Raw, wait
 from redistill.llm.group_commit import Commits
 from redistill.llm.request import Request
-from redistill.llm.response import FATAL, FINAL, MAYBE_BILLED, RETRIED, Reading
-from redistill.llm.store import Intent, Result, Writer
+from redistill.llm.response import FATAL, FINAL, RETRIED, Reading
+from redistill.llm.store import Writer
 
 WINDOW = 50  # calls that the breaker looks back on, once there are MIN_SEEN
 MIN_SEEN = 20
@@ -96,7 +95,7 @@ def _recover(writer: Writer, prices: budget.Prices) -> None:
         for number, request, status, body in received:
             raw = Raw(status, body)
             reading = response.read(status, body)
-            writer.settle(connection, _result(number, request, raw, reading, prices))
+            writer.settle(connection, settlement.result(number, request, raw, reading, prices))
 
 
 def another_model(request: Request, reading: Reading) -> RefusedError:
@@ -146,7 +145,7 @@ class _Run:
 
             self.limiter = AsyncLimiter(1, 60 / self.policy.rate)
         waiting = iter(requests)
-        with _signals(self._signalled):
+        with interrupts.handled(self._signalled):
             workers = [
                 asyncio.create_task(self._work(waiting))
                 for _ in range(min(self.policy.concurrency, len(requests)))
@@ -256,17 +255,7 @@ class _Run:
                 return None
             self.committed += most
             self.in_flight += 1
-        intent = Intent(
-            key=request.key,
-            request=request.canonical,
-            stage=self.occasion.stage,
-            round=self.occasion.round,
-            problem=request.problem,
-            model=request.model,
-            prompt_tokens=request.max_input,
-            completion_tokens=request.max_output or 0,
-            nano=most.nano,
-        )
+        intent = settlement.intent(request, most, self.occasion.stage, self.occasion.round)
         return await self.commits.do(lambda connection: self.writer.intend(connection, intent))
 
     async def _call(self, request: Request, number: int) -> tuple[Reading, Raw]:
@@ -283,7 +272,7 @@ class _Run:
         else:
             await self.commits.do(lambda c: self.writer.receive(c, number, raw.status, raw.body))
         reading = failed or response.read(raw.status, raw.body)
-        result = _result(number, request, raw, reading, self.settings.prices)
+        result = settlement.result(number, request, raw, reading, self.settings.prices)
         result = replace(result, seconds=time.monotonic() - started)
         self.commits.later(lambda c: self.writer.settle(c, result))
         if reading.outcome in FINAL and not result.measured:
@@ -328,67 +317,8 @@ class _Run:
             )
 
     def _signalled(self, number: signal.Signals) -> None:
-        self._stop(
-            RefusedError(
-                f"stopped by {number.name}; what was answered is stored, and dvc repro goes on "
-                "from there",
-                code=128 + number,
-            )
-        )
+        self._stop(interrupts.refusal(number))
 
     def _stop(self, refusal: RefusedError) -> None:
         self.refusal = self.refusal or refusal
         self.stopped.set()
-
-
-def _result(
-    number: int, request: Request, raw: Raw, reading: Reading, prices: budget.Prices
-) -> Result:
-    """
-    What the ledger notes of an attempt: tokens as the server counted them where that is possible.
-
-    A count that is missing, or beyond what was reserved, is replaced by the reservation, and so is
-    the cost of a call that ended without an answer but may have been billed.
-    """
-    prompt, completion = reading.prompt_tokens, reading.completion_tokens
-    limit = request.max_output
-    counted = reading.outcome in (*FINAL, *MAYBE_BILLED)
-    measured = (
-        prompt is not None
-        and completion is not None
-        and prompt <= request.max_input
-        and (limit is None or completion <= limit)
-    )
-    if not measured:
-        prompt, completion = (request.max_input, limit or 0) if counted else (0, 0)
-    return Result(
-        id=number,
-        key=request.key,
-        outcome=reading.outcome,
-        status=raw.status,
-        body=raw.body,
-        detail=reading.detail,
-        finish_reason=reading.finish_reason,
-        returned_model=reading.model,
-        prompt_tokens=prompt or 0,
-        completion_tokens=completion or 0,
-        nano=None
-        if counted and not measured and limit is None
-        else budget.price(prices, prompt or 0, completion or 0),
-        measured=measured,
-        seconds=0.0,
-    )
-
-
-@contextmanager
-def _signals(handler: Callable[[signal.Signals], None]) -> Iterator[None]:
-    """While the block runs, SIGINT and SIGTERM ask for an orderly end."""
-    loop = asyncio.get_running_loop()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    for number in numbers:
-        loop.add_signal_handler(number, handler, number)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 Outcome = Literal[
     "answered", "truncated", "refused", "filtered", "malformed",
     "bad_request", "no_permission", "no_quota", "rate_limited", "server_error", "redirected",
-    "timeout", "no_connection", "lost",
+    "timeout", "no_connection", "lost", "unserved",
 ]  # fmt: skip
 
 GAVE_UP = (408, 504, 522, 524)  # somebody on the way stopped waiting; it may be billed
@@ -20,6 +20,7 @@ FINAL = ("answered", "truncated", "refused", "filtered")  # paid for and kept: n
 FATAL = ("no_permission", "no_quota", "redirected")  # cannot succeed for any other request either
 RETRIED = ("rate_limited", "server_error", "timeout", "no_connection", "malformed")
 MAYBE_BILLED = ("malformed", "timeout", "no_connection", "lost")  # reserved cost stays counted
+STANDING = ("bad_request", "malformed")  # what more than one batch found stands for an answer
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from redistill.console.exceptions import CONFIG, RefusedError
-from redistill.llm import budget, client, response, store
+from redistill.llm import batches, budget, client, purchase, response, store
 from redistill.llm import endpoint as endpoints
 from redistill.llm.endpoint import Raw
 from redistill.llm.request import Request
@@ -123,9 +123,14 @@ def _readings(
         raise RefusedError("params.yaml: the teacher needs a section 'spending'", code=CONFIG)
     budget.check(limits, settings.body, what="openai")
     occasion = client.Occasion(sitting.stage, sitting.round)
-    secret = endpoints.secret(settings.key, KEY)
+    manner = purchase.manner()
     with store.writing(file) as writer:
         writer.priced(settings.model, limits.prices)
+        batches.refuse_held(writer, missing, manner)
+    if manner == "files":
+        return batches.ask_by_files(requests, limits, occasion, file)
+    secret = endpoints.secret(settings.key, KEY)
+    with store.writing(file) as writer:
         return client.ask(
             requests, Sender(settings, secret), writer, limits, endpoints.policy(), occasion
         )
@@ -140,8 +145,7 @@ class Sender:
 
     async def __call__(self, request: Request) -> Raw:
         """Send *request*; raises TimeoutError, or OSError where there is no connection."""
-        content = {"model": request.model, "messages": request.messages, **request.body}
-        return await self._connection.post("/chat/completions", content)
+        return await self._connection.post("/chat/completions", request.content)
 
     async def close(self) -> None:
         """Let go of the connections."""

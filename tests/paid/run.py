@@ -70,7 +70,7 @@ class Run:
             **changes.pop("openai", {}),
         }
         content["spending"] = {
-            "prices": {"input": None, "output": None},
+            "prices": {"input": None, "output": None, "batch": None},
             "budget": {"calls": 100_000, "tokens": None, "cost": None},
             "strict_model": False,
             **changes.pop("spending", {}),

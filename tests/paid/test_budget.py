@@ -18,7 +18,7 @@ from tests.paid.run import Run, solution
 from tests.paid.server import Action, Script, Server, after, always, answer
 
 Serve = Callable[[Script], Server]
-PRICES = Prices(input=0.5, output=1.5)
+PRICES = Prices(input=0.5, output=1.5, batch=None)
 
 
 def greatest(request: dict, delay: float = 0.0) -> Action:
@@ -188,7 +188,7 @@ def test_b3_a_budget_that_cannot_be_kept_is_refused(
 ):
     unset = {"calls": None, "tokens": None, "cost": None}
     settings = llm_budget.SpendingSettings(
-        prices=Prices(**prices), budget=Budget(**unset | budget), strict_model=False
+        prices=Prices(**prices, batch=None), budget=Budget(**unset | budget), strict_model=False
     )
 
     with pytest.raises(RefusedError, match=fault):
@@ -196,9 +196,9 @@ def test_b3_a_budget_that_cannot_be_kept_is_refused(
 
 
 def test_a_budget_is_never_rounded_in_favour_of_spending():
-    assert llm_budget.price(Prices(input=0.1, output=0.1), 1, 0) == 100
-    assert llm_budget.price(Prices(input=0.0001, output=0.0), 1, 0) == 1
-    assert llm_budget.price(Prices(input=None, output=1.0), 1, 0) is None
+    assert llm_budget.price(Prices(input=0.1, output=0.1, batch=None), 1, 0) == 100
+    assert llm_budget.price(Prices(input=0.0001, output=0.0, batch=None), 1, 0) == 1
+    assert llm_budget.price(Prices(input=None, output=1.0, batch=None), 1, 0) is None
     assert llm_budget.exceeded(
         Budget(calls=None, tokens=None, cost=1.0), Amount(), Amount(1, 1, None)
     )

@@ -37,7 +37,7 @@ from tests.paid.server import (
 Serve = Callable[[Script], Server]
 QUICK = Policy(concurrency=4, deadline=1.0, attempts=3, backoff=0.01, cap=0.3)
 FREE = budget.SpendingSettings(
-    prices=Prices(input=None, output=None),
+    prices=Prices(input=None, output=None, batch=None),
     budget=Budget(calls=10_000, tokens=None, cost=None),
     strict_model=False,
 )
