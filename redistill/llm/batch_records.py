@@ -62,8 +62,9 @@ def make(
     requests: Sequence[Request],
     prices: budget.Prices,
     occasion: Occasion,
+    hidden: int = 0,
 ) -> Batch:
-    """Note a batch of *requests* with all their intents, at *prices* of a batch."""
+    """Note a batch of *requests* with all their intents, at *prices*; see `budget.reservation`."""
     token, now = uuid.uuid4().hex, time.time()
     endpoint, stage, round = requests[0].endpoint, occasion.stage, occasion.round
     batch = Batch(token, kind, endpoint, stage, round, now, "made", None, None, prices)
@@ -76,7 +77,7 @@ def make(
             ),
         )
         for request in requests:
-            most = budget.reservation(request, prices)
+            most = budget.reservation(request, prices, hidden)
             writer.intend(connection, settlement.intent(request, most, stage, round), token)
     return batch
 

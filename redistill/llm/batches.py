@@ -70,17 +70,20 @@ def refuse_held(known: Store, keys: Iterable[str], manner: Manner | None) -> Non
 
 
 def place(
-    writer: Writer, requests: Sequence[Request], kind: Manner, wanted: Order
+    writer: Writer, kind: Manner, wanted: Order, readings: Mapping[str, Reading]
 ) -> tuple[list[Batch], str | None]:
     """
-    Make batches of *requests*, on disk with all their intents, as far as the budget goes.
+    Make batches of what has none of *readings* yet and is in no batch, as far as the budget goes.
 
-    Returns the batches, and which limit a further request would break (None: all are in).
+    They are on disk with all their intents. Returns the batches, and which limit a further request
+    would break (None: all are in).
     """
-    committed, told = writer.committed(), None
+    committed, told, hidden = writer.committed(), None, client.hidden(readings)
     affordable: list[Request] = []
-    for request in requests:
-        most = budget.reservation(request, wanted.settings.prices)
+    missing = {key: r for key, r in wanted.requests.items() if key not in readings}
+    held = batch_records.held(writer, missing)
+    for request in (r for key, r in missing.items() if key not in held):
+        most = budget.reservation(request, wanted.settings.prices, hidden)
         told = budget.exceeded(wanted.settings.budget, committed, most)
         if told:
             break
@@ -88,7 +91,8 @@ def place(
         affordable.append(request)
     parts = batch_file.split(affordable, wanted.terms.lines, wanted.terms.size)
     prices = wanted.settings.prices
-    return [batch_records.make(writer, kind, p, prices, wanted.occasion) for p in parts], told
+    made = [batch_records.make(writer, kind, p, prices, wanted.occasion, hidden) for p in parts]
+    return made, told
 
 
 def ask_by_files(
@@ -104,12 +108,11 @@ def ask_by_files(
     wanted = order(requests, settings, occasion)
     with store.writing(file) as writer:
         readings = known(writer, wanted)
-        missing = {k: r for k, r in wanted.requests.items() if k not in readings}
+        missing = [key for key in wanted.requests if key not in readings]
         if not missing:
             return readings
         refuse_held(writer, missing, "files")
-        held = batch_records.held(writer, missing)
-        _, told = place(writer, [r for k, r in missing.items() if k not in held], "files", wanted)
+        _, told = place(writer, "files", wanted, readings)
         tokens = set(batch_records.held(writer, missing).values())
         found = [batch for batch in batch_records.at_work(writer) if batch.token in tokens]
         written = [write(writer, batch) for batch in found]

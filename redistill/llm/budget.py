@@ -68,11 +68,16 @@ def price(prices: Prices, prompt: int, completion: int) -> int | None:
     return math.ceil(1000 * (prompt * prices.input + completion * prices.output))
 
 
-def reservation(request: Request, prices: Prices) -> Amount:
-    """Bound what one call of *request* can cost; money is None without an output limit."""
+def reservation(request: Request, prices: Prices, hidden: int = 0) -> Amount:
+    """
+    Bound what one call of *request* can cost; money is None without an output limit.
+
+    *hidden* are tokens that the server is known to bill beyond the output limit.
+    """
     prompt, output = request.max_input, request.max_output
     if output is None:
         return Amount(1, prompt, None)
+    output += hidden
     return Amount(1, prompt + output, price(prices, prompt, output))
 
 

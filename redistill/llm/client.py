@@ -24,6 +24,11 @@ WINDOW = 50  # calls that the breaker looks back on, once there are MIN_SEEN
 MIN_SEEN = 20
 MAX_BAD = 5  # requests in a row that the server calls malformed: the next will be, too
 TRANSIENT = tuple(outcome for outcome in RETRIED if outcome != "malformed")
+MAX_THOUGHTS = 5  # answers that are thoughts alone, and no other: the next will be, too
+WAY_OUT = (
+    "raise max_completion_tokens in the teacher's body, or have it think less there "
+    "(reasoning_effort, or chat_template_kwargs: {enable_thinking: false}, as the server has it)"
+)
 MAX_SHAPE = 2  # attempts at an answer of the wrong shape, each of which may be billed
 
 
@@ -73,8 +78,14 @@ def ask(
     missing = [request for key, request in unique.items() if key not in stored]
     if missing:
         run = _Run(send, writer, settings, policy, occasion, len(missing))
+        run.hidden = hidden(readings)
         readings |= asyncio.run(run.all(missing))
     return readings
+
+
+def hidden(readings: Mapping[str, Reading]) -> int:
+    """Find the most tokens that one of *readings* was billed beyond its output limit."""
+    return max((reading.hidden_tokens for reading in readings.values()), default=0)
 
 
 def check_models(
@@ -130,7 +141,8 @@ class _Run:
         self.commits = Commits(writer)
         self.readings: dict[str, Reading] = {}
         self.window: deque[bool] = deque(maxlen=WINDOW)
-        self.bad = 0
+        self.bad = self.hidden = 0
+        self.thoughts: int | None = 0  # answers that were thoughts alone; None after another
         self.in_flight = 0
         self.refusal: RefusedError | None = None
         self.told: Counter[str] = Counter()
@@ -216,10 +228,10 @@ class _Run:
         for attempt in range(self.policy.attempts):
             if self.limiter is not None and not await self._allowed():
                 return reading
-            number = await self._reserve(request)
-            if number is None:
+            reserved = await self._reserve(request)
+            if reserved is None:
                 return None
-            reading, raw = await self._call(request, number)
+            reading, raw = await self._call(request, *reserved)
             if reading.outcome not in RETRIED or self.refusal is not None:
                 return reading
             if reading.outcome == "malformed" and attempt + 1 >= MAX_SHAPE:
@@ -242,9 +254,9 @@ class _Run:
         turn.cancel()
         return not self.stopped.is_set()
 
-    async def _reserve(self, request: Request) -> int | None:
-        """The number of an attempt whose cost is reserved on disk; None where the run stops."""
-        most = budget.reservation(request, self.settings.prices)
+    async def _reserve(self, request: Request) -> tuple[int, budget.Amount] | None:
+        """The number of an attempt, and its cost that is reserved on disk; None: the run stops."""
+        most = budget.reservation(request, self.settings.prices, self.hidden)
         async with self.settled:
             while told := budget.exceeded(self.settings.budget, self.committed, most):
                 if not self.in_flight:
@@ -256,9 +268,12 @@ class _Run:
             self.committed += most
             self.in_flight += 1
         intent = settlement.intent(request, most, self.occasion.stage, self.occasion.round)
-        return await self.commits.do(lambda connection: self.writer.intend(connection, intent))
+        number = await self.commits.do(lambda connection: self.writer.intend(connection, intent))
+        return number, most
 
-    async def _call(self, request: Request, number: int) -> tuple[Reading, Raw]:
+    async def _call(
+        self, request: Request, number: int, most: budget.Amount
+    ) -> tuple[Reading, Raw]:
         """One call: its raw body is on disk before it is read, and read before it is judged."""
         started = time.monotonic()
         raw, failed = Raw(0, b""), None
@@ -278,7 +293,6 @@ class _Run:
         if reading.outcome in FINAL and not result.measured:
             self.told["answers without a usable count of tokens, counted at their reservation"] += 1
         async with self.settled:
-            most = budget.reservation(request, self.settings.prices)
             self.committed += budget.difference(result.amount, most)
             self.in_flight -= 1
             self.settled.notify_all()
@@ -304,6 +318,7 @@ class _Run:
                     code=CONFIG,
                 )
             )
+        self._weigh_thoughts(reading)
         self.window.append(reading.outcome in FINAL)
         failed = self.window.count(False)
         if len(self.window) >= MIN_SEEN and failed > len(self.window) / 2:
@@ -313,6 +328,27 @@ class _Run:
                     f"{reading.outcome} ({reading.detail}); what was answered is stored, and dvc "
                     "repro goes on from there",
                     code=TRY_AGAIN,
+                )
+            )
+
+    def _weigh_thoughts(self, reading: Reading) -> None:
+        """Tell of output that went into thoughts, and stop where nothing else ever came."""
+        if reading.hidden_tokens:
+            self.hidden = max(self.hidden, reading.hidden_tokens)
+            self.told["answers with reasoning tokens billed beyond the output limit"] += 1
+        spent = reading.outcome == "only_reasoning" or (
+            reading.outcome == "truncated" and reading.thoughts
+        )
+        if spent:
+            self.told[f"{reading.outcome.replace('_', ' ')} ({reading.detail}): {WAY_OUT}"] += 1
+        if reading.outcome in FINAL and self.thoughts is not None:
+            self.thoughts = self.thoughts + 1 if spent else None
+        if self.thoughts == MAX_THOUGHTS:
+            self._stop(
+                RefusedError(
+                    f"the first {MAX_THOUGHTS} answers are thoughts alone ({reading.detail}); "
+                    f"{WAY_OUT}",
+                    code=CONFIG,
                 )
             )
 

@@ -17,7 +17,7 @@ def intent(request: Request, most: budget.Amount, stage: str, round: str) -> Int
         problem=request.problem,
         model=request.model,
         prompt_tokens=request.max_input,
-        completion_tokens=request.max_output or 0,
+        completion_tokens=0 if request.max_output is None else most.tokens - request.max_input,
         nano=most.nano,
     )
 
@@ -29,7 +29,8 @@ def result(
     Count what an attempt has cost: tokens as the server counted them where that is possible.
 
     A count that is missing, or beyond what was reserved, is replaced by the reservation, and so is
-    the cost of a call that ended without an answer but may have been billed.
+    the cost of a call that ended without an answer but may have been billed. Reasoning tokens that
+    a server bills beside the completion tokens are no part of the output limit: they are counted.
     """
     prompt, completion = reading.prompt_tokens, reading.completion_tokens
     limit = request.max_output
@@ -38,7 +39,7 @@ def result(
         prompt is not None
         and completion is not None
         and prompt <= request.max_input
-        and (limit is None or completion <= limit)
+        and (limit is None or completion - reading.hidden_tokens <= limit)
     )
     if not measured:
         prompt, completion = (request.max_input, limit or 0) if counted else (0, 0)
