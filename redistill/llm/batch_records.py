@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from redistill.console.exceptions import USAGE, RefusedError
@@ -18,7 +18,7 @@ from redistill.llm.store import CHUNK, Store, Writer
 
 AT_WORK = ("made", "ordering", "ordered")
 GIVEN_UP = 2  # batches that refused a request: it is not put into another
-COLUMNS = "token, kind, endpoint, stage, round, made, state, file, remote, input, output"
+COLUMNS = "token, kind, endpoint, stage, round, since, state, file, remote, input, output"
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Batch:
     It is ``made`` before anyone is told of it, ``ordering`` from the moment at which a server may
     have heard of it (*file* is what was uploaded), ``ordered`` once the server's name for it,
     *remote*, is known; then ``done``, ``withdrawn`` or ``abandoned``. One of files stays ``made``.
+    *since* is when it came to its state, in seconds since 1970.
     """
 
     token: str
@@ -36,7 +37,7 @@ class Batch:
     endpoint: str
     stage: str
     round: str
-    made: float
+    since: float
     state: str
     file: str | None
     remote: str | None
@@ -84,7 +85,7 @@ def make(
 
 def at_work(store: Store) -> list[Batch]:
     """Read the batches that have not ended, the oldest first."""
-    return _batches(store, f"state in {AT_WORK} order by made, token", [])
+    return _batches(store, f"state in {AT_WORK} order by rowid", [])
 
 
 def _batches(store: Store, condition: str, values: Sequence[Any]) -> list[Batch]:
@@ -141,14 +142,20 @@ def given_up(store: Store, keys: Iterable[str]) -> dict[str, Reading]:
     }
 
 
-def advance(writer: Writer, batch: Batch, state: str, **columns: str) -> None:
-    """Note that *batch* has come to *state*, with *file* or *remote* where they become known."""
-    names = ", ".join(f"{name} = ?" for name in ("state", *columns))
+def advance(writer: Writer, batch: Batch, state: str, **columns: str) -> Batch:
+    """
+    Note that *batch* has come to *state*, with *file* or *remote* where they become known.
+
+    Returns the batch as it is now.
+    """
+    changed = replace(batch, state=state, since=time.time(), **columns)  # type: ignore[arg-type]
+    names = ", ".join(f"{name} = ?" for name in ("state", "since", *columns))
     with writer.transaction() as connection:
         connection.execute(
             f"update batches set {names} where token = ?",
-            (state, *columns.values(), batch.token),
+            (state, changed.since, *columns.values(), batch.token),
         )
+    return changed
 
 
 def withdraw(writer: Writer, batch: Batch) -> None:

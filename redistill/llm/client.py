@@ -88,6 +88,14 @@ def hidden(readings: Mapping[str, Reading]) -> int:
     return max((reading.hidden_tokens for reading in readings.values()), default=0)
 
 
+def spent_on_thoughts(reading: Reading) -> str:
+    """Say how the output of *reading* was spent on thoughts, and the way out; empty if not so."""
+    cut_off = reading.outcome == "truncated" and reading.thoughts
+    if reading.outcome != "only_reasoning" and not cut_off:
+        return ""
+    return f"{reading.outcome.replace('_', ' ')} ({reading.detail}): {WAY_OUT}"
+
+
 def check_models(
     requests: Mapping[str, Request],
     readings: Mapping[str, Reading],
@@ -336,11 +344,9 @@ class _Run:
         if reading.hidden_tokens:
             self.hidden = max(self.hidden, reading.hidden_tokens)
             self.told["answers with reasoning tokens billed beyond the output limit"] += 1
-        spent = reading.outcome == "only_reasoning" or (
-            reading.outcome == "truncated" and reading.thoughts
-        )
+        spent = spent_on_thoughts(reading)
         if spent:
-            self.told[f"{reading.outcome.replace('_', ' ')} ({reading.detail}): {WAY_OUT}"] += 1
+            self.told[spent] += 1
         if reading.outcome in FINAL and self.thoughts is not None:
             self.thoughts = self.thoughts + 1 if spent else None
         if self.thoughts == MAX_THOUGHTS:

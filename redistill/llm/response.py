@@ -75,7 +75,7 @@ def _read(
     status: int, body: bytes, understood: Callable[[dict[str, Any], dict[str, Any]], Reading]
 ) -> Reading:
     if status != 200:
-        return Reading(_of_status(status, body), detail=f"HTTP {status}{_message(body)}")
+        return Reading(outcome_of(status, body), detail=f"HTTP {status}{message_of(body)}")
     try:
         content = json.loads(body)
     except (ValueError, RecursionError) as problem:
@@ -83,7 +83,7 @@ def _read(
     if not isinstance(content, dict):
         return Reading("malformed", detail="not a JSON object")
     if content.get("error"):
-        return Reading("malformed", detail=f"error object{_message(body)}")
+        return Reading("malformed", detail=f"error object{message_of(body)}")
     choices = content.get("choices")
     if not isinstance(choices, list):
         return Reading("malformed", detail="no list of choices")
@@ -178,7 +178,8 @@ def _thoughts(message: dict[str, Any], written: object, text: object) -> str:
     return "parts of the content" if isinstance(message.get("content"), list) and not text else ""
 
 
-def _of_status(status: int, body: bytes) -> Outcome:
+def outcome_of(status: int, body: bytes) -> Outcome:
+    """Say what became of a call that was answered with *status*, not 200, and *body*."""
     if status in (401, 403, 404):
         return "no_permission"
     if status == 402 or (status == 429 and b"insufficient_quota" in body[:65536]):
@@ -192,7 +193,8 @@ def _of_status(status: int, body: bytes) -> Outcome:
     return "server_error" if status >= 500 else "bad_request"
 
 
-def _message(body: bytes) -> str:
+def message_of(body: bytes) -> str:
+    """Read the message of the error object in *body*, after a colon; empty where there is none."""
     try:
         error = json.loads(body)["error"]
         told = error["message"] if isinstance(error, dict) else error

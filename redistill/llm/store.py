@@ -37,7 +37,7 @@ create table if not exists attempts (
 create index if not exists attempts_by_key on attempts (key);
 create table if not exists batches (
   token text primary key, kind text not null, endpoint text not null, stage text not null,
-  round text not null, made real not null, state text not null, file text, remote text,
+  round text not null, since real not null, state text not null, file text, remote text,
   input real, output real
 );
 create table if not exists batched (attempt integer primary key, batch text not null);

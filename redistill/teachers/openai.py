@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from redistill.console.exceptions import CONFIG, RefusedError
-from redistill.llm import batches, budget, client, purchase, response, store
+from redistill.llm import batch_orders, batches, budget, client, purchase, response, store
 from redistill.llm import endpoint as endpoints
 from redistill.llm.endpoint import Raw
 from redistill.llm.request import Request
@@ -129,19 +129,26 @@ def _readings(
         batches.refuse_held(writer, missing, manner)
     if manner == "files":
         return batches.ask_by_files(requests, limits, occasion, file)
-    secret = endpoints.secret(settings.key, KEY)
-    with store.writing(file) as writer:
-        return client.ask(
-            requests, Sender(settings, secret), writer, limits, endpoints.policy(), occasion
+    secret, policy = endpoints.secret(settings.key, KEY), endpoints.policy()
+    if manner == "api":
+        return batch_orders.ask(
+            requests, lambda: _connection(settings, secret), limits, policy, occasion, file
         )
+    with store.writing(file) as writer:
+        sender = Sender(settings, secret)
+        return client.ask(requests, sender, writer, limits, policy, occasion)
+
+
+def _connection(settings: Settings, secret: str) -> endpoints.Connection:
+    address = endpoints.endpoint(os.environ.get(ADDRESS) or settings.base_url, URL)
+    return endpoints.Connection(address, secret)
 
 
 class Sender:
     """Sends requests to the service of *settings*, or to where it is reached from here."""
 
     def __init__(self, settings: Settings, secret: str) -> None:
-        address = endpoints.endpoint(os.environ.get(ADDRESS) or settings.base_url, URL)
-        self._connection = endpoints.Connection(address, secret)
+        self._connection = _connection(settings, secret)
 
     async def __call__(self, request: Request) -> Raw:
         """Send *request*; raises TimeoutError, or OSError where there is no connection."""
