@@ -11,7 +11,16 @@ from pathlib import Path
 from redistill.console.exceptions import BATCH, CONFIG, PERMISSION, TRY_AGAIN, RefusedError
 from redistill.console.progress import Progress
 from redistill.console.safe_text import safe_text
-from redistill.llm import batch_file, batch_records, batches, budget, client, interrupts, store
+from redistill.llm import (
+    batch_file,
+    batch_records,
+    batches,
+    budget,
+    client,
+    interrupts,
+    store,
+    thoughts,
+)
 from redistill.llm.batch_file import Line
 from redistill.llm.batch_records import Batch
 from redistill.llm.batch_service import Service, State
@@ -225,7 +234,7 @@ class _Desk:
         repeated: int,
         left: int,
     ) -> None:
-        told = Counter(filter(None, map(client.spent_on_thoughts, readings)))
+        told = Counter(filter(None, map(thoughts.spent, readings)))
         told.update({f"repeated answers of {batch.name}, counted once": repeated})
         told.update(
             {f"lines of {batch.name} that are no answer ({'; '.join(faults[:1])})": len(faults)}

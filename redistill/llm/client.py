@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from redistill.console.exceptions import CONFIG, DATA, IO, PERMISSION, TRY_AGAIN, RefusedError
 from redistill.console.progress import Progress
 from redistill.console.safe_text import safe_text
-from redistill.llm import budget, interrupts, response, settlement
+from redistill.llm import budget, choices, interrupts, response, settlement, thoughts
 from redistill.llm.endpoint import Policy, Raw, wait
 from redistill.llm.group_commit import Commits
 from redistill.llm.request import Request
@@ -25,10 +25,6 @@ MIN_SEEN = 20
 MAX_BAD = 5  # requests in a row that the server calls malformed: the next will be, too
 TRANSIENT = tuple(outcome for outcome in RETRIED if outcome != "malformed")
 MAX_THOUGHTS = 5  # answers that are thoughts alone, and no other: the next will be, too
-WAY_OUT = (
-    "raise max_completion_tokens in the teacher's body, or have it think less there "
-    "(reasoning_effort, or chat_template_kwargs: {enable_thinking: false}, as the server has it)"
-)
 MAX_SHAPE = 2  # attempts at an answer of the wrong shape, each of which may be billed
 
 
@@ -59,13 +55,16 @@ def ask(
     settings: budget.SpendingSettings,
     policy: Policy,
     occasion: Occasion,
+    *,
+    together: bool = False,
 ) -> dict[str, Reading]:
     """
     Have every request answered that the store has no answer to, and return readings by key.
 
     The intent is on disk before a call, its raw body before anyone reads it, in commits that many
     calls share. A malformed answer, or a request that the server calls malformed, is a reading
-    like any other; the next run asks again. Raises RefusedError where the run must stop, after the
+    like any other; the next run asks again. Draws of one request are asked for *together* in one
+    call with ``n``, where that is wanted. Raises RefusedError where the run must stop, after the
     calls in flight have been stored: 3 at the budget, 75 where calls failed that may work later,
     77 where the key is refused, 78 where the server refuses requests as malformed, 130 or 143 on
     SIGINT or SIGTERM.
@@ -79,21 +78,14 @@ def ask(
     if missing:
         run = _Run(send, writer, settings, policy, occasion, len(missing))
         run.hidden = hidden(readings)
-        readings |= asyncio.run(run.all(missing))
+        groups = choices.together(missing) if together else [[request] for request in missing]
+        readings |= asyncio.run(run.all(groups))
     return readings
 
 
 def hidden(readings: Mapping[str, Reading]) -> int:
     """Find the most tokens that one of *readings* was billed beyond its output limit."""
     return max((reading.hidden_tokens for reading in readings.values()), default=0)
-
-
-def spent_on_thoughts(reading: Reading) -> str:
-    """Say how the output of *reading* was spent on thoughts, and the way out; empty if not so."""
-    cut_off = reading.outcome == "truncated" and reading.thoughts
-    if reading.outcome != "only_reasoning" and not cut_off:
-        return ""
-    return f"{reading.outcome.replace('_', ' ')} ({reading.detail}): {WAY_OUT}"
 
 
 def check_models(
@@ -156,8 +148,8 @@ class _Run:
         self.told: Counter[str] = Counter()
         self.limiter: Any = None
 
-    async def all(self, requests: Sequence[Request]) -> dict[str, Reading]:
-        """Ask *requests*, and end in order whatever happens."""
+    async def all(self, requests: Sequence[Sequence[Request]]) -> dict[str, Reading]:
+        """Ask *requests*, in groups that a call each asks for; end in order whatever happens."""
         self.stopped = asyncio.Event()
         self.settled = asyncio.Condition()
         if self.policy.rate:
@@ -222,36 +214,39 @@ class _Run:
                 task.cancel()
             await asyncio.gather(stop, *left, return_exceptions=True)
 
-    async def _work(self, waiting: Iterable[Request]) -> None:
-        for request in waiting:  # one iterator for all workers: each request goes to one of them
+    async def _work(self, waiting: Iterable[Sequence[Request]]) -> None:
+        for group in waiting:  # one iterator for all workers: each group goes to one of them
             if self.refusal is not None:
                 return
-            reading = await self._answered(request)
-            if reading is not None:
-                self.readings[request.key] = reading
-                self.progress.to(len(self.readings))
+            await self._answer(group)
+            self.progress.to(len(self.readings))
 
-    async def _answered(self, request: Request) -> Reading | None:
-        reading: Reading | None = None
-        for attempt in range(self.policy.attempts):
+    async def _answer(self, group: Sequence[Request]) -> None:
+        """Ask for the draws of *group* until each has a reading, or as often as it is tried."""
+        attempt = 0
+        while attempt < self.policy.attempts:
             if self.limiter is not None and not await self._allowed():
-                return reading
-            reserved = await self._reserve(request)
+                return
+            reserved = await self._reserve(group)
             if reserved is None:
-                return None
-            reading, raw = await self._call(request, *reserved)
-            if reading.outcome not in RETRIED or self.refusal is not None:
-                return reading
-            if reading.outcome == "malformed" and attempt + 1 >= MAX_SHAPE:
-                return reading
-            if attempt + 1 < self.policy.attempts:
-                delay = wait(raw.retry_after, attempt, self.policy)
+                return
+            found, raw = await self._call(group, *reserved)
+            self.readings |= found
+            group = [r for r in group if found[r.key].outcome in RETRIED]
+            if not group or self.refusal is not None:
+                return
+            if len(group) < len(found):
+                continue  # some draws came: the call works, and the others are asked for
+            attempt += 1
+            if attempt >= MAX_SHAPE and all(r.outcome == "malformed" for r in found.values()):
+                return
+            if attempt < self.policy.attempts:
+                delay = wait(raw.retry_after, attempt - 1, self.policy)
                 try:
                     await asyncio.wait_for(self.stopped.wait(), delay)
                 except TimeoutError:
                     continue
-                return reading
-        return reading
+                return
 
     async def _allowed(self) -> bool:
         """Wait for the rate limit; False where the run stops meanwhile."""
@@ -262,50 +257,83 @@ class _Run:
         turn.cancel()
         return not self.stopped.is_set()
 
-    async def _reserve(self, request: Request) -> tuple[int, budget.Amount] | None:
-        """The number of an attempt, and its cost that is reserved on disk; None: the run stops."""
-        most = budget.reservation(request, self.settings.prices, self.hidden)
+    async def _reserve(
+        self, group: Sequence[Request]
+    ) -> tuple[list[int], list[budget.Amount]] | None:
+        """The numbers of attempts, and their costs, reserved on disk; None: the run stops."""
+        prices, occasion = self.settings.prices, self.occasion
+        mosts = [budget.reservation(request, prices, self.hidden) for request in group]
+        together = sum(mosts, budget.Amount())
         async with self.settled:
-            while told := budget.exceeded(self.settings.budget, self.committed, most):
+            while told := budget.exceeded(self.settings.budget, self.committed, together):
                 if not self.in_flight:
                     self._stop(budget.refusal(told))
                     return None
                 await self.settled.wait()  # a call in flight may cost less than was reserved
             if self.refusal is not None:
                 return None
-            self.committed += most
+            self.committed += together
             self.in_flight += 1
-        intent = settlement.intent(request, most, self.occasion.stage, self.occasion.round)
-        number = await self.commits.do(lambda connection: self.writer.intend(connection, intent))
-        return number, most
+        intents = [
+            settlement.intent(request, most, occasion.stage, occasion.round)
+            for request, most in zip(group, mosts, strict=True)
+        ]
+        return await self.commits.do(lambda c: [self.writer.intend(c, i) for i in intents]), mosts
 
     async def _call(
-        self, request: Request, number: int, most: budget.Amount
-    ) -> tuple[Reading, Raw]:
+        self, group: Sequence[Request], numbers: Sequence[int], mosts: Sequence[budget.Amount]
+    ) -> tuple[dict[str, Reading], Raw]:
         """One call: its raw body is on disk before it is read, and read before it is judged."""
         started = time.monotonic()
         raw, failed = Raw(0, b""), None
         try:
             async with asyncio.timeout(self.policy.deadline):
-                raw = await self.send(request)
+                raw = await self.send(choices.as_one(group))
         except TimeoutError:
             failed = Reading("timeout", detail=f"no answer within {self.policy.deadline:g} s")
         except OSError as problem:
             failed = Reading("no_connection", detail=f"{type(problem).__name__}: {problem}"[:200])
-        else:
-            await self.commits.do(lambda c: self.writer.receive(c, number, raw.status, raw.body))
-        reading = failed or response.read(raw.status, raw.body)
-        result = settlement.result(number, request, raw, reading, self.settings.prices)
-        result = replace(result, seconds=time.monotonic() - started)
+        answers = [None] * len(group) if failed else choices.divided(raw, len(group))
+        if not failed:
+            await self.commits.do(lambda c: self._receive(c, numbers, answers))
+        readings: dict[str, Reading] = {}
+        for request, number, most, answer in zip(group, numbers, mosts, answers, strict=True):
+            missing = failed or Reading("unserved", detail="the server gave fewer choices than n")
+            reading = response.read(answer.status, answer.body) if answer else missing
+            readings[request.key] = reading
+            self._settle(request, number, most, answer, reading, time.monotonic() - started)
+        async with self.settled:
+            self.in_flight -= 1
+            self.settled.notify_all()
+        good = [reading for reading in readings.values() if reading.outcome in FINAL]
+        for reading in good or list(readings.values())[:1]:  # a call that failed is judged once
+            self._judge(group[0], reading)
+        return readings, raw
+
+    def _receive(
+        self, connection: sqlite3.Connection, numbers: Sequence[int], answers: Sequence[Raw | None]
+    ) -> None:
+        for number, answer in zip(numbers, answers, strict=True):
+            if answer is not None:
+                self.writer.receive(connection, number, answer.status, answer.body)
+
+    def _settle(
+        self,
+        request: Request,
+        number: int,
+        most: budget.Amount,
+        answer: Raw | None,
+        reading: Reading,
+        seconds: float,
+    ) -> None:
+        """Note how an attempt ended, and let go of what was reserved beyond its cost."""
+        raw, prices = answer or Raw(0, b""), self.settings.prices
+        ended = settlement.result(number, request, raw, reading, prices)
+        result = replace(ended, seconds=seconds)
         self.commits.later(lambda c: self.writer.settle(c, result))
         if reading.outcome in FINAL and not result.measured:
             self.told["answers without a usable count of tokens, counted at their reservation"] += 1
-        async with self.settled:
-            self.committed += budget.difference(result.amount, most)
-            self.in_flight -= 1
-            self.settled.notify_all()
-        self._judge(request, reading)
-        return reading, raw
+        self.committed += budget.difference(result.amount, most)
 
     def _judge(self, request: Request, reading: Reading) -> None:
         """Whether the run can go on after *reading*."""
@@ -344,7 +372,7 @@ class _Run:
         if reading.hidden_tokens:
             self.hidden = max(self.hidden, reading.hidden_tokens)
             self.told["answers with reasoning tokens billed beyond the output limit"] += 1
-        spent = spent_on_thoughts(reading)
+        spent = thoughts.spent(reading)
         if spent:
             self.told[spent] += 1
         if reading.outcome in FINAL and self.thoughts is not None:
@@ -353,7 +381,7 @@ class _Run:
             self._stop(
                 RefusedError(
                     f"the first {MAX_THOUGHTS} answers are thoughts alone ({reading.detail}); "
-                    f"{WAY_OUT}",
+                    f"{thoughts.WAY_OUT}",
                     code=CONFIG,
                 )
             )

@@ -22,7 +22,7 @@ FINAL = (  # paid for and kept: never asked again
 THOUGHTS = ("reasoning_content", "reasoning")  # fields of a message that servers put thoughts into
 TAG = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
 FATAL = ("no_permission", "no_quota", "redirected")  # cannot succeed for any other request either
-RETRIED = ("rate_limited", "server_error", "timeout", "no_connection", "malformed")
+RETRIED = ("rate_limited", "server_error", "timeout", "no_connection", "malformed", "unserved")
 MAYBE_BILLED = ("malformed", "timeout", "no_connection", "lost")  # reserved cost stays counted
 STANDING = ("bad_request", "malformed")  # what more than one batch found stands for an answer
 

@@ -35,7 +35,8 @@ class Settings(Section):
 
     *examples* are turns that stand between the system prompt and the prompt, in every call.
     *key* is the name of the environment variable that holds the key, null where none is needed.
-    *seed* is sent, increased by the number of the draw, where it is not null.
+    *seed* is sent, increased by the number of the draw, where it is not null. *together* asks for
+    all draws of a prompt in one call with ``n``, for a server that knows it; without a seed.
     """
 
     base_url: str
@@ -44,6 +45,7 @@ class Settings(Section):
     system: str | None
     examples: list[Example]
     seed: int | None
+    together: bool
     body: dict[str, Any]
 
 
@@ -86,6 +88,12 @@ def _request(prompt: str, settings: Settings, draw: int, problem: str) -> Reques
     for name in RESERVED:
         if name in body:
             raise RefusedError(f"openai.body: {name} is not set there", code=CONFIG)
+    if settings.seed is not None and settings.together:
+        raise RefusedError(
+            "openai.together: draws that one call asks for have no seeds of their own; set "
+            "openai.seed to null, or together to false",
+            code=CONFIG,
+        )
     if settings.seed is not None:
         body["seed"] = settings.seed + draw
     endpoint = endpoints.endpoint(settings.base_url, URL)
@@ -136,7 +144,9 @@ def _readings(
         )
     with store.writing(file) as writer:
         sender = Sender(settings, secret)
-        return client.ask(requests, sender, writer, limits, policy, occasion)
+        return client.ask(
+            requests, sender, writer, limits, policy, occasion, together=settings.together
+        )
 
 
 def _connection(settings: Settings, secret: str) -> endpoints.Connection:

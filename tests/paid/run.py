@@ -66,6 +66,7 @@ class Run:
             "system": None,
             "examples": [],
             "seed": None,
+            "together": False,
             "body": {"max_tokens": 50},
             **changes.pop("openai", {}),
         }

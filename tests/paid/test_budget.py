@@ -62,7 +62,14 @@ def test_b1_eight_at_once_never_go_over_by_one_unit(budget: dict, most: int, ser
     server = serve(full)
     sender = openai.Sender(
         openai.Settings(
-            base_url=server.url, key=None, model="m", system=None, examples=[], seed=None, body={}
+            base_url=server.url,
+            key=None,
+            model="m",
+            system=None,
+            examples=[],
+            seed=None,
+            together=False,
+            body={},
         ),
         "",
     )
@@ -95,7 +102,14 @@ def test_b1_a_budget_that_calls_give_back_is_used_up(serve: Serve):
     server = serve(always(after(0.01, answer(usage={"prompt_tokens": 3, "completion_tokens": 2}))))
     sender = openai.Sender(
         openai.Settings(
-            base_url=server.url, key=None, model="m", system=None, examples=[], seed=None, body={}
+            base_url=server.url,
+            key=None,
+            model="m",
+            system=None,
+            examples=[],
+            seed=None,
+            together=False,
+            body={},
         ),
         "",
     )

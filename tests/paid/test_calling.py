@@ -53,6 +53,7 @@ def settings(server: Server, **changes: object) -> openai.Settings:
             "system": None,
             "examples": [],
             "seed": None,
+            "together": False,
             "body": {"max_tokens": 20},
         }
         | changes
