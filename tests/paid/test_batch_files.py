@@ -9,7 +9,8 @@ import pytest
 
 from redistill.llm import batch_file, store
 from redistill.llm.request import Request
-from tests.paid.run import Run, solution
+from tests.paid.answering import answer
+from tests.paid.run import Run, solution, solving
 from tests.paid.server import content
 
 FILES = {"REDISTILL_BATCH": "files"}
@@ -95,6 +96,23 @@ def test_an_answer_bought_by_batch_is_that_of_the_live_request_and_the_reverse(
     run.stage("generate", REDISTILL_BATCH="api")
 
     assert server.calls == []
+
+
+def test_a_line_holds_what_the_live_call_sends(serve: Callable, tmp_path: Path):
+    server = serve(solving())
+    changes = {"seed": 5, "system": "You teach.", "examples": [{"user": "2+2?", "assistant": "4"}]}
+    run = Run(tmp_path, server.url, 3, openai=changes)
+    run.stage("generate", code=4, **FILES)
+
+    answer(server.url, *batches(run), tmp_path / "output.jsonl")
+    run.redistill("store", "import", str(tmp_path / "output.jsonl"))
+    run.stage("generate", **FILES)
+    by_file, server.calls[:] = list(server.calls), []
+    run.stage("generate", REDISTILL_STORE=str(tmp_path / "another.sqlite"))
+
+    assert len(run.out()) == 3
+    live = sorted(json.dumps(call, sort_keys=True) for call in server.calls)
+    assert live == sorted(json.dumps(call, sort_keys=True) for call in by_file)
 
 
 def test_failed_lines_are_asked_again_and_repeated_answers_count_once(tmp_path: Path):
