@@ -105,7 +105,10 @@ def _line(number: int, text: bytes) -> Line | str:
         return "the response is no object"
     if answer is None and not error:
         return "neither a response nor an error"
-    found = _failure(answer, error) if error else _answer(answer or {})
+    try:
+        found = _failure(answer, error) if error else _answer(answer or {})
+    except RecursionError:
+        return "nested too deep"
     return found if isinstance(found, str) else Line(number, row["custom_id"], *found)
 
 

@@ -41,9 +41,17 @@ def divided(raw: Raw, count: int) -> list[Raw | None]:
     answers: list[Raw | None] = []
     for place, choice in enumerate(choices):
         usage = _share(whole, place, len(choices))
-        body = content | {"choices": [choice], "usage": usage}
-        answers.append(Raw(raw.status, json.dumps(body).encode(), raw.retry_after))
+        body = _text(content | {"choices": [choice], "usage": usage})
+        answers.append(Raw(raw.status, body, raw.retry_after))
     return answers + [None] * (count - len(choices))
+
+
+def _text(content: dict[str, Any]) -> bytes:
+    """*content* as JSON; nothing, which is no answer, where it nests too deep to be written."""
+    try:
+        return json.dumps(content).encode()
+    except RecursionError:
+        return b""
 
 
 def _content(raw: Raw) -> dict[str, Any] | None:

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from redistill.llm import batch_file, store
 from redistill.llm.request import Request
@@ -265,6 +267,40 @@ def test_nothing_that_waits_in_a_file_is_asked_live_until_it_is_let_go(
     run.stage("generate", code=4, **FILES)
     assert len(batches(run)) == 2
     assert rows(file) == rows(*batches(run))[:3]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["choices", "message", "error", "code"]), inner)
+    ),
+    max_leaves=9,
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {"custom_id": JSON | st.just("k")},
+        optional={
+            "error": JSON,
+            "response": JSON
+            | st.fixed_dictionaries({}, optional={"status_code": JSON, "body": JSON}),
+        },
+    )
+)
+def test_no_line_whatever_it_holds_is_more_than_an_answer_a_failure_or_a_fault(row: dict):
+    ((number, found),) = batch_file.outputs([json.dumps(row).encode()])
+
+    assert number == 1
+    assert isinstance(found, str | batch_file.Line)
+
+
+def test_a_line_that_nests_too_deep_is_a_fault():
+    for depth in (300, 900, 990, 5000):
+        body = b'{"choices": [{"message": {}}], "x": ' + b"[" * depth + b"]" * depth + b"}"
+        line = b'{"custom_id": "k", "response": {"body": ' + body + b"}}"
+        assert len(list(batch_file.outputs([line]))) == 1
 
 
 def test_requests_are_split_by_their_number_and_by_their_bytes():

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from redistill.llm import choices
+from redistill.llm import choices, store
 from redistill.llm.endpoint import Raw
 from redistill.llm.request import Request
 from tests.paid.run import Run, solution
@@ -54,6 +54,21 @@ def test_all_draws_of_a_prompt_come_from_one_call_and_are_stored_one_by_one(
     row = ledger(run)["answered"]
     assert (row["calls"], row["prompt_tokens"], row["completion_tokens"]) == (12, 30, 63)
     assert row["measured"] == 12
+
+
+def test_the_intents_of_all_draws_are_on_disk_before_the_call(serve: Serve, tmp_path: Path):
+    seen: list[int] = []
+
+    def script(number: int, request: dict[str, Any]) -> Action:
+        with store.reading(tmp_path / "store.sqlite") as known:
+            seen.append(sum(row["state"] == "open" for row in known.export()))
+        return several()(number, request)
+
+    run = Run(tmp_path, serve(script).url, 2, **TOGETHER)
+
+    run.stage("generate", REDISTILL_CONCURRENCY="1")
+
+    assert seen == [4, 4]
 
 
 def test_draws_that_a_server_does_not_give_are_asked_for_again(serve: Serve, tmp_path: Path):

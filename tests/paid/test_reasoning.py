@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from redistill.llm import response
 from redistill.llm.request import Request as Call
@@ -112,6 +114,23 @@ def test_reasoning_tokens_are_counted_where_they_stand_beside_the_others(
     reading = read(GOOD, usage={"prompt_tokens": 32} | usage)
 
     assert (reading.completion_tokens, reading.hidden_tokens) == (completion, hidden)
+
+
+@given(
+    st.sampled_from(["", "<think>", "</think>", "x", None, 7, [], [{"type": "text"}], [7]]),
+    st.dictionaries(
+        st.sampled_from(
+            ["prompt_tokens", "completion_tokens", "total_tokens", "completion_tokens_details"]
+        ),
+        st.integers(-9, 10**10) | st.none() | st.text() | st.just({"reasoning_tokens": 10**9}),
+    ),
+    st.sampled_from(["", "thoughts", None, 7, ["x"]]),
+)
+def test_whatever_a_message_and_its_usage_hold_is_read(text: Any, usage: object, thoughts: Any):
+    reading = read(text, usage=usage, reasoning_content=thoughts)
+
+    assert reading.hidden_tokens >= 0
+    assert (reading.completion_tokens or 0) <= response.MAX_COUNT
 
 
 def hiding(number: int, request: dict[str, Any]) -> Action:
