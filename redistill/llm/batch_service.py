@@ -154,7 +154,7 @@ class Service:
 
 def _refused(raw: Raw, what: str) -> RefusedError:
     outcome = response.outcome_of(raw.status, raw.body)
-    lost = raw.status == 404
+    lost = raw.status in (404, 405)
     way = (
         "; the server has no such batch or file, or no batches: see its address and key, unset "
         "REDISTILL_BATCH, or let go of a batch with redistill store abandon"

@@ -220,6 +220,7 @@ def test_a_list_that_cannot_be_read_never_leads_to_a_second_order(start: Start, 
     for _ in range(2):
         said = run.stage("generate", code=78, **API)
         assert "finding out whether the batch" in said
+        assert "redistill store abandon" in said
     assert len(server.batches) == 1
     server.breaks.clear()
     run.stage("generate", **WAIT)
