@@ -94,10 +94,10 @@ def import_store(file: Path) -> None:
 @click.argument("batch")
 def abandon(batch: str) -> None:
     """Let go of BATCH, which will bring no answers; its requests are asked again."""
-    from redistill.llm import batch_records, store
+    from redistill.llm import batches, store
 
     with store.writing(store.path()) as writer:
-        count = batch_records.abandon(writer, batch)
+        count = batches.abandon(writer, batch)
     click.echo(
         f"{count} requests wait in it no longer; they stay counted at what was reserved, until "
         "redistill store reconcile"

@@ -202,9 +202,9 @@ def close(writer: Writer, batch: Batch, outcome: Outcome, detail: str, state: st
     return len(left)
 
 
-def abandon(writer: Writer, name: str) -> int:
+def abandon(writer: Writer, name: str) -> tuple[Batch, int]:
     """
-    Let go of the batch that the server, or the store, calls *name*; returns its open requests.
+    Let go of the batch that the server, or the store, calls *name*; returns it and its requests.
 
     They may have been billed, and stay counted at what was reserved. Raises RefusedError for a
     name that no batch at work has.
@@ -213,7 +213,7 @@ def abandon(writer: Writer, name: str) -> int:
     if not found:
         known = ", ".join(batch.name for batch in at_work(writer)) or "none"
         raise RefusedError(f"no batch {name!r} is at work; at work: {known}", code=USAGE)
-    return close(writer, found[0], "lost", "the batch was abandoned", "abandoned")
+    return found[0], close(writer, found[0], "lost", "the batch was abandoned", "abandoned")
 
 
 @dataclass(frozen=True)

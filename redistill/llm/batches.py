@@ -160,6 +160,13 @@ def bring_in(writer: Writer, file: Path) -> batch_records.Imported:
     )
 
 
+def abandon(writer: Writer, name: str) -> int:
+    """Let go of the batch called *name*, and of its file; returns how many requests waited."""
+    batch, count = batch_records.abandon(writer, name)
+    path(writer.file, batch).unlink(missing_ok=True)
+    return count
+
+
 def _to_answer(
     files: Sequence[Path], missing: int, occasion: Occasion, told: str | None
 ) -> RefusedError:
