@@ -112,6 +112,13 @@ class BatchServer:
         self._server.shutdown()
         self._server.server_close()
 
+    def finish(self) -> None:
+        """End, and bill, every batch that is at work, also one that nobody looks at any more."""
+        with self._lock:
+            for batch in self.batches.values():
+                if batch["status"] == "in_progress":
+                    self._end(batch)
+
     def serve(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
         path = urlsplit(handler.path)
         call = f"{handler.command} {path.path.removeprefix('/v1')}"

@@ -52,6 +52,7 @@ def outcomes(run: Run) -> dict[str, int]:
 
 def once(server: BatchServer, count: int) -> None:
     """Every one of *count* requests was billed, and none twice."""
+    server.finish()
     assert len(server.billed) == count
     assert set(server.billed.values()) == {1}
 
