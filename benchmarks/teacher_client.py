@@ -123,10 +123,17 @@ def main(calls: int, concurrency: int, turns: int, curator: Path | None, out: Pa
 
 def _ours(url: str, calls: int, concurrency: int) -> tuple[float, float]:
     endpoint = teacher.Settings(
-        base_url=url, key=None, model="gpt-4o-mini", system=None, examples=[], seed=None, body={}
+        base_url=url,
+        key=None,
+        model="gpt-4o-mini",
+        system=None,
+        examples=[],
+        seed=None,
+        together=False,
+        body={},
     )
     limits = budget.SpendingSettings(
-        prices=budget.Prices(input=0.15, output=0.6),
+        prices=budget.Prices(input=0.15, output=0.6, batch=None),
         budget=budget.Budget(calls=None, tokens=None, cost=1000.0),
         strict_model=False,
     )

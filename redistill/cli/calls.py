@@ -23,11 +23,15 @@ def ledger(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
-    head = ("stage", "round", "model", "outcome", "calls", "tokens in", "tokens out", "cost")
+    head = (
+        *("stage", "round", "model", "outcome", "calls", "by batch"),
+        *("tokens in", "tokens out", "cost"),
+    )
     cells = [
         (
             *(str(row[name]).replace("_", " ") for name in ("stage", "round", "model", "outcome")),
-            *(str(row[name]) for name in ("calls", "prompt_tokens", "completion_tokens")),
+            *(str(row[name]) for name in ("calls", "batched")),
+            *(str(row[name]) for name in ("prompt_tokens", "completion_tokens")),
             tables.money(row["nano"]),
         )
         for row in rows
@@ -70,12 +74,34 @@ def export_store(file: Path) -> None:
 @store.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
 def import_store(file: Path) -> None:
-    """Add the calls in FILE, an export, that the store does not have yet."""
-    from redistill.llm import store
+    """Add what FILE has and the store does not: an export's calls, or the answers of a batch."""
+    from redistill.llm import batch_file, batches, line_file, store
 
+    if batch_file.is_output(next(line_file.read(file), b"")):
+        with store.writing(store.path()) as writer:
+            brought = batches.bring_in(writer, file)
+        click.echo(
+            f"{brought.answered} answers added, {brought.failed} failures, which are asked again, "
+            f"{brought.repeated} repeated answers left out; run dvc repro"
+        )
+        return
     with store.writing(store.path()) as writer:
         added = writer.merge(jsonl.read_rows(file, store.EXPORTED))
     click.echo(f"{added} calls added")
+
+
+@store.command()
+@click.argument("batch")
+def abandon(batch: str) -> None:
+    """Let go of BATCH, which will bring no answers; its requests are asked again."""
+    from redistill.llm import batches, store
+
+    with store.writing(store.path()) as writer:
+        count = batches.abandon(writer, batch)
+    click.echo(
+        f"{count} requests wait in it no longer; they stay counted at what was reserved, until "
+        "redistill store reconcile"
+    )
 
 
 @store.command()

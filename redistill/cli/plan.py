@@ -8,7 +8,7 @@ from redistill.console.exceptions import RefusedError
 from redistill.diagnosis.nearest import Cases
 from redistill.diagnosis.settings import MineSettings
 from redistill.grading.grader import Grader, GradeSettings, load_grader
-from redistill.llm import budget
+from redistill.llm import budget, purchase
 from redistill.llm.budget import Amount
 from redistill.problems import held_out
 from redistill.problems.held_out import HeldOut
@@ -255,8 +255,8 @@ def _requests(rewrite: Round | Tailored, run: _Run, *, asks: bool) -> refine.Req
 
 
 def _row(stage: str, noted: Plan, teacher: Engaged) -> Row:
-    nothing = budget.Prices(input=None, output=None)
-    prices = teacher.spending.prices if teacher.spending else nothing
+    nothing = budget.Prices(input=None, output=None, batch=None)
+    prices = purchase.spending(teacher.spending).prices if teacher.spending else nothing
     most = Amount()
     for request in noted.new:
         most += budget.reservation(request, prices)

@@ -11,10 +11,15 @@ NANO = 1_000_000_000  # amounts of money are whole numbers of a billionth of the
 
 
 class Prices(Section):
-    """What a million tokens cost, in your currency; null where you do not know."""
+    """
+    What a million tokens cost, in your currency; null where you do not know.
+
+    *batch* is the share of that price which a call in a batch costs, such as 0.5.
+    """
 
     input: float | None
     output: float | None
+    batch: float | None
 
 
 class Budget(Section):
@@ -63,12 +68,41 @@ def price(prices: Prices, prompt: int, completion: int) -> int | None:
     return math.ceil(1000 * (prompt * prices.input + completion * prices.output))
 
 
-def reservation(request: Request, prices: Prices) -> Amount:
-    """Bound what one call of *request* can cost; money is None without an output limit."""
+def reservation(request: Request, prices: Prices, hidden: int = 0) -> Amount:
+    """
+    Bound what one call of *request* can cost; money is None without an output limit.
+
+    *hidden* are tokens that the server is known to bill beyond the output limit.
+    """
     prompt, output = request.max_input, request.max_output
     if output is None:
         return Amount(1, prompt, None)
+    output += hidden
     return Amount(1, prompt + output, price(prices, prompt, output))
+
+
+def in_batch(settings: SpendingSettings) -> SpendingSettings:
+    """
+    Return *settings* with the prices of calls in a batch, unknown where ``prices.batch`` is null.
+
+    Raises RefusedError (78) for a budget in money that such prices cannot be held to.
+    """
+    prices = settings.prices
+    if prices.batch is None and settings.budget.cost is not None:
+        raise RefusedError(
+            "spending: a budget in money needs prices.batch, the share of the live price that a "
+            "call in a batch costs (0.5 where that is half); or unset REDISTILL_BATCH",
+            code=CONFIG,
+        )
+    return settings.model_copy(update={"prices": batch_prices(prices)})
+
+
+def batch_prices(prices: Prices) -> Prices:
+    """Return what calls in a batch cost; unknown where a price or the share is."""
+    if prices.input is None or prices.output is None or prices.batch is None:
+        return Prices(input=None, output=None, batch=None)
+    share = prices.batch
+    return Prices(input=prices.input * share, output=prices.output * share, batch=share)
 
 
 def difference(spent: Amount, reserved: Amount) -> Amount:
@@ -96,6 +130,8 @@ def check(settings: SpendingSettings, body: dict[str, object], *, what: str) -> 
     for name, value in [("input", prices.input), ("output", prices.output), ("cost", budget.cost)]:
         if value is not None and not 0 <= value < 1e9:
             raise RefusedError(f"spending: {name}: expected an amount from 0", code=CONFIG)
+    if prices.batch is not None and not 0 <= prices.batch <= 1:
+        raise RefusedError("spending: prices.batch: expected a share from 0 to 1", code=CONFIG)
     if budget.calls is None and budget.tokens is None and budget.cost is None:
         raise RefusedError(
             f"{what}: no budget is set, so nothing is asked; set spending.budget.calls, .tokens "
@@ -133,14 +169,14 @@ def exceeded(budget: Budget, committed: Amount, more: Amount) -> str | None:
     return None
 
 
-def refusal(told: str) -> RefusedError:
+def refusal(told: str, also: str = "") -> RefusedError:
     """
-    Make the refusal that ends a run at its budget.
+    Make the refusal that ends a run at its budget; *also* is what it has to say besides.
 
     What was answered is stored, and with a larger budget the run goes on.
     """
     return RefusedError(
         f"the budget is reached: the next call would commit {told}; what was answered is stored. "
-        "Raise spending.budget in params.yaml and run dvc repro to go on",
+        f"Raise spending.budget in params.yaml and run dvc repro to go on{also and '; '}{also}",
         code=BUDGET,
     )

@@ -6,25 +6,25 @@ import sqlite3
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from redistill.console.exceptions import CONFIG, DATA, IO, PERMISSION, TRY_AGAIN, RefusedError
 from redistill.console.progress import Progress
 from redistill.console.safe_text import safe_text
-from redistill.llm import budget, response
+from redistill.llm import budget, choices, interrupts, response, settlement, thoughts
 from redistill.llm.endpoint import Policy, Raw, wait
 from redistill.llm.group_commit import Commits
 from redistill.llm.request import Request
-from redistill.llm.response import FATAL, FINAL, MAYBE_BILLED, RETRIED, Reading
-from redistill.llm.store import Intent, Result, Writer
+from redistill.llm.response import FATAL, FINAL, RETRIED, Reading
+from redistill.llm.store import Writer
 
 WINDOW = 50  # calls that the breaker looks back on, once there are MIN_SEEN
 MIN_SEEN = 20
 MAX_BAD = 5  # requests in a row that the server calls malformed: the next will be, too
 TRANSIENT = tuple(outcome for outcome in RETRIED if outcome != "malformed")
+MAX_THOUGHTS = 5  # answers that are thoughts alone, and no other: the next will be, too
 MAX_SHAPE = 2  # attempts at an answer of the wrong shape, each of which may be billed
 
 
@@ -55,13 +55,16 @@ def ask(
     settings: budget.SpendingSettings,
     policy: Policy,
     occasion: Occasion,
+    *,
+    together: bool = False,
 ) -> dict[str, Reading]:
     """
     Have every request answered that the store has no answer to, and return readings by key.
 
     The intent is on disk before a call, its raw body before anyone reads it, in commits that many
     calls share. A malformed answer, or a request that the server calls malformed, is a reading
-    like any other; the next run asks again. Raises RefusedError where the run must stop, after the
+    like any other; the next run asks again. Draws of one request are asked for *together* in one
+    call with ``n``, where that is wanted. Raises RefusedError where the run must stop, after the
     calls in flight have been stored: 3 at the budget, 75 where calls failed that may work later,
     77 where the key is refused, 78 where the server refuses requests as malformed, 130 or 143 on
     SIGINT or SIGTERM.
@@ -74,8 +77,15 @@ def ask(
     missing = [request for key, request in unique.items() if key not in stored]
     if missing:
         run = _Run(send, writer, settings, policy, occasion, len(missing))
-        readings |= asyncio.run(run.all(missing))
+        run.hidden = hidden(readings)
+        groups = choices.together(missing) if together else [[request] for request in missing]
+        readings |= asyncio.run(run.all(groups))
     return readings
+
+
+def hidden(readings: Mapping[str, Reading]) -> int:
+    """Find the most tokens that one of *readings* was billed beyond its output limit."""
+    return max((reading.hidden_tokens for reading in readings.values()), default=0)
 
 
 def check_models(
@@ -96,7 +106,7 @@ def _recover(writer: Writer, prices: budget.Prices) -> None:
         for number, request, status, body in received:
             raw = Raw(status, body)
             reading = response.read(status, body)
-            writer.settle(connection, _result(number, request, raw, reading, prices))
+            writer.settle(connection, settlement.result(number, request, raw, reading, prices))
 
 
 def another_model(request: Request, reading: Reading) -> RefusedError:
@@ -131,14 +141,15 @@ class _Run:
         self.commits = Commits(writer)
         self.readings: dict[str, Reading] = {}
         self.window: deque[bool] = deque(maxlen=WINDOW)
-        self.bad = 0
+        self.bad = self.hidden = 0
+        self.thoughts: int | None = 0  # answers that were thoughts alone; None after another
         self.in_flight = 0
         self.refusal: RefusedError | None = None
         self.told: Counter[str] = Counter()
         self.limiter: Any = None
 
-    async def all(self, requests: Sequence[Request]) -> dict[str, Reading]:
-        """Ask *requests*, and end in order whatever happens."""
+    async def all(self, requests: Sequence[Sequence[Request]]) -> dict[str, Reading]:
+        """Ask *requests*, in groups that a call each asks for; end in order whatever happens."""
         self.stopped = asyncio.Event()
         self.settled = asyncio.Condition()
         if self.policy.rate:
@@ -146,7 +157,7 @@ class _Run:
 
             self.limiter = AsyncLimiter(1, 60 / self.policy.rate)
         waiting = iter(requests)
-        with _signals(self._signalled):
+        with interrupts.handled(self._signalled):
             workers = [
                 asyncio.create_task(self._work(waiting))
                 for _ in range(min(self.policy.concurrency, len(requests)))
@@ -203,36 +214,39 @@ class _Run:
                 task.cancel()
             await asyncio.gather(stop, *left, return_exceptions=True)
 
-    async def _work(self, waiting: Iterable[Request]) -> None:
-        for request in waiting:  # one iterator for all workers: each request goes to one of them
+    async def _work(self, waiting: Iterable[Sequence[Request]]) -> None:
+        for group in waiting:  # one iterator for all workers: each group goes to one of them
             if self.refusal is not None:
                 return
-            reading = await self._answered(request)
-            if reading is not None:
-                self.readings[request.key] = reading
-                self.progress.to(len(self.readings))
+            await self._answer(group)
+            self.progress.to(len(self.readings))
 
-    async def _answered(self, request: Request) -> Reading | None:
-        reading: Reading | None = None
-        for attempt in range(self.policy.attempts):
+    async def _answer(self, group: Sequence[Request]) -> None:
+        """Ask for the draws of *group* until each has a reading, or as often as it is tried."""
+        attempt = 0
+        while attempt < self.policy.attempts:
             if self.limiter is not None and not await self._allowed():
-                return reading
-            number = await self._reserve(request)
-            if number is None:
-                return None
-            reading, raw = await self._call(request, number)
-            if reading.outcome not in RETRIED or self.refusal is not None:
-                return reading
-            if reading.outcome == "malformed" and attempt + 1 >= MAX_SHAPE:
-                return reading
-            if attempt + 1 < self.policy.attempts:
-                delay = wait(raw.retry_after, attempt, self.policy)
+                return
+            reserved = await self._reserve(group)
+            if reserved is None:
+                return
+            found, raw = await self._call(group, *reserved)
+            self.readings |= found
+            group = [r for r in group if found[r.key].outcome in RETRIED]
+            if not group or self.refusal is not None:
+                return
+            if len(group) < len(found):
+                continue  # some draws came: the call works, and the others are asked for
+            attempt += 1
+            if attempt >= MAX_SHAPE and all(r.outcome == "malformed" for r in found.values()):
+                return
+            if attempt < self.policy.attempts:
+                delay = wait(raw.retry_after, attempt - 1, self.policy)
                 try:
                     await asyncio.wait_for(self.stopped.wait(), delay)
                 except TimeoutError:
                     continue
-                return reading
-        return reading
+                return
 
     async def _allowed(self) -> bool:
         """Wait for the rate limit; False where the run stops meanwhile."""
@@ -243,58 +257,83 @@ class _Run:
         turn.cancel()
         return not self.stopped.is_set()
 
-    async def _reserve(self, request: Request) -> int | None:
-        """The number of an attempt whose cost is reserved on disk; None where the run stops."""
-        most = budget.reservation(request, self.settings.prices)
+    async def _reserve(
+        self, group: Sequence[Request]
+    ) -> tuple[list[int], list[budget.Amount]] | None:
+        """The numbers of attempts, and their costs, reserved on disk; None: the run stops."""
+        prices, occasion = self.settings.prices, self.occasion
+        mosts = [budget.reservation(request, prices, self.hidden) for request in group]
+        together = sum(mosts, budget.Amount())
         async with self.settled:
-            while told := budget.exceeded(self.settings.budget, self.committed, most):
+            while told := budget.exceeded(self.settings.budget, self.committed, together):
                 if not self.in_flight:
                     self._stop(budget.refusal(told))
                     return None
                 await self.settled.wait()  # a call in flight may cost less than was reserved
             if self.refusal is not None:
                 return None
-            self.committed += most
+            self.committed += together
             self.in_flight += 1
-        intent = Intent(
-            key=request.key,
-            request=request.canonical,
-            stage=self.occasion.stage,
-            round=self.occasion.round,
-            problem=request.problem,
-            model=request.model,
-            prompt_tokens=request.max_input,
-            completion_tokens=request.max_output or 0,
-            nano=most.nano,
-        )
-        return await self.commits.do(lambda connection: self.writer.intend(connection, intent))
+        intents = [
+            settlement.intent(request, most, occasion.stage, occasion.round)
+            for request, most in zip(group, mosts, strict=True)
+        ]
+        return await self.commits.do(lambda c: [self.writer.intend(c, i) for i in intents]), mosts
 
-    async def _call(self, request: Request, number: int) -> tuple[Reading, Raw]:
+    async def _call(
+        self, group: Sequence[Request], numbers: Sequence[int], mosts: Sequence[budget.Amount]
+    ) -> tuple[dict[str, Reading], Raw]:
         """One call: its raw body is on disk before it is read, and read before it is judged."""
         started = time.monotonic()
         raw, failed = Raw(0, b""), None
         try:
             async with asyncio.timeout(self.policy.deadline):
-                raw = await self.send(request)
+                raw = await self.send(choices.as_one(group))
         except TimeoutError:
             failed = Reading("timeout", detail=f"no answer within {self.policy.deadline:g} s")
         except OSError as problem:
             failed = Reading("no_connection", detail=f"{type(problem).__name__}: {problem}"[:200])
-        else:
-            await self.commits.do(lambda c: self.writer.receive(c, number, raw.status, raw.body))
-        reading = failed or response.read(raw.status, raw.body)
-        result = _result(number, request, raw, reading, self.settings.prices)
-        result = replace(result, seconds=time.monotonic() - started)
+        answers = [None] * len(group) if failed else choices.divided(raw, len(group))
+        if not failed:
+            await self.commits.do(lambda c: self._receive(c, numbers, answers))
+        readings: dict[str, Reading] = {}
+        for request, number, most, answer in zip(group, numbers, mosts, answers, strict=True):
+            missing = failed or Reading("unserved", detail="the server gave fewer choices than n")
+            reading = response.read(answer.status, answer.body) if answer else missing
+            readings[request.key] = reading
+            self._settle(request, number, most, answer, reading, time.monotonic() - started)
+        async with self.settled:
+            self.in_flight -= 1
+            self.settled.notify_all()
+        good = [reading for reading in readings.values() if reading.outcome in FINAL]
+        for reading in good or list(readings.values())[:1]:  # a call that failed is judged once
+            self._judge(group[0], reading)
+        return readings, raw
+
+    def _receive(
+        self, connection: sqlite3.Connection, numbers: Sequence[int], answers: Sequence[Raw | None]
+    ) -> None:
+        for number, answer in zip(numbers, answers, strict=True):
+            if answer is not None:
+                self.writer.receive(connection, number, answer.status, answer.body)
+
+    def _settle(
+        self,
+        request: Request,
+        number: int,
+        most: budget.Amount,
+        answer: Raw | None,
+        reading: Reading,
+        seconds: float,
+    ) -> None:
+        """Note how an attempt ended, and let go of what was reserved beyond its cost."""
+        raw, prices = answer or Raw(0, b""), self.settings.prices
+        ended = settlement.result(number, request, raw, reading, prices)
+        result = replace(ended, seconds=seconds)
         self.commits.later(lambda c: self.writer.settle(c, result))
         if reading.outcome in FINAL and not result.measured:
             self.told["answers without a usable count of tokens, counted at their reservation"] += 1
-        async with self.settled:
-            most = budget.reservation(request, self.settings.prices)
-            self.committed += budget.difference(result.amount, most)
-            self.in_flight -= 1
-            self.settled.notify_all()
-        self._judge(request, reading)
-        return reading, raw
+        self.committed += budget.difference(result.amount, most)
 
     def _judge(self, request: Request, reading: Reading) -> None:
         """Whether the run can go on after *reading*."""
@@ -315,6 +354,7 @@ class _Run:
                     code=CONFIG,
                 )
             )
+        self._weigh_thoughts(reading)
         self.window.append(reading.outcome in FINAL)
         failed = self.window.count(False)
         if len(self.window) >= MIN_SEEN and failed > len(self.window) / 2:
@@ -327,68 +367,28 @@ class _Run:
                 )
             )
 
-    def _signalled(self, number: signal.Signals) -> None:
-        self._stop(
-            RefusedError(
-                f"stopped by {number.name}; what was answered is stored, and dvc repro goes on "
-                "from there",
-                code=128 + number,
+    def _weigh_thoughts(self, reading: Reading) -> None:
+        """Tell of output that went into thoughts, and stop where nothing else ever came."""
+        if reading.hidden_tokens:
+            self.hidden = max(self.hidden, reading.hidden_tokens)
+            self.told["answers with reasoning tokens billed beyond the output limit"] += 1
+        spent = thoughts.spent(reading)
+        if spent:
+            self.told[spent] += 1
+        if reading.outcome in FINAL and self.thoughts is not None:
+            self.thoughts = self.thoughts + 1 if spent else None
+        if self.thoughts == MAX_THOUGHTS:
+            self._stop(
+                RefusedError(
+                    f"the first {MAX_THOUGHTS} answers are thoughts alone ({reading.detail}); "
+                    f"{thoughts.WAY_OUT}",
+                    code=CONFIG,
+                )
             )
-        )
+
+    def _signalled(self, number: signal.Signals) -> None:
+        self._stop(interrupts.refusal(number))
 
     def _stop(self, refusal: RefusedError) -> None:
         self.refusal = self.refusal or refusal
         self.stopped.set()
-
-
-def _result(
-    number: int, request: Request, raw: Raw, reading: Reading, prices: budget.Prices
-) -> Result:
-    """
-    What the ledger notes of an attempt: tokens as the server counted them where that is possible.
-
-    A count that is missing, or beyond what was reserved, is replaced by the reservation, and so is
-    the cost of a call that ended without an answer but may have been billed.
-    """
-    prompt, completion = reading.prompt_tokens, reading.completion_tokens
-    limit = request.max_output
-    counted = reading.outcome in (*FINAL, *MAYBE_BILLED)
-    measured = (
-        prompt is not None
-        and completion is not None
-        and prompt <= request.max_input
-        and (limit is None or completion <= limit)
-    )
-    if not measured:
-        prompt, completion = (request.max_input, limit or 0) if counted else (0, 0)
-    return Result(
-        id=number,
-        key=request.key,
-        outcome=reading.outcome,
-        status=raw.status,
-        body=raw.body,
-        detail=reading.detail,
-        finish_reason=reading.finish_reason,
-        returned_model=reading.model,
-        prompt_tokens=prompt or 0,
-        completion_tokens=completion or 0,
-        nano=None
-        if counted and not measured and limit is None
-        else budget.price(prices, prompt or 0, completion or 0),
-        measured=measured,
-        seconds=0.0,
-    )
-
-
-@contextmanager
-def _signals(handler: Callable[[signal.Signals], None]) -> Iterator[None]:
-    """While the block runs, SIGINT and SIGTERM ask for an orderly end."""
-    loop = asyncio.get_running_loop()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    for number in numbers:
-        loop.add_signal_handler(number, handler, number)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)

@@ -196,6 +196,17 @@ class Connection:
         """Fetch what is at *path*; raises as `post` does."""
         return await self._raw_of(self._client.get(path, cast_to=self._raw))
 
+    async def upload(self, path: str, name: str, content: bytes, **fields: str) -> Raw:
+        """Send *content* as a file called *name*, with form *fields*; raises as `post` does."""
+        call = self._client.post(
+            path,
+            body=fields,
+            files=[("file", (name, content, "application/jsonl"))],
+            options={"headers": {"Content-Type": "multipart/form-data"}},
+            cast_to=self._raw,
+        )
+        return await self._raw_of(call)
+
     async def _raw_of(self, call: Awaitable[Any]) -> Raw:
         try:
             response = await call

@@ -53,6 +53,11 @@ class Request:
         return key_of(self.canonical)
 
     @property
+    def content(self) -> dict[str, Any]:
+        """The body of the call, as it is sent live and in a batch."""
+        return {"model": self.model, "messages": list(self.messages), **self.body}
+
+    @property
     def max_output(self) -> int | None:
         """The most tokens that the answer may have, None where the body sets no limit."""
         found = [self.body[name] for name in LIMITS if isinstance(self.body.get(name), int)]

@@ -7,24 +7,35 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 Outcome = Literal[
-    "answered", "truncated", "refused", "filtered", "malformed",
+    "answered", "truncated", "refused", "filtered", "only_reasoning", "malformed",
     "bad_request", "no_permission", "no_quota", "rate_limited", "server_error", "redirected",
-    "timeout", "no_connection", "lost",
+    "timeout", "no_connection", "lost", "unserved",
 ]  # fmt: skip
 
 GAVE_UP = (408, 504, 522, 524)  # somebody on the way stopped waiting; it may be billed
 OUTCOMES = get_args(Outcome)
 SURROGATE = re.compile("[\ud800-\udfff]")  # half of a pair: no text that can be written
 MAX_COUNT = 10**9  # tokens; more in one answer are no count of anything
-FINAL = ("answered", "truncated", "refused", "filtered")  # paid for and kept: never asked again
+FINAL = (  # paid for and kept: never asked again
+    *("answered", "truncated", "refused", "filtered", "only_reasoning"),
+)
+THOUGHTS = ("reasoning_content", "reasoning")  # fields of a message that servers put thoughts into
+TAG = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
 FATAL = ("no_permission", "no_quota", "redirected")  # cannot succeed for any other request either
-RETRIED = ("rate_limited", "server_error", "timeout", "no_connection", "malformed")
+RETRIED = ("rate_limited", "server_error", "timeout", "no_connection", "malformed", "unserved")
 MAYBE_BILLED = ("malformed", "timeout", "no_connection", "lost")  # reserved cost stays counted
+STANDING = ("bad_request", "malformed")  # what more than one batch found stands for an answer
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A response as it was understood; *text* of a chat only where the outcome is ``answered``."""
+    """
+    A response as it was understood; *text* of a chat only where the outcome is ``answered``.
+
+    The text is what stands outside thoughts; *thoughts* says where there were some (empty: none
+    were seen). *completion_tokens* has all that is billed as output; *hidden_tokens* of them stand
+    beside what the server calls completion tokens, and so beyond the output limit.
+    """
 
     outcome: Outcome
     text: str = ""
@@ -33,6 +44,8 @@ class Reading:
     model: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    hidden_tokens: int = 0
+    thoughts: str = ""
 
 
 def read(status: int, body: bytes) -> Reading:
@@ -62,7 +75,7 @@ def _read(
     status: int, body: bytes, understood: Callable[[dict[str, Any], dict[str, Any]], Reading]
 ) -> Reading:
     if status != 200:
-        return Reading(_of_status(status, body), detail=f"HTTP {status}{_message(body)}")
+        return Reading(outcome_of(status, body), detail=f"HTTP {status}{message_of(body)}")
     try:
         content = json.loads(body)
     except (ValueError, RecursionError) as problem:
@@ -70,14 +83,14 @@ def _read(
     if not isinstance(content, dict):
         return Reading("malformed", detail="not a JSON object")
     if content.get("error"):
-        return Reading("malformed", detail=f"error object{_message(body)}")
+        return Reading("malformed", detail=f"error object{message_of(body)}")
     choices = content.get("choices")
     if not isinstance(choices, list):
         return Reading("malformed", detail="no list of choices")
     usage: dict[str, Any] = {
         "model": content["model"] if isinstance(content.get("model"), str) else None,
         "prompt_tokens": _count(content, "prompt_tokens"),
-        "completion_tokens": _count(content, "completion_tokens"),
+        **_completion_tokens(content),
     }
     if not choices:
         return Reading("refused", detail="no choices", **usage)
@@ -104,7 +117,9 @@ def _choice(choice: dict[str, Any], usage: dict[str, Any]) -> Reading:
         return Reading("malformed", detail="the choice has no message")
     message, finish = choice["message"], choice.get("finish_reason")
     finish = finish if isinstance(finish, str) else None
-    text = message.get("content")
+    written = _written(message.get("content"))
+    text = outside(written) if isinstance(written, str) else written
+    usage["thoughts"] = thoughts = _thoughts(message, written, text)
     if finish == "content_filter":
         return Reading("filtered", detail="content filter", finish_reason=finish, **usage)
     if message.get("refusal"):
@@ -113,15 +128,58 @@ def _choice(choice: dict[str, Any], usage: dict[str, Any]) -> Reading:
     if text is not None and not isinstance(text, str):
         return Reading("malformed", detail="the content is no text", finish_reason=finish)
     if finish == "length":
-        return Reading("truncated", detail="output limit", finish_reason=finish, **usage)
+        where = f", spent on thoughts in {thoughts}" if thoughts else ""
+        return Reading("truncated", detail=f"output limit{where}", finish_reason=finish, **usage)
     if not text or not text.strip():
+        if thoughts:
+            told = f"there is text in {thoughts} only"
+            return Reading("only_reasoning", detail=told, finish_reason=finish, **usage)
         return Reading("refused", detail="no content", finish_reason=finish, **usage)
     if SURROGATE.search(text):
         return Reading("malformed", detail="half of a surrogate pair", finish_reason=finish)
     return Reading("answered", text=text, finish_reason=finish, **usage)
 
 
-def _of_status(status: int, body: bytes) -> Outcome:
+def outside(text: str) -> str:
+    """
+    Return what stands in *text* outside of thoughts.
+
+    Thoughts stand between ``<think>`` and ``</think>``; after one that is never closed; and before
+    a closing one that was never opened, since some templates open it in the prompt.
+    """
+    kept: list[str] = []
+    start, inside = 0, False
+    for tag in TAG.finditer(text):
+        if not inside:
+            kept.append(text[start : tag.start()])
+        if tag[1] and not inside:
+            kept = []
+        inside, start = not tag[1], tag.end()
+    if not inside:
+        kept.append(text[start:])
+    return "".join(kept).strip() if start else text
+
+
+def _written(content: object) -> object:
+    """The content of a message; of one in parts, the text of those that are text."""
+    if not isinstance(content, list) or not all(isinstance(part, dict) for part in content):
+        return content
+    texts = [part.get("text") for part in content if part.get("type") == "text"]
+    return "".join(texts) if all(isinstance(text, str) for text in texts) else content
+
+
+def _thoughts(message: dict[str, Any], written: object, text: object) -> str:
+    """Where *message* has thoughts, in words; empty where it has none."""
+    for name in THOUGHTS:
+        if isinstance(message.get(name), str) and message[name].strip():
+            return name
+    if isinstance(written, str) and written != text:
+        return "<think> of the content"
+    return "parts of the content" if isinstance(message.get("content"), list) and not text else ""
+
+
+def outcome_of(status: int, body: bytes) -> Outcome:
+    """Say what became of a call that was answered with *status*, not 200, and *body*."""
     if status in (401, 403, 404):
         return "no_permission"
     if status == 402 or (status == 429 and b"insufficient_quota" in body[:65536]):
@@ -135,13 +193,32 @@ def _of_status(status: int, body: bytes) -> Outcome:
     return "server_error" if status >= 500 else "bad_request"
 
 
-def _message(body: bytes) -> str:
+def message_of(body: bytes) -> str:
+    """Read the message of the error object in *body*, after a colon; empty where there is none."""
     try:
         error = json.loads(body)["error"]
         told = error["message"] if isinstance(error, dict) else error
         return f": {' '.join(str(told).split())[:200]}"
     except (ValueError, KeyError, TypeError, RecursionError):
         return ""
+
+
+def _completion_tokens(content: dict[str, Any]) -> dict[str, int | None]:
+    """
+    The output that *content* says is billed, and how much of it is beside the completion tokens.
+
+    Some servers count reasoning tokens within the completion tokens, others beside them: the larger
+    of what the fields come to is taken.
+    """
+    visible, prompt = _count(content, "completion_tokens"), _count(content, "prompt_tokens")
+    if visible is None or prompt is None:
+        return {"completion_tokens": visible}
+    usage = content["usage"]
+    thought = _count({"usage": usage.get("completion_tokens_details")}, "reasoning_tokens") or 0
+    total = _count(content, "total_tokens") or 0
+    apart = visible + thought if thought > visible else visible
+    whole = min(max(visible, apart, total - prompt), MAX_COUNT)
+    return {"completion_tokens": whole, "hidden_tokens": whole - visible}
 
 
 def _count(content: dict[str, Any], name: str) -> int | None:

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from redistill.console.exceptions import DATA, IO, TRY_AGAIN, RefusedError
-from redistill.llm.budget import Amount, Prices
+from redistill.llm.budget import Amount, Prices, batch_prices
 from redistill.llm.request import Request, key_of, of_canonical
-from redistill.llm.response import FINAL, MAX_COUNT, MAYBE_BILLED, OUTCOMES
+from redistill.llm.response import FINAL, MAX_COUNT, MAYBE_BILLED, OUTCOMES, STANDING
 
 PATH = Path(".redistill/store.sqlite")
 VARIABLE = "REDISTILL_STORE"  # names another file
@@ -35,6 +35,13 @@ create table if not exists attempts (
   measured integer not null default 0, seconds real, retired integer not null default 0
 );
 create index if not exists attempts_by_key on attempts (key);
+create table if not exists batches (
+  token text primary key, kind text not null, endpoint text not null, stage text not null,
+  round text not null, since real not null, state text not null, file text, remote text,
+  input real, output real
+);
+create table if not exists batched (attempt integer primary key, batch text not null);
+create index if not exists batched_by_batch on batched (batch);
 """
 COLUMNS = (
     "uid", "key", "stage", "round", "problem", "model", "started", "state", "outcome", "status",
@@ -124,7 +131,7 @@ class Store:
         found: dict[str, Answer] = {}
         for start in range(0, len(wanted), CHUNK):
             part = wanted[start : start + CHUNK]
-            rows = self._rows(
+            rows = self.rows(
                 "select id, key, status, outcome, body, checksum from attempts "
                 f"where key in ({_marks(part)}) and state = 'done' and retired = 0 "
                 f"and outcome in ({_marks(FINAL)}) order by id",
@@ -143,7 +150,7 @@ class Store:
 
     def of_problems(self, round: str) -> list[tuple[str, str, Answer]]:
         """Read problem, model and answer of every call that was made for *round*, in order."""
-        rows = self._rows(
+        rows = self.rows(
             "select problem, model, key from attempts where round = ? "
             f"and state = 'done' and retired = 0 and outcome in ({_marks(FINAL)}) "
             "order by id",
@@ -154,7 +161,7 @@ class Store:
 
     def committed(self) -> Amount:
         """Add up what all attempts together have spent or reserved."""
-        row = self._rows(
+        row = self.rows(
             "select count(*), coalesce(sum(prompt_tokens + completion_tokens), 0), "
             "coalesce(sum(nano), 0), coalesce(sum(nano is null), 0) from attempts",
             [],
@@ -165,12 +172,14 @@ class Store:
         """
         Count the attempts by stage, round, model and outcome, with tokens and money.
 
-        None is an unknown amount.
+        None is an unknown amount, *batched* how many of the calls went by batch.
         """
-        rows = self._rows(
-            "select stage, round, model, coalesce(outcome, 'open'), count(*), "
-            "sum(prompt_tokens), sum(completion_tokens), sum(nano), sum(nano is null), "
-            "sum(measured) from attempts group by 1, 2, 3, 4 order by 1, 2, 3, 4",
+        rows = self.rows(
+            "select stage, round, model, "
+            "coalesce(outcome, case state when 'batched' then 'in_batch' else 'open' end), "
+            "count(*), sum(prompt_tokens), sum(completion_tokens), sum(nano), sum(nano is null), "
+            "sum(measured), count(b.attempt) from attempts a left join batched b "
+            "on b.attempt = a.id group by 1, 2, 3, 4 order by 1, 2, 3, 4",
             [],
         )
         return [
@@ -184,13 +193,14 @@ class Store:
                 "completion_tokens": row[6],
                 "nano": None if row[8] else row[7],
                 "measured": row[9],
+                "batched": row[10],
             }
             for row in rows
         ]
 
     def export(self) -> Iterator[dict[str, Any]]:
         """Read every attempt with its request, sorted by key and time, as flat JSON objects."""
-        rows = self._rows(
+        rows = self.rows(
             f"select {', '.join('a.' + c for c in COLUMNS)}, r.request from attempts a "
             "join requests r using (key) order by a.key, a.started, a.uid",
             [],
@@ -206,7 +216,7 @@ class Store:
 
         A row has no hash over its other columns (times, counts, names).
         """
-        for (fault,) in self._rows("pragma integrity_check", []):
+        for (fault,) in self.rows("pragma integrity_check", []):
             if fault != "ok":
                 yield str(fault).replace("\n", " ")
         for key, text in self._each("select key, request from requests order by key", []):
@@ -232,17 +242,19 @@ class Store:
                 code=2,
             )
         conditions = " and ".join(f"{name} = ?" for name in where)
-        return self._rows(
+        return self.rows(
             "select id, stage, round, key from attempts where state = 'done' and retired = 0 "
-            f"and outcome in ({_marks(FINAL)}) and {conditions} order by id",
-            [*FINAL, *where.values()],
+            f"and (outcome in ({_marks(FINAL)}) or (outcome in ({_marks(STANDING)}) "
+            f"and id in (select attempt from batched))) and {conditions} order by id",
+            [*FINAL, *STANDING, *where.values()],
         )
 
     def _each(self, statement: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
         with _told(self.file):
             yield from self.connection.execute(statement, values)
 
-    def _rows(self, statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+    def rows(self, statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """Read the rows that *statement* selects; raises RefusedError as opening the file does."""
         with _told(self.file):
             return self.connection.execute(statement, values).fetchall()
 
@@ -298,21 +310,30 @@ class Writer(Store):
                     self.connection.execute("rollback")
                 raise
 
-    def intend(self, connection: sqlite3.Connection, intent: Intent) -> int:
-        """Note a call that is about to be made, and return the number of the attempt."""
+    def intend(
+        self, connection: sqlite3.Connection, intent: Intent, batch: str | None = None
+    ) -> int:
+        """
+        Note a call that is about to be made, and return the number of the attempt.
+
+        One in the batch of the token *batch* stays open, whatever becomes of this run.
+        """
         connection.execute(
             "insert or ignore into requests values (?, ?)", (intent.key, intent.request)
         )
         cursor = connection.execute(
             "insert into attempts (uid, key, stage, round, problem, model, started, state, "
-            "prompt_tokens, completion_tokens, nano) values (?, ?, ?, ?, ?, ?, ?, 'open', ?, ?, ?)",
+            "prompt_tokens, completion_tokens, nano) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 uuid.uuid4().hex, intent.key, intent.stage, intent.round, intent.problem,
-                intent.model, time.time(), intent.prompt_tokens, intent.completion_tokens,
-                intent.nano,
+                intent.model, time.time(), "batched" if batch else "open", intent.prompt_tokens,
+                intent.completion_tokens, intent.nano,
             ),
         )  # fmt: skip
-        return int(cursor.lastrowid or 0)
+        number = int(cursor.lastrowid or 0)
+        if batch:
+            connection.execute("insert into batched values (?, ?)", (number, batch))
+        return number
 
     def receive(
         self, connection: sqlite3.Connection, number: int, status: int, body: bytes
@@ -325,7 +346,7 @@ class Writer(Store):
 
     def received(self) -> list[tuple[int, Request, int, bytes]]:
         """Read number, request, status and body of attempts that were answered, but not read."""
-        rows = self._rows(
+        rows = self.rows(
             "select a.id, r.request, a.problem, a.status, a.body from attempts a "
             "join requests r using (key) where a.state = 'received' order by a.id",
             [],
@@ -352,14 +373,17 @@ class Writer(Store):
 
     def priced(self, model: str, prices: Prices) -> None:
         """Give the attempts of *model* whose price was unknown the price that is known now."""
-        if prices.input is None or prices.output is None:
-            return
-        with self.transaction() as connection:
-            connection.execute(
-                "update attempts set nano = cast(1000 * (prompt_tokens * ? + completion_tokens * ?)"
-                " + 1 as integer) where nano is null and model = ?",
-                (prices.input, prices.output, model),
-            )
+        for own, which in ((prices, "not in"), (batch_prices(prices), "in")):
+            if own.input is None or own.output is None:
+                continue
+            with self.transaction() as connection:
+                connection.execute(
+                    "update attempts set nano = cast("
+                    "1000 * (prompt_tokens * ? + completion_tokens * ?) + 1 as integer) "
+                    f"where nano is null and model = ? and id {which} "
+                    "(select attempt from batched)",
+                    (own.input, own.output, model),
+                )
 
     def retire(self, where: dict[str, str]) -> list[tuple[int, str, str, str]]:
         """Let the answers that match *where* count no longer, so that they are asked again."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from redistill.console.exceptions import CONFIG, RefusedError
-from redistill.llm import budget, client, response, store
+from redistill.llm import batch_orders, batches, budget, client, purchase, response, store
 from redistill.llm import endpoint as endpoints
 from redistill.llm.endpoint import Raw
 from redistill.llm.request import Request
@@ -35,7 +35,8 @@ class Settings(Section):
 
     *examples* are turns that stand between the system prompt and the prompt, in every call.
     *key* is the name of the environment variable that holds the key, null where none is needed.
-    *seed* is sent, increased by the number of the draw, where it is not null.
+    *seed* is sent, increased by the number of the draw, where it is not null. *together* asks for
+    all draws of a prompt in one call with ``n``, for a server that knows it; without a seed.
     """
 
     base_url: str
@@ -44,6 +45,7 @@ class Settings(Section):
     system: str | None
     examples: list[Example]
     seed: int | None
+    together: bool
     body: dict[str, Any]
 
 
@@ -86,6 +88,12 @@ def _request(prompt: str, settings: Settings, draw: int, problem: str) -> Reques
     for name in RESERVED:
         if name in body:
             raise RefusedError(f"openai.body: {name} is not set there", code=CONFIG)
+    if settings.seed is not None and settings.together:
+        raise RefusedError(
+            "openai.together: draws that one call asks for have no seeds of their own; set "
+            "openai.seed to null, or together to false",
+            code=CONFIG,
+        )
     if settings.seed is not None:
         body["seed"] = settings.seed + draw
     endpoint = endpoints.endpoint(settings.base_url, URL)
@@ -123,25 +131,38 @@ def _readings(
         raise RefusedError("params.yaml: the teacher needs a section 'spending'", code=CONFIG)
     budget.check(limits, settings.body, what="openai")
     occasion = client.Occasion(sitting.stage, sitting.round)
-    secret = endpoints.secret(settings.key, KEY)
+    manner = purchase.manner()
     with store.writing(file) as writer:
         writer.priced(settings.model, limits.prices)
-        return client.ask(
-            requests, Sender(settings, secret), writer, limits, endpoints.policy(), occasion
+        batches.refuse_held(writer, missing, manner)
+    if manner == "files":
+        return batches.ask_by_files(requests, limits, occasion, file)
+    secret, policy = endpoints.secret(settings.key, KEY), endpoints.policy()
+    if manner == "api":
+        return batch_orders.ask(
+            requests, lambda: _connection(settings, secret), limits, policy, occasion, file
         )
+    with store.writing(file) as writer:
+        sender = Sender(settings, secret)
+        return client.ask(
+            requests, sender, writer, limits, policy, occasion, together=settings.together
+        )
+
+
+def _connection(settings: Settings, secret: str) -> endpoints.Connection:
+    address = endpoints.endpoint(os.environ.get(ADDRESS) or settings.base_url, URL)
+    return endpoints.Connection(address, secret)
 
 
 class Sender:
     """Sends requests to the service of *settings*, or to where it is reached from here."""
 
     def __init__(self, settings: Settings, secret: str) -> None:
-        address = endpoints.endpoint(os.environ.get(ADDRESS) or settings.base_url, URL)
-        self._connection = endpoints.Connection(address, secret)
+        self._connection = _connection(settings, secret)
 
     async def __call__(self, request: Request) -> Raw:
         """Send *request*; raises TimeoutError, or OSError where there is no connection."""
-        content = {"model": request.model, "messages": request.messages, **request.body}
-        return await self._connection.post("/chat/completions", content)
+        return await self._connection.post("/chat/completions", request.content)
 
     async def close(self) -> None:
         """Let go of the connections."""

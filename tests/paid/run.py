@@ -66,11 +66,12 @@ class Run:
             "system": None,
             "examples": [],
             "seed": None,
+            "together": False,
             "body": {"max_tokens": 50},
             **changes.pop("openai", {}),
         }
         content["spending"] = {
-            "prices": {"input": None, "output": None},
+            "prices": {"input": None, "output": None, "batch": None},
             "budget": {"calls": 100_000, "tokens": None, "cost": None},
             "strict_model": False,
             **changes.pop("spending", {}),

@@ -18,7 +18,7 @@ from tests.paid.run import Run, solution
 from tests.paid.server import Action, Script, Server, after, always, answer
 
 Serve = Callable[[Script], Server]
-PRICES = Prices(input=0.5, output=1.5)
+PRICES = Prices(input=0.5, output=1.5, batch=None)
 
 
 def greatest(request: dict, delay: float = 0.0) -> Action:
@@ -62,7 +62,14 @@ def test_b1_eight_at_once_never_go_over_by_one_unit(budget: dict, most: int, ser
     server = serve(full)
     sender = openai.Sender(
         openai.Settings(
-            base_url=server.url, key=None, model="m", system=None, examples=[], seed=None, body={}
+            base_url=server.url,
+            key=None,
+            model="m",
+            system=None,
+            examples=[],
+            seed=None,
+            together=False,
+            body={},
         ),
         "",
     )
@@ -95,7 +102,14 @@ def test_b1_a_budget_that_calls_give_back_is_used_up(serve: Serve):
     server = serve(always(after(0.01, answer(usage={"prompt_tokens": 3, "completion_tokens": 2}))))
     sender = openai.Sender(
         openai.Settings(
-            base_url=server.url, key=None, model="m", system=None, examples=[], seed=None, body={}
+            base_url=server.url,
+            key=None,
+            model="m",
+            system=None,
+            examples=[],
+            seed=None,
+            together=False,
+            body={},
         ),
         "",
     )
@@ -188,7 +202,7 @@ def test_b3_a_budget_that_cannot_be_kept_is_refused(
 ):
     unset = {"calls": None, "tokens": None, "cost": None}
     settings = llm_budget.SpendingSettings(
-        prices=Prices(**prices), budget=Budget(**unset | budget), strict_model=False
+        prices=Prices(**prices, batch=None), budget=Budget(**unset | budget), strict_model=False
     )
 
     with pytest.raises(RefusedError, match=fault):
@@ -196,9 +210,9 @@ def test_b3_a_budget_that_cannot_be_kept_is_refused(
 
 
 def test_a_budget_is_never_rounded_in_favour_of_spending():
-    assert llm_budget.price(Prices(input=0.1, output=0.1), 1, 0) == 100
-    assert llm_budget.price(Prices(input=0.0001, output=0.0), 1, 0) == 1
-    assert llm_budget.price(Prices(input=None, output=1.0), 1, 0) is None
+    assert llm_budget.price(Prices(input=0.1, output=0.1, batch=None), 1, 0) == 100
+    assert llm_budget.price(Prices(input=0.0001, output=0.0, batch=None), 1, 0) == 1
+    assert llm_budget.price(Prices(input=None, output=1.0, batch=None), 1, 0) is None
     assert llm_budget.exceeded(
         Budget(calls=None, tokens=None, cost=1.0), Amount(), Amount(1, 1, None)
     )

@@ -37,7 +37,7 @@ from tests.paid.server import (
 Serve = Callable[[Script], Server]
 QUICK = Policy(concurrency=4, deadline=1.0, attempts=3, backoff=0.01, cap=0.3)
 FREE = budget.SpendingSettings(
-    prices=Prices(input=None, output=None),
+    prices=Prices(input=None, output=None, batch=None),
     budget=Budget(calls=10_000, tokens=None, cost=None),
     strict_model=False,
 )
@@ -53,6 +53,7 @@ def settings(server: Server, **changes: object) -> openai.Settings:
             "system": None,
             "examples": [],
             "seed": None,
+            "together": False,
             "body": {"max_tokens": 20},
         }
         | changes

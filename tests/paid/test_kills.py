@@ -192,7 +192,7 @@ class Sender:
         pass
 
 limits = budget.SpendingSettings(
-    prices=budget.Prices(input=None, output=None),
+    prices=budget.Prices(input=None, output=None, batch=None),
     budget=budget.Budget(calls=1000, tokens=None, cost=None), strict_model=False)
 requests = [Request("e", "m", [{"role": "user", "content": str(n)}], {}) for n in range(5)]
 try:

@@ -18,6 +18,7 @@ from redistill.records import json_file, jsonl
 from redistill.records.types import Rationale
 from tests.imports import ROOT
 from tests.loop.projects import Project
+from tests.paid.answering import answer
 
 MODEL = ROOT / "data/pretrained/SmolLM2-135M-Instruct.gguf"
 PYTHON = os.environ.get("REDISTILL_LLAMACPP_PYTHON") or (
@@ -64,9 +65,8 @@ def llamacpp() -> Iterator[str]:
 def test_a_weak_teacher_is_mostly_rejected_and_the_accounting_says_so(
     llamacpp: str, tmp_path: Path
 ):
-    project = Project(tmp_path)
+    project = Project(tmp_path, REDISTILL_BASE_URL=llamacpp)
     project.compose("llamacpp")
-    project.change({"openai": {"base_url": llamacpp}})
 
     ran = project.repro()
     ledger = json.loads(project.redistill("ledger", "--json"))
@@ -99,3 +99,22 @@ def test_a_weak_teacher_is_mostly_rejected_and_the_accounting_says_so(
     assert all("####" in rationale.text for rationale in taught)
     assert {rationale.teacher for rationale in taught} == {"smollm2"}
     assert answers == sum(found[name]["attempts"]["replies"] for name in found)
+
+
+@pytest.mark.slow
+def test_the_whole_run_by_files_of_batches(llamacpp: str, tmp_path: Path):
+    project = Project(tmp_path, REDISTILL_BATCH="files")
+    project.compose("llamacpp")
+    folder, output = tmp_path / ".redistill/batches", tmp_path / "output.jsonl"
+
+    answered = 0
+    while project.run("dvc", "repro").returncode:
+        (file,) = folder.glob("*.jsonl")  # without one the run failed for another reason
+        answered += answer(llamacpp, file, output)
+        project.redistill("store", "import", str(output))
+
+    ledger = json.loads(project.redistill("ledger", "--json"))
+    assert {"generate", "refine"} <= {row["stage"] for row in ledger}
+    assert sum(row["calls"] for row in ledger) == answered
+    assert all(row["batched"] == row["calls"] for row in ledger)
+    assert project.repro() == []

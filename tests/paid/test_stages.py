@@ -470,7 +470,7 @@ def test_plan_foretells_the_calls_and_their_most_and_the_ledger_tells_what_they_
     serve: Serve, tmp_path: Path
 ):
     server = serve(solving())
-    prices = {"input": 1.0, "output": 2.0}
+    prices = {"input": 1.0, "output": 2.0, "batch": None}
     limits = {"calls": None, "tokens": None, "cost": 5.0}
     run = Run(tmp_path, server.url, 20, spending={"prices": prices, "budget": limits})
 

@@ -104,9 +104,9 @@ def test_a_price_that_is_known_later_is_given_to_what_was_unknown(tmp_path: Path
                     Intent(r.key, r.canonical, "generate", "r0", "p", model, 20, 5, None),
                 )
         assert writer.committed().nano is None
-        writer.priced("m", Prices(input=None, output=2.0))
+        writer.priced("m", Prices(input=None, output=2.0, batch=None))
         assert [row["nano"] for row in writer.ledger()] == [None, None]
-        writer.priced("m", Prices(input=1.0, output=2.0))
+        writer.priced("m", Prices(input=1.0, output=2.0, batch=None))
         known, unknown = writer.ledger()
 
     assert 1000 * (20 * 1 + 5 * 2) <= known["nano"] <= 1000 * (20 * 1 + 5 * 2) + 1

@@ -57,7 +57,7 @@ def test_a_teacher_asked_nothing_says_nothing(name: str, tmp_path: Path):
         "tutor": {"style": "equations"},
         "openai": {
             "base_url": "https://example.org/v1", "key": None, "model": "m", "system": None,
-            "examples": [], "seed": None, "body": {},
+            "examples": [], "seed": None, "together": False, "body": {},
         },
         "local": {
             "model": "none", "system": None, "max_new_tokens": 5, "temperature": 0.0, "top_p": 1.0,

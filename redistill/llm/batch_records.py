@@ -1,0 +1,287 @@
+"""Batches as the record store knows them: what is in each, and how far it has come."""
+
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from redistill.console.exceptions import USAGE, RefusedError
+from redistill.llm import budget, settlement
+from redistill.llm.batch_file import Line
+from redistill.llm.client import Occasion
+from redistill.llm.endpoint import Raw
+from redistill.llm.purchase import Manner
+from redistill.llm.request import Request, of_canonical
+from redistill.llm.response import FINAL, STANDING, Outcome, Reading
+from redistill.llm.store import CHUNK, Store, Writer
+
+AT_WORK = ("made", "ordering", "ordered")
+GIVEN_UP = 2  # batches that refused a request: it is not put into another
+COLUMNS = "token, kind, endpoint, stage, round, since, state, file, remote, input, output"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """
+    A batch: whose it is, what a million of its tokens cost, and how far it has come.
+
+    It is ``made`` before anyone is told of it, ``ordering`` from the moment at which a server may
+    have heard of it (*file* is what was uploaded), ``ordered`` once the server's name for it,
+    *remote*, is known; then ``done``, ``withdrawn`` or ``abandoned``. One of files stays ``made``.
+    *since* is when it came to its state, in seconds since 1970.
+    """
+
+    token: str
+    kind: Manner
+    endpoint: str
+    stage: str
+    round: str
+    since: float
+    state: str
+    file: str | None
+    remote: str | None
+    prices: budget.Prices
+
+    @property
+    def name(self) -> str:
+        """What the batch is called in messages: as the server does, where that is known."""
+        return self.remote or self.token
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """The attempt *number* at *request*, which waits in a batch."""
+
+    number: int
+    request: Request
+
+
+def make(
+    writer: Writer,
+    kind: Manner,
+    requests: Sequence[Request],
+    prices: budget.Prices,
+    occasion: Occasion,
+    hidden: int = 0,
+) -> Batch:
+    """Note a batch of *requests* with all their intents, at *prices*; see `budget.reservation`."""
+    token, now = uuid.uuid4().hex, time.time()
+    endpoint, stage, round = requests[0].endpoint, occasion.stage, occasion.round
+    batch = Batch(token, kind, endpoint, stage, round, now, "made", None, None, prices)
+    with writer.transaction() as connection:
+        connection.execute(
+            f"insert into batches ({COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(token, kind, endpoint, stage, round, now, batch.state, None, None),
+                *(prices.input, prices.output),
+            ),
+        )
+        for request in requests:
+            most = budget.reservation(request, prices, hidden)
+            writer.intend(connection, settlement.intent(request, most, stage, round), token)
+    return batch
+
+
+def at_work(store: Store) -> list[Batch]:
+    """Read the batches that have not ended, the oldest first."""
+    return _batches(store, f"state in {AT_WORK} order by rowid", [])
+
+
+def _batches(store: Store, condition: str, values: Sequence[Any]) -> list[Batch]:
+    rows = store.rows(f"select {COLUMNS} from batches where {condition}", values)
+    return [_batch(*row) for row in rows]
+
+
+def _batch(*row: Any) -> Batch:
+    own: list[Any] = list(row[:9])
+    own.append(budget.Prices(input=row[9], output=row[10], batch=None))
+    return Batch(*own)
+
+
+def waiting(store: Store, token: str) -> dict[str, Waiting]:
+    """Read the attempts that wait in the batch of *token*, by the keys of their requests."""
+    rows = store.rows(
+        "select a.id, a.key, r.request, a.problem from batched b join attempts a on a.id = "
+        "b.attempt join requests r using (key) where b.batch = ? and a.state = 'batched' "
+        "order by a.id",
+        (token,),
+    )
+    return {key: Waiting(number, of_canonical(text, who)) for number, key, text, who in rows}
+
+
+def held(store: Store, keys: Iterable[str]) -> dict[str, str]:
+    """Find those of *keys* that wait in a batch, each with the token of that."""
+    rows = store.rows(
+        "select a.key, b.batch from attempts a join batched b on b.attempt = a.id "
+        "where a.state = 'batched'",
+        (),
+    )
+    wanted = set(keys)
+    return {key: token for key, token in rows if key in wanted}
+
+
+def given_up(store: Store, keys: Iterable[str]) -> dict[str, Reading]:
+    """
+    Read what stands for an answer to those of *keys* that batches have refused GIVEN_UP times.
+
+    The server calls the request malformed, or its answer is; `redistill retry` has it asked again.
+    """
+    marks = ", ".join("?" * len(STANDING))
+    rows = store.rows(
+        "select a.key, a.outcome, a.detail, count(*), max(a.id) from attempts a join batched b "
+        f"on b.attempt = a.id where a.outcome in ({marks}) and a.retired = 0 "
+        "and a.state = 'done' group by a.key",
+        STANDING,
+    )
+    wanted = set(keys)
+    return {
+        key: Reading(outcome, detail=detail or "")
+        for key, outcome, detail, times, _ in rows
+        if key in wanted and times >= GIVEN_UP
+    }
+
+
+def advance(writer: Writer, batch: Batch, state: str, **columns: str) -> Batch:
+    """
+    Note that *batch* has come to *state*, with *file* or *remote* where they become known.
+
+    Returns the batch as it is now.
+    """
+    changed = replace(batch, state=state, since=time.time(), **columns)  # type: ignore[arg-type]
+    names = ", ".join(f"{name} = ?" for name in ("state", "since", *columns))
+    with writer.transaction() as connection:
+        connection.execute(
+            f"update batches set {names} where token = ?",
+            (state, changed.since, *columns.values(), batch.token),
+        )
+    return changed
+
+
+def withdraw(writer: Writer, batch: Batch) -> None:
+    """Take back *batch*, which no server has: its requests were never made."""
+    with writer.transaction() as connection:
+        connection.execute(
+            "delete from attempts where state = 'batched' and id in "
+            "(select attempt from batched where batch = ?)",
+            (batch.token,),
+        )
+        connection.execute("delete from batched where batch = ?", (batch.token,))
+        connection.execute("update batches set state = 'withdrawn' where token = ?", (batch.token,))
+
+
+def take(writer: Writer, batch: Batch, lines: Sequence[Line]) -> list[Reading]:
+    """Note the answers among *lines* that *batch* still waits for, and return their readings."""
+    open_ = waiting(writer, batch.token)
+    fresh = [line for line in lines if line.key in open_]
+    for start in range(0, len(fresh), CHUNK):
+        with writer.transaction() as connection:
+            for line in fresh[start : start + CHUNK]:
+                place = open_[line.key]
+                writer.receive(connection, place.number, line.raw.status, line.raw.body)
+                writer.settle(
+                    connection,
+                    settlement.result(
+                        place.number, place.request, line.raw, line.reading, batch.prices
+                    ),
+                )
+    return [line.reading for line in fresh]
+
+
+def close(writer: Writer, batch: Batch, outcome: Outcome, detail: str, state: str = "done") -> int:
+    """End *batch*: whatever waits in it ended with *outcome*; returns how many requests did."""
+    left = waiting(writer, batch.token)
+    reading = Reading(outcome, detail=detail)
+    with writer.transaction() as connection:
+        for place in left.values():
+            told = settlement.result(
+                place.number, place.request, Raw(0, b""), reading, batch.prices
+            )
+            writer.settle(connection, told)
+        connection.execute("update batches set state = ? where token = ?", (state, batch.token))
+    return len(left)
+
+
+def abandon(writer: Writer, name: str) -> tuple[Batch, int]:
+    """
+    Let go of the batch that the server, or the store, calls *name*; returns it and its requests.
+
+    They may have been billed, and stay counted at what was reserved. Raises RefusedError for a
+    name that no batch at work has.
+    """
+    found = [batch for batch in at_work(writer) if name in (batch.token, batch.remote)]
+    if not found:
+        known = ", ".join(batch.name for batch in at_work(writer)) or "none"
+        raise RefusedError(f"no batch {name!r} is at work; at work: {known}", code=USAGE)
+    return found[0], close(writer, found[0], "lost", "the batch was abandoned", "abandoned")
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an imported output brought: answers, failures, and answers that were there already."""
+
+    answered: int
+    failed: int
+    repeated: int
+    ended: Sequence[Batch]
+
+
+def bring_in(writer: Writer, lines: Sequence[Line]) -> Imported:
+    """
+    Note *lines*, of which each key has one, as answers to requests that batches were made of.
+
+    An answer to a request that has one already is left out. The batches in which nothing waits any
+    more are *ended*.
+    """
+    owners = _owners(writer, lines)
+    stored = writer.answers(line.key for line in lines)
+    open_ = held(writer, owners)
+    fresh = [line for line in lines if line.key not in stored or line.key in open_]
+    readings: list[Reading] = []
+    for token in dict.fromkeys(owners[line.key].token for line in fresh):
+        own = [line for line in fresh if owners[line.key].token == token]
+        batch = owners[own[0].key]
+        _reopen(writer, batch, own)
+        readings += take(writer, batch, own)
+    touched = {batch.token for batch in owners.values()}
+    ended = [b for b in at_work(writer) if b.token in touched and not waiting(writer, b.token)]
+    for batch in ended:
+        advance(writer, batch, "done")
+    answered = sum(reading.outcome in FINAL for reading in readings)
+    return Imported(answered, len(readings) - answered, len(lines) - len(fresh), ended)
+
+
+def _owners(writer: Writer, lines: Sequence[Line]) -> dict[str, Batch]:
+    """The latest batch that each line's request was put into; without those in none."""
+    known = {batch.token: batch for batch in _batches(writer, "1", ())}
+    rows = writer.rows(
+        "select a.key, b.batch from attempts a join batched b on b.attempt = a.id order by a.id",
+        (),
+    )
+    latest = dict(rows)
+    return {line.key: known[latest[line.key]] for line in lines if line.key in latest}
+
+
+def known(writer: Writer) -> set[str]:
+    """Find the keys of all requests that batches were ever made of."""
+    rows = writer.rows(
+        "select distinct a.key from attempts a join batched b on b.attempt = a.id", ()
+    )
+    return {key for (key,) in rows}
+
+
+def _reopen(writer: Writer, batch: Batch, lines: Sequence[Line]) -> None:
+    """Note a further attempt for each answer whose request had ended with a failure before."""
+    open_ = waiting(writer, batch.token)
+    late = [line for line in lines if line.key not in open_ and line.reading.outcome in FINAL]
+    with writer.transaction() as connection:
+        for line in late:
+            text, who = writer.rows(
+                "select r.request, a.problem from requests r join attempts a using (key) "
+                "where r.key = ? order by a.id desc limit 1",
+                (line.key,),
+            )[0]
+            request = of_canonical(text, who)
+            most = budget.reservation(request, batch.prices)
+            intent = settlement.intent(request, most, batch.stage, batch.round)
+            writer.intend(connection, intent, batch.token)

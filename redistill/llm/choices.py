@@ -1,0 +1,83 @@
+"""Several draws of one request in one call: ``n`` choices, each stored as an answer of its own."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from redistill.llm import response
+from redistill.llm.endpoint import Raw
+from redistill.llm.request import Request
+from redistill.llm.response import Reading
+
+
+def together(requests: Iterable[Request]) -> list[list[Request]]:
+    """Group the *requests* that differ in nothing but the draw, in the order of their firsts."""
+    groups: dict[tuple[str, str], list[Request]] = {}
+    for request in requests:
+        groups.setdefault((replace(request, draw=0).key, request.problem), []).append(request)
+    return list(groups.values())
+
+
+def as_one(group: Sequence[Request]) -> Request:
+    """Return the call that asks for all draws of *group*: with ``n`` where there are several."""
+    if len(group) == 1:
+        return group[0]
+    return replace(group[0], body={**group[0].body, "n": len(group)})
+
+
+def divided(raw: Raw, count: int) -> list[Raw | None]:
+    """
+    Divide the answer to a call for *count* draws into an answer for each; None: it has too few.
+
+    The prompt's tokens, which are billed once, go to the first draw; the output's are shared
+    evenly, since no server says how many each choice took. What is no answer is the same for all.
+    """
+    content = _content(raw)
+    if count == 1 or content is None:
+        return [raw] * count
+    whole = response.read(raw.status, raw.body)
+    choices = content["choices"][:count]
+    answers: list[Raw | None] = []
+    for place, choice in enumerate(choices):
+        usage = _share(whole, place, len(choices))
+        body = _text(content | {"choices": [choice], "usage": usage})
+        answers.append(Raw(raw.status, body, raw.retry_after))
+    return answers + [None] * (count - len(choices))
+
+
+def _text(content: dict[str, Any]) -> bytes:
+    """*content* as JSON; nothing, which is no answer, where it nests too deep to be written."""
+    try:
+        return json.dumps(content).encode()
+    except RecursionError:
+        return b""
+
+
+def _content(raw: Raw) -> dict[str, Any] | None:
+    """The completion in *raw*; None where it is none."""
+    try:
+        content = json.loads(raw.body)
+    except (ValueError, RecursionError):
+        return None
+    if raw.status != 200 or not isinstance(content, dict) or content.get("error"):
+        return None
+    choices = content.get("choices")
+    return content if isinstance(choices, list) and choices else None
+
+
+def _share(whole: Reading, place: int, parts: int) -> dict[str, int] | None:
+    """The tokens of the choice at *place* among *parts*, which add up to those of *whole*."""
+    if whole.prompt_tokens is None or whole.completion_tokens is None:
+        return None
+    visible = whole.completion_tokens - whole.hidden_tokens
+    prompt = 0 if place else whole.prompt_tokens
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": _part(visible, place, parts),
+        "total_tokens": prompt + _part(whole.completion_tokens, place, parts),
+    }
+
+
+def _part(total: int, place: int, parts: int) -> int:
+    return total // parts + (place < total % parts)

@@ -1,0 +1,194 @@
+"""Models that think before they answer: thoughts are kept, counted, and never taught."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from redistill.llm import response
+from redistill.llm.request import Request as Call
+from redistill.llm.response import Reading
+from redistill.rationales import prompt as prompts
+from tests.paid.run import Run, solution
+from tests.paid.server import Action, Script, Server, answer, content
+
+Serve = Callable[[Script], Server]
+CALL = Call("https://example.org/v1", "m", [{"role": "user", "content": "q"}], {"max_tokens": 50})
+DRAFT = "<rationale>\n0 + 7 = 7\n#### 7\n</rationale>"
+GOOD = "<rationale>\n1 + 7 = 8\n#### 8\n</rationale>"
+
+
+def read(text: str | None, finish: str = "stop", usage: object = None, **message: Any) -> Reading:
+    body = content(text, finish=finish, usage=usage, **message)
+    return response.read(200, json.dumps(body).encode())
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("no thoughts", "no thoughts"),
+        (" spaces stay \n", " spaces stay \n"),
+        ("<think>a</think>\n\nb", "b"),
+        ("a<think>b</think>c<think>d</think>e", "ace"),
+        ("a<think>b", "a"),
+        ("<think>b", ""),
+        ("b</think>c", "c"),
+        ("<think>the tag <think> is mine</think>c", "c"),
+        ("<think>the tag </think> is mine</think>c", "c"),
+        ("<THINK>a</Think>b", "b"),
+        ("<thinking>a</thinking>b", "b"),
+        ("2 <thinks> 1", "2 <thinks> 1"),
+    ],
+)
+def test_the_text_is_what_stands_outside_of_thoughts(text: str, left: str):
+    assert response.outside(text) == left
+
+
+@pytest.mark.parametrize(
+    ("text", "taught"),
+    [
+        (f"<think>{DRAFT}</think>\n{GOOD}", "1 + 7 = 8\n#### 8"),
+        (f"<think>{DRAFT} hmm</think>\nFirst, 1 + 1.\n#### 3", None),
+        (f"{GOOD}\n<think>or rather {DRAFT}", "1 + 7 = 8\n#### 8"),
+        (f"{DRAFT} hmm</think>{GOOD}", "1 + 7 = 8\n#### 8"),
+    ],
+)
+def test_a_draft_among_thoughts_is_never_taught(text: str, taught: str | None):
+    assert prompts.reply(read(text), CALL).text == taught
+
+
+def test_thoughts_in_a_field_or_a_part_are_not_taught_and_the_answer_beside_them_is():
+    parts = [
+        {"type": "thinking", "thinking": [{"type": "text", "text": DRAFT}]},
+        {"type": "text", "text": GOOD},
+    ]
+
+    assert read(GOOD, reasoning_content=DRAFT).text == GOOD
+    assert read(GOOD, reasoning=DRAFT).text == GOOD
+    assert read(parts).text == GOOD  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("reading", "place"),
+    [
+        (read("", reasoning_content=DRAFT), "reasoning_content"),
+        (read(None, reasoning=DRAFT), "reasoning"),
+        (read(f"<think>{DRAFT}</think>"), "<think> of the content"),
+        (read(f"<think>{DRAFT}"), "<think> of the content"),
+    ],
+)
+def test_thoughts_without_an_answer_are_a_reason_of_their_own(reading: Reading, place: str):
+    assert reading.outcome == "only_reasoning"
+    assert reading.detail == f"there is text in {place} only"
+    assert prompts.reply(reading, CALL).reason == "only reasoning"
+    assert read("").outcome == "refused"
+
+
+@pytest.mark.parametrize(
+    ("usage", "completion", "hidden"),
+    [
+        ({"completion_tokens": 9}, 9, 0),
+        (
+            {"completion_tokens": 309, "completion_tokens_details": {"reasoning_tokens": 300}},
+            309,
+            0,
+        ),
+        (
+            {"completion_tokens": 9, "completion_tokens_details": {"reasoning_tokens": 300}},
+            309,
+            300,
+        ),
+        ({"completion_tokens": 9, "total_tokens": 341}, 309, 300),
+        ({"completion_tokens": 9, "total_tokens": 20}, 9, 0),
+        ({"completion_tokens": 9, "completion_tokens_details": {"reasoning_tokens": -1}}, 9, 0),
+        ({"completion_tokens": 9, "completion_tokens_details": "much"}, 9, 0),
+    ],
+)
+def test_reasoning_tokens_are_counted_where_they_stand_beside_the_others(
+    usage: dict[str, Any], completion: int, hidden: int
+):
+    reading = read(GOOD, usage={"prompt_tokens": 32} | usage)
+
+    assert (reading.completion_tokens, reading.hidden_tokens) == (completion, hidden)
+
+
+@given(
+    st.sampled_from(["", "<think>", "</think>", "x", None, 7, [], [{"type": "text"}], [7]]),
+    st.dictionaries(
+        st.sampled_from(
+            ["prompt_tokens", "completion_tokens", "total_tokens", "completion_tokens_details"]
+        ),
+        st.integers(-9, 10**10) | st.none() | st.text() | st.just({"reasoning_tokens": 10**9}),
+    ),
+    st.sampled_from(["", "thoughts", None, 7, ["x"]]),
+)
+def test_whatever_a_message_and_its_usage_hold_is_read(text: Any, usage: object, thoughts: Any):
+    reading = read(text, usage=usage, reasoning_content=thoughts)
+
+    assert reading.hidden_tokens >= 0
+    assert (reading.completion_tokens or 0) <= response.MAX_COUNT
+
+
+def hiding(number: int, request: dict[str, Any]) -> Action:
+    usage = {
+        "prompt_tokens": 32, "completion_tokens": 9, "total_tokens": 341,
+        "completion_tokens_details": {"reasoning_tokens": 300},
+    }  # fmt: skip
+    return answer(solution(request["messages"][-1]["content"]), usage=usage)
+
+
+def test_hidden_tokens_are_in_the_ledger_and_the_budget_holds_once_they_are_known(
+    serve: Serve, tmp_path: Path
+):
+    server = serve(hiding)
+    limits = {"calls": None, "tokens": 20_000, "cost": None}
+    run = Run(tmp_path, server.url, 60, spending={"budget": limits})
+
+    said = run.stage("generate", code=3, REDISTILL_CONCURRENCY="1")
+    run.stage("generate", code=3, REDISTILL_CONCURRENCY="1")
+
+    (row,) = json.loads(run.redistill("ledger", "--json"))
+    assert row["completion_tokens"] == 309 * len(server.calls)
+    assert 341 * len(server.calls) <= 20_000
+    assert "reasoning tokens billed beyond the output limit" in said
+
+
+@pytest.mark.parametrize(
+    ("finish", "detail"),
+    [("stop", "text in reasoning_content only"), ("length", "spent on thoughts in reasoning_con")],
+)
+def test_a_run_whose_first_answers_are_thoughts_alone_stops_with_the_way_out(
+    finish: str, detail: str, serve: Serve, tmp_path: Path
+):
+    server = serve(lambda number, request: answer("", finish=finish, reasoning_content="Let me"))
+    run = Run(tmp_path, server.url, 60)
+
+    said = run.stage("generate", code=78, REDISTILL_CONCURRENCY="1")
+
+    assert len(server.calls) == 5
+    assert detail in said
+    assert "max_completion_tokens" in said
+    assert "reasoning_effort" in said
+
+
+def test_some_answers_that_are_thoughts_alone_are_rejected_and_told_of(
+    serve: Serve, tmp_path: Path
+):
+    def script(number: int, request: dict[str, Any]) -> Action:
+        text = solution(request["messages"][-1]["content"])
+        return answer("", reasoning_content=text) if number % 3 else answer(text)
+
+    server = serve(script)
+    run = Run(tmp_path, server.url, 30, teach={"attempts": 1}, generate={"max_loss": 0.9})
+
+    said = run.stage("generate", REDISTILL_CONCURRENCY="1")
+    run.stage("generate", REDISTILL_CONCURRENCY="1")
+
+    assert len(server.calls) == 30
+    assert run.metrics()["attempts"]["rejected"] == {"only reasoning": 20}
+    assert len(run.out()) == 10
+    assert "max_completion_tokens" in said
