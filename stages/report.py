@@ -21,6 +21,7 @@ from stages import FILE, FOLDER, Stage
 @click.option("--errors", type=FOLDER, required=True, help="The errors of all branches.")
 @click.option("--metrics", type=FOLDER, required=True, help="The metrics of all branches.")
 @click.option("--predictions", type=FOLDER, required=True, help="The predictions of all branches.")
+@click.option("--outside", type=FOLDER, required=True, help="Those on out-of-domain tests.")
 @click.option("--best", type=FILE, required=True, help="Where the chosen round goes.")
 @click.option("--summary", type=FILE, required=True, help="Where all figures go.")
 @click.option("--ladder", type=FILE, required=True, help="Where the ladder of controls goes.")
@@ -36,6 +37,7 @@ def main(
     errors: Path,
     metrics: Path,
     predictions: Path,
+    outside: Path,
     best: Path,
     summary: Path,
     ladder: Path,
@@ -47,7 +49,7 @@ def main(
     """Put the rounds side by side."""
     settings = params.section("report", ReportSettings)
     known = loop(branches(params))
-    run = explorer.read(problems, rationales, predictions, errors, known, rounds_of(known))
+    run = explorer.read(problems, rationales, predictions, errors, outside, known, rounds_of(known))
     with store.reading(store.path()) as opened:
         ledger = opened.ledger()
 

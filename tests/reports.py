@@ -210,6 +210,7 @@ def lay_out(root: Path, found: Run) -> None:
             ("training", {**training, **passed}),
             ("completions", {"tokens": 31 * len(found.problems), **passed}),
             ("completions-outside", {"tokens": 0, **passed}),
+            ("probes", {"steps": 0, **passed}),
             ("rounds", {"scores": scores, **passed}),
             ("outside", {"scores": {}, **passed}),
             ("gaps", {"profile": profile, "decision": decision, "balance": BALANCE}),

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from redistill.analysis import statistics
 from redistill.analysis.comparison import Bar, Comparison, compare, corrected, gain_text, p_text
 from redistill.analysis.figures import Figures
@@ -13,6 +15,7 @@ from redistill.records.json_file import read_json
 from redistill.records.types import Prediction
 from redistill.rounds.branches import FIRST, Arm, Branch
 
+BOTH = ("round", "against")
 NOT_BETTER = 1  # the exit code of a check that fails
 LABELS = {
     "none": "resample",
@@ -73,7 +76,8 @@ class Ladder(Figures):
     """
     Every round against each of its opponents, and the round that dev chose.
 
-    *rounds* are without those that were passed through.
+    *rounds* are without those that were passed through; *outside* is the same on the problems of
+    all out-of-domain tests together, empty where there are none.
     """
 
     chosen: str
@@ -83,18 +87,20 @@ class Ladder(Figures):
     power: float = statistics.POWER
     passed_through: tuple[str, ...]
     rounds: dict[str, tuple[Row, ...]]
+    outside: dict[str, tuple[Row, ...]] = Field(default_factory=dict)
 
-    def rows(self, round: str | None = None) -> tuple[Row, ...]:
+    def rows(self, round: str | None = None, *, outside: bool = False) -> tuple[Row, ...]:
         """
-        Return the rows of *round*, the chosen one by default.
+        Return the rows of *round*, the chosen one by default, on test or *outside* of the domain.
 
-        Raises RefusedError for a round that the ladder lacks.
+        Raises RefusedError for a round that the ladder lacks, and without out-of-domain tests.
         """
-        name = round or self.chosen
-        if name not in self.rounds:
-            known = ", ".join(self.rounds)
-            raise RefusedError(f"the ladder has no round {name!r}; it has {known}")
-        return self.rounds[name]
+        name, found = round or self.chosen, self.outside if outside else self.rounds
+        if outside and not found:
+            raise RefusedError("this run has no out-of-domain tests (prepare.outside)")
+        if name not in found:
+            raise RefusedError(f"the ladder has no round {name!r}; it has {', '.join(found)}")
+        return found[name]
 
 
 def rung(name: str, branches: Mapping[str, Branch], control: str) -> str:
@@ -148,41 +154,45 @@ def ladder(
     steps: Mapping[str, int],
     calls: Mapping[str, Calls],
     texts: Mapping[str, int],
+    outside: Mapping[str, Sequence[Prediction]] | None = None,
 ) -> Ladder:
     """
     Hold every round, *chosen* by dev or not, against each of its `opponents` on *test*.
 
     The rows of one round are a family of tests for Holm's correction. *steps* are the optimiser
     steps of each branch's own training, *calls* what `calls` read, *texts* how many each student
-    was taught. Branches without predictions, which were passed through, are left out and named.
+    was taught. *outside* are the predictions on all out-of-domain tests. Branches without
+    predictions, which were passed through, are left out and named.
     """
-    climbed = {}
-    for round in rounds:
-        if not test[round]:
-            continue
-        rows = [
-            Row(
-                **dict(compare(test[name], test[round])),
-                against=name,
-                rung=rung(name, branches, control),
-                calls=CallsOfBoth(
-                    round=calls.get(round, Calls()), against=calls.get(name, Calls())
-                ),
-                steps=StepsOfBoth(
-                    round=spent(round, branches, rounds, steps),
-                    against=spent(name, branches, rounds, steps),
-                ),
-                texts=TextsOfBoth(round=texts.get(round, 0), against=texts.get(name, 0)),
-            )
-            for name in opponents(round, rounds, branches, control)
-            if test[name]
-        ]
-        climbed[round] = tuple(corrected(rows))
+
+    def row(answers: Mapping[str, Sequence[Prediction]], round: str, name: str) -> Row:
+        reached = (spent(branch, branches, rounds, steps) for branch in (round, name))
+        taught = (texts.get(branch, 0) for branch in (round, name))
+        asked = (calls.get(branch, Calls()) for branch in (round, name))
+        return Row(
+            **dict(compare(answers[name], answers[round])),
+            against=name,
+            rung=rung(name, branches, control),
+            calls=CallsOfBoth(**dict(zip(BOTH, asked, strict=True))),
+            steps=StepsOfBoth(**dict(zip(BOTH, reached, strict=True))),
+            texts=TextsOfBoth(**dict(zip(BOTH, taught, strict=True))),
+        )
+
+    def climbed(answers: Mapping[str, Sequence[Prediction]]) -> dict[str, tuple[Row, ...]]:
+        found = {}
+        for round in rounds:
+            if answers.get(round):
+                names = opponents(round, rounds, branches, control)
+                rows = [row(answers, round, name) for name in names if answers.get(name)]
+                found[round] = tuple(corrected(rows))
+        return found
+
     return Ladder(
         chosen=chosen,
         control=control,
         passed_through=tuple(name for name in branches if not test[name]),
-        rounds=climbed,
+        rounds=climbed(test),
+        outside=climbed(outside or {}),
     )
 
 
@@ -261,9 +271,9 @@ def lines(rows: Sequence[Row]) -> list[tuple[str, ...]]:
     ]
 
 
-def sentence(ladder: Ladder, round: str | None = None) -> str:
+def sentence(ladder: Ladder, round: str | None = None, *, outside: bool = False) -> str:
     """Say of *round* what it is better than, what it is not, and how sure."""
-    name, rows, alpha = round or ladder.chosen, ladder.rows(round), ladder.alpha
+    name, rows, alpha = round or ladder.chosen, ladder.rows(round, outside=outside), ladder.alpha
     better = [row for row in rows if row.better(alpha)]
     worse = [row for row in rows if row.worse(alpha)]
     rest = [row for row in rows if row not in better and row not in worse]

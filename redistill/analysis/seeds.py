@@ -7,10 +7,11 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -24,6 +25,7 @@ from redistill.settings import sections
 
 NAMED = re.compile(r"(.*?)seed-?(\d+)")
 KEY = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*")
+OUTSIDE = ", out of domain"
 BEST, LADDER = "metrics/best.json", "metrics/ladder.json"
 HEAD = (
     "round", "against", "seeds", "gain, points", "95 % interval", "by seed",
@@ -46,17 +48,23 @@ class Rows(Figures):
 
     chosen: str
     rounds: dict[str, tuple[Row, ...]]
+    outside: dict[str, tuple[Row, ...]] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Run:
-    """The results of one seed: the *chosen* round, its rows (*best*) and those of all rounds."""
+    """
+    The results of one seed: the *chosen* round, its rows (*best*) and those of all rounds.
+
+    *outside* has the rows of all rounds on the out-of-domain tests together.
+    """
 
     seed: int
     chosen: str
     best: tuple[Row, ...]
     rounds: dict[str, tuple[Row, ...]]
     command: str | None
+    outside: dict[str, tuple[Row, ...]] = field(default_factory=dict)
 
 
 class Pooled(Figures):
@@ -207,9 +215,11 @@ def summary(runs: Sequence[Run]) -> Summary:
     """
     Put *runs* together: for the chosen rounds, and for each round, the gain over each rung.
 
-    Branches that are one rung (`ladder.rung`) are put together, whatever their names.
+    Branches that are one rung (`ladder.rung`) are put together, whatever their names. Rounds have
+    rows on the out-of-domain tests as well, where there are some.
     """
     rounds = dict.fromkeys(name for run in runs for name in run.rounds)
+    abroad = dict.fromkeys(name for run in runs for name in run.outside)
     return Summary(
         seeds=tuple(run.seed for run in runs),
         commands={str(run.seed): run.command for run in runs},
@@ -219,6 +229,12 @@ def summary(runs: Sequence[Run]) -> Summary:
             **{
                 name: _over((run.seed, run.rounds[name]) for run in runs if name in run.rounds)
                 for name in rounds
+            },
+            **{
+                f"{name}{OUTSIDE}": _over(
+                    (run.seed, run.outside[name]) for run in runs if name in run.outside
+                )
+                for name in abroad
             },
         },
     )
@@ -307,7 +323,8 @@ def _run(seed: int, file: Path) -> Run:
         if found.chosen not in found.rounds:
             raise RefusedError(f"{where}: rounds: no {found.chosen}, which is the chosen one")
         best = found.rounds[found.chosen]
-        return Run(seed, found.chosen, best, found.rounds, content.get("command"))
+        command = content.get("command")
+        return Run(seed, found.chosen, best, found.rounds, command, found.outside)
     rows = tuple(
         Row.held({"rung": name} | content.get(key, {}), f"{where}: {key}")
         for name, key in (

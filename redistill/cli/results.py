@@ -20,20 +20,22 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 
 @click.command()
 @click.option("--round", "name", help="Another round than the one that dev chose.")
+@click.option("--outside", is_flag=True, help="On all out-of-domain tests together, not on test.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def ladder(name: str | None, as_json: bool) -> None:
+def ladder(name: str | None, outside: bool, as_json: bool) -> None:
     """Print what the chosen round gains over one-shot and over every control of the ladder."""
     from redistill.analysis import ladder as ladders
 
     found = ladders.Ladder.read(LADDER)
-    rows = found.rows(name)
+    rows = found.rows(name, outside=outside)
     if as_json:
         click.echo(json.dumps([row.as_dict() for row in rows], indent=2))
         return
     n = rows[0].n if rows else 0
-    title = f"{name or found.chosen} against the ladder, on {n} test problems"
+    where = "out-of-domain problems" if outside else "test problems"
+    title = f"{name or found.chosen} against the ladder, on {n} {where}"
     tables.table(ladders.lines(rows), title=title)
-    click.echo(safe_text(ladders.sentence(found, name)))
+    click.echo(safe_text(ladders.sentence(found, name, outside=outside)))
 
 
 @click.command("transfer")

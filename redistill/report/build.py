@@ -52,7 +52,9 @@ def build(
     steps = dict.fromkeys(names, 0) | {name: one.training.steps for name, one in found.items()}
     texts = {name: one.training.taught for name, one in found.items()}
     calls = ladder.calls(metrics / "rationales", branches)
-    climbed = ladder.ladder(chosen, rounds, branches, control, tests, steps, calls, texts)
+    climbed = ladder.ladder(
+        chosen, rounds, branches, control, tests, steps, calls, texts, run.outside
+    )
     seen = summary.gap_table([name for name in names if tests[name]], metrics / "gaps")
     replies = costs.replies(metrics / "rationales", branches)
     probes = costs.probes(metrics / "probes", branches)

@@ -29,7 +29,8 @@ class Run:
     """
     The records of a run: *problems* in order, the others by branch and then by problem.
 
-    *held_out* are answers to train problems by students that were not taught them.
+    *held_out* are answers to train problems by students that were not taught them, *outside* those
+    to all out-of-domain tests.
     """
 
     branches: Mapping[str, Branch]
@@ -39,6 +40,7 @@ class Run:
     predictions: Mapping[str, Mapping[Key, Prediction]]
     errors: Mapping[str, Mapping[Key, Error]]
     held_out: Mapping[str, Mapping[str, Prediction]] = field(default_factory=dict)
+    outside: Mapping[str, Sequence[Prediction]] = field(default_factory=dict)
 
     def lesson(self, branch: str, problem: str) -> Rationale | None:
         """Return the rationale of *problem* that the student of *branch* was taught."""
@@ -57,6 +59,7 @@ def read(
     rationales: Path,
     predictions: Path,
     errors: Path,
+    outside: Path,
     branches: Mapping[str, Branch],
     rounds: Sequence[str],
 ) -> Run:
@@ -88,7 +91,17 @@ def read(
             for name in branches
             if (file := predictions / name / "held-out.jsonl").is_file()
         },
+        {name: _outside(outside / name) for name in branches},
     )
+
+
+def _outside(folder: Path) -> list[Prediction]:
+    """The answers to all tests in *folder*, each by an id that no other test has."""
+    return [
+        row.model_copy(update={"problem": f"{file.stem}/{row.problem}"})
+        for file in sorted(folder.glob("*.jsonl"))
+        for row in jsonl.read(file, Prediction)
+    ]
 
 
 def index(run: Run) -> dict[str, Any]:

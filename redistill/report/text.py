@@ -146,18 +146,23 @@ def tables(facts: Facts) -> dict[str, list[Table]]:
         rounds.append(Table("Out of domain, test accuracy", outside[0], outside[1:]))
     return {
         "rounds": rounds,
-        "ladder": [_ladder(facts.ladder)],
+        "ladder": [
+            _ladder(facts.ladder),
+            *([_ladder(facts.ladder, outside=True)] if facts.ladder.outside else []),
+        ],
         "spend": [_costs(facts.costs), _teaching(facts.recorded.teaching), *_ledger(facts.ledger)],
         "balance": [_balances(facts.recorded.balances)],
     }
 
 
-def _ladder(ladder: Ladder) -> Table:
-    rounds = [name for name, rows in ladder.rounds.items() if rows]
-    rows = [(name, *cells) for name in rounds for cells in ladders.lines(ladder.rows(name))[1:]]
-    told = " ".join(ladders.sentence(ladder, name) for name in rounds)
-    head = ("round", *ladders.HEAD)
-    return Table("Every round against one-shot and every control", head, rows, (0, 1), told)
+def _ladder(ladder: Ladder, *, outside: bool = False) -> Table:
+    found = ladder.outside if outside else ladder.rounds
+    rounds = [name for name, rows in found.items() if rows]
+    rows = [(name, *cells) for name in rounds for cells in ladders.lines(found[name])[1:]]
+    told = " ".join(ladders.sentence(ladder, name, outside=outside) for name in rounds)
+    where = ", on the out-of-domain tests together" if outside else ""
+    title = f"Every round against one-shot and every control{where}"
+    return Table(title, ("round", *ladders.HEAD), rows, (0, 1), told)
 
 
 def _costs(rows: Sequence[Cost]) -> Table:

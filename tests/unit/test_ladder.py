@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from redistill.analysis import ladder as ladders
-from redistill.analysis import plots, summary
+from redistill.analysis import plots, seeds, summary
 from redistill.cli.main import main
 from redistill.console.exceptions import RefusedError
 from redistill.records import json_file
@@ -250,3 +250,56 @@ def test_the_pictures_are_the_same_byte_for_byte_and_name_what_they_show():
     assert "copying" in bars
     assert "format -->" not in bars
     assert plots.stacked([], "Nothing wrong").startswith("<?xml")
+
+
+# ---- out of domain
+
+
+ABROAD = {
+    name: [p.model_copy(update={"problem": f"svamp/{p.problem}"}) for p in TEST[name][:60]]
+    for name in TEST
+}
+
+
+def abroad() -> ladders.Ladder:
+    return ladders.ladder(
+        "r1", ROUNDS, BRANCHES, "one-shot-matched", TEST, STEPS, CALLS, TEXTS, ABROAD
+    )
+
+
+def test_rounds_are_held_against_the_same_branches_on_all_out_of_domain_tests_together():
+    found = abroad().rows("r1", outside=True)
+
+    assert {row.n for row in found} == {60}
+    assert [row.rung for row in found] == [row.rung for row in abroad().rows("r1")]
+    assert abroad().rounds == climbed().rounds
+    assert ladders.Ladder.model_validate(abroad().as_dict()) == abroad()
+
+
+def test_a_run_without_out_of_domain_tests_has_no_rows_on_them_and_says_so():
+    assert climbed().outside == {}
+    with pytest.raises(RefusedError, match=r"no out-of-domain tests \(prepare\.outside\)"):
+        climbed().rows(outside=True)
+
+
+def test_the_command_prints_the_out_of_domain_ladder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    json_file.write_json(tmp_path / "metrics/ladder.json", abroad().as_dict())
+
+    ran = CliRunner().invoke(main, ["ladder", "--outside"])
+
+    assert "on 60 out-of-domain problems" in ran.output
+    assert ran.exit_code == 0
+
+
+def test_a_sweep_has_the_gains_out_of_domain_as_rows_of_their_own(tmp_path: Path):
+    for seed in (1, 2):
+        json_file.write_json(tmp_path / f"seed{seed}.json", {"ladder": abroad().as_dict()})
+
+    found = seeds.summary(seeds.gather(tmp_path))
+
+    inside, outside = found.comparisons["r1"], found.comparisons["r1, out of domain"]
+    assert inside.keys() == outside.keys()
+    assert outside["one-shot, step-matched"].n == 120

@@ -240,7 +240,7 @@ def test_only_prepare_the_stages_of_their_own_and_report_touch_out_of_domain_tes
         "prepare", "answer-outside", "grade-outside", "report",
     }  # fmt: skip
     assert touching["prepare"] == ["data/problems/outside"]
-    assert touching["report"] == ["metrics/outside"]  # only the splits of the task itself
+    assert touching["report"] == ["data/predictions-outside", "metrics/outside"]
 
 
 def test_stages_without_a_student_do_not_import_torch():
