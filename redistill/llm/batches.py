@@ -10,6 +10,7 @@ from redistill.llm import (
     batch_records,
     budget,
     client,
+    hidden_tokens,
     line_file,
     purchase,
     response,
@@ -78,11 +79,13 @@ def place(
     They are on disk with all their intents. Returns the batches, and which limit a further request
     would break (None: all are in).
     """
-    committed, told, hidden = writer.committed(), None, client.hidden(readings)
-    affordable: list[Request] = []
     missing = {key: r for key, r in wanted.requests.items() if key not in readings}
     held = batch_records.held(writer, missing)
-    for request in (r for key, r in missing.items() if key not in held):
+    free = [request for key, request in missing.items() if key not in held]
+    hidden = hidden_tokens.most(writer, (request.model for request in free))
+    committed, told = writer.committed(), None
+    affordable: list[Request] = []
+    for request in free:
         most = budget.reservation(request, wanted.settings.prices, hidden)
         told = budget.exceeded(wanted.settings.budget, committed, most)
         if told:

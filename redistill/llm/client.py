@@ -13,7 +13,15 @@ from typing import Any, Protocol
 from redistill.console.exceptions import CONFIG, DATA, IO, PERMISSION, TRY_AGAIN, RefusedError
 from redistill.console.progress import Progress
 from redistill.console.safe_text import safe_text
-from redistill.llm import budget, choices, interrupts, response, settlement, thoughts
+from redistill.llm import (
+    budget,
+    choices,
+    hidden_tokens,
+    interrupts,
+    response,
+    settlement,
+    thoughts,
+)
 from redistill.llm.endpoint import Policy, Raw, wait
 from redistill.llm.group_commit import Commits
 from redistill.llm.request import Request
@@ -77,15 +85,10 @@ def ask(
     missing = [request for key, request in unique.items() if key not in stored]
     if missing:
         run = _Run(send, writer, settings, policy, occasion, len(missing))
-        run.hidden = hidden(readings)
+        run.hidden = hidden_tokens.most(writer, (request.model for request in missing))
         groups = choices.together(missing) if together else [[request] for request in missing]
         readings |= asyncio.run(run.all(groups))
     return readings
-
-
-def hidden(readings: Mapping[str, Reading]) -> int:
-    """Find the most tokens that one of *readings* was billed beyond its output limit."""
-    return max((reading.hidden_tokens for reading in readings.values()), default=0)
 
 
 def check_models(

@@ -159,6 +159,15 @@ class Store:
         stored = self.answers(key for _, _, key in rows)
         return [(problem, model, stored[key]) for problem, model, key in rows]
 
+    def bodies(self, model: str) -> Iterator[bytes]:
+        """Read the raw bodies of all final answers of *model*, also of those that were retired."""
+        rows = self._each(
+            "select body from attempts where model = ? and state = 'done' "
+            f"and outcome in ({_marks(FINAL)}) and typeof(body) = 'blob'",
+            [model, *FINAL],
+        )
+        return (body for (body,) in rows)
+
     def committed(self) -> Amount:
         """Add up what all attempts together have spent or reserved."""
         row = self.rows(

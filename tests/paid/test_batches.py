@@ -281,6 +281,35 @@ def test_as_much_as_the_budget_holds_is_ordered_and_it_is_never_exceeded(
     once(server, 40)
 
 
+def thinking(number: int, lines: list[Line]) -> Ending:
+    """Answers with 100,000 tokens of reasoning each, billed beside the output limit."""
+    answers = [right(line) for line in lines]
+    for answer in answers:
+        answer["response"]["body"]["usage"] = {
+            "prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 100_015,
+            "completion_tokens_details": {"reasoning_tokens": 100_000},
+        }  # fmt: skip
+    return Ending(answers)
+
+
+@pytest.mark.parametrize("how", [WAIT, {}])
+def test_reasoning_billed_in_one_stage_is_reserved_for_in_the_next(
+    how: dict[str, str], start: Start, tmp_path: Path
+):
+    server = start(thinking)
+    limits = {"calls": None, "tokens": 600_000, "cost": None}
+    run = Run(tmp_path, server.url, 5, spending={"budget": limits})
+    run.stage("generate", **WAIT)
+
+    said = run.stage("refine", code=3, **how)
+
+    assert "the budget is reached" in said
+    assert len(server.batches) == 1
+    assert "POST /chat/completions" not in server.calls
+    with store.reading(run.root / "store.sqlite") as known:
+        assert known.committed().tokens == 5 * 100_015
+
+
 def test_a_batch_whose_requests_nobody_asks_for_any_more_is_fetched_and_not_sent_again(
     start: Start, tmp_path: Path
 ):
