@@ -25,6 +25,10 @@ class Line:
     reading: Reading
 
 
+class Unread(str):
+    """The fault of a line that does not even tell whose answer it is."""
+
+
 def line(request: Request) -> bytes:
     """Write *request* as one line; its key is the ``custom_id`` that the answer comes back with."""
     content = {
@@ -69,7 +73,11 @@ def is_output(first: bytes) -> bool:
 
 
 def outputs(content: Iterable[bytes]) -> Iterator[tuple[int, Line | str]]:
-    """Read an output line by line, with its number; what is no answer is the fault, in words."""
+    """
+    Read an output line by line, with its number; what is no answer is the fault, in words.
+
+    It is `Unread` where it is of no line of an output at all.
+    """
     for number, text in enumerate(content, 1):
         if text.strip():
             yield number, _line(number, text)
@@ -97,9 +105,9 @@ def _line(number: int, text: bytes) -> Line | str:
     try:
         row = json.loads(text)
     except (ValueError, RecursionError) as problem:
-        return f"not JSON ({problem})"
+        return Unread(f"not JSON ({problem})")
     if not isinstance(row, dict) or not isinstance(row.get("custom_id"), str):
-        return "no custom_id"
+        return Unread("no custom_id")
     answer, error = row.get("response"), row.get("error")
     if answer is not None and not isinstance(answer, dict):
         return "the response is no object"

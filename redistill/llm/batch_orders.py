@@ -206,15 +206,7 @@ class _Desk:
         state = await self.service.look(batch)
         if not state.ended:
             return state
-        lines: list[Line] = []
-        faults: list[str] = []
-        for name in state.files:
-            content = await self.service.content(name)
-            for number, line in batch_file.outputs(content.split(b"\n")):
-                if isinstance(line, Line):
-                    lines.append(line)
-                else:
-                    faults.append(f"{name}:{number}: {line}")
+        lines, faults = await self._fetched(batch, state)
         chosen, repeated = batch_file.first_good(lines)
         readings = batch_records.take(self.writer, batch, chosen)
         ran = state.status == "completed"
@@ -224,6 +216,30 @@ class _Desk:
         self._tell(batch, state, readings, faults, repeated, left)
         _judge(batch, readings)
         return None
+
+    async def _fetched(self, batch: Batch, state: State) -> tuple[list[Line], list[str]]:
+        """
+        Read the lines of *batch*, which has ended, and what is no answer among them.
+
+        Raises RefusedError (75) where they are not all there: what was answered would be lost, and
+        bought again.
+        """
+        lines: list[Line] = []
+        faults: list[str] = []
+        for name in state.files:
+            content = await self.service.content(name)
+            for number, line in batch_file.outputs(content.split(b"\n")):
+                if isinstance(line, batch_file.Unread):
+                    raise _not_read(batch, f"{name}:{number}: {line}")
+                if isinstance(line, Line):
+                    lines.append(line)
+                else:
+                    faults.append(f"{name}:{number}: {line}")
+        came = len({line.key for line in lines}) + len(faults)
+        if came < state.done:
+            where = ", ".join(state.files) or "no file"
+            raise _not_read(batch, f"{where}: {came} lines, and the server counts {state.done}")
+        return lines, faults
 
     def _tell(
         self,
@@ -260,6 +276,15 @@ def _judge(batch: Batch, readings: Sequence[Reading]) -> None:
             f"({bad[-1].detail}); mend the teacher's section in params.yaml",
             code=CONFIG,
         )
+
+
+def _not_read(batch: Batch, fault: str) -> RefusedError:
+    return RefusedError(
+        f"the output of the batch {batch.name} cannot be read: {fault}; dvc repro fetches it again "
+        "later. If that stays so, bring in what you have of it with redistill store import FILE, "
+        f"then let go of the rest with redistill store abandon {batch.name}",
+        code=TRY_AGAIN,
+    )
 
 
 def _nothing_ordered(missing: int) -> RefusedError:

@@ -70,8 +70,9 @@ class BatchServer:
     Serves /v1/files and /v1/batches: ``script(number, lines)`` says how a batch ends.
 
     A batch takes *takes* seconds. Every call waits up to *delay* seconds before it has its effect,
-    and again before it is answered; *breaks* maps a path to what becomes of it instead. *billed*
-    counts the answers by the ``custom_id`` of their requests.
+    and again before it is answered; *breaks* maps a path to what becomes of it instead. *spoils*
+    makes of a file what is fetched of it. *billed* counts the answers by the ``custom_id`` of their
+    requests.
     """
 
     def __init__(self, script: Script = all_right, takes: float = 0.0, delay: float = 0.0) -> None:
@@ -82,6 +83,7 @@ class BatchServer:
         self.tokens = 0
         self.calls: list[str] = []
         self.breaks: dict[str, Callable[[], int | None]] = {}
+        self.spoils: Callable[[bytes], bytes] = lambda content: content
         self._lock = threading.Lock()
         self._chance = random.Random(1)
         outer = self
@@ -155,7 +157,7 @@ class BatchServer:
         if verb == "GET" and parts[0] == "batches" and parts[1] in self.batches:
             return 200, self._batch(parts[1])
         if verb == "GET" and parts[0] == "files" and parts[1] in self.files:
-            return 200, self.files[parts[1]]
+            return 200, self.spoils(self.files[parts[1]])
         return 404, {"error": {"message": "unknown"}}
 
     def _upload(self, kind: str, body: bytes) -> dict[str, Any]:
@@ -180,6 +182,7 @@ class BatchServer:
             **asked, "id": name, "object": "batch", "status": "in_progress",
             "created_at": int(time.time()), "ready": time.monotonic() + self.takes, "lines": lines,
             "output_file_id": None, "error_file_id": None, "errors": None,
+            "request_counts": {"total": len(lines), "completed": 0, "failed": 0},
         }  # fmt: skip
         return self._batch(name)
 
@@ -197,13 +200,15 @@ class BatchServer:
         batch = self.batches[name]
         if batch["status"] == "in_progress" and time.monotonic() >= batch["ready"]:
             self._end(batch)
-        counts = {"total": len(batch["lines"]), "completed": 0, "failed": 0}
         hidden = ("ready", "lines")
-        return {k: v for k, v in batch.items() if k not in hidden} | {"request_counts": counts}
+        return {k: v for k, v in batch.items() if k not in hidden}
 
     def _end(self, batch: dict[str, Any]) -> None:
         ending = self.script(int(batch["id"].partition("_")[2]), batch["lines"])
         batch["status"] = ending.status
+        done = {"completed": ending.output, "failed": ending.errors}
+        for name, found in done.items():
+            batch["request_counts"][name] = len({line["custom_id"] for line in found})
         if ending.fault:
             batch["errors"] = {"object": "list", "data": [{"message": ending.fault}]}
         kept = (("output_file_id", ending.output), ("error_file_id", ending.errors))

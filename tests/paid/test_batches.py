@@ -162,6 +162,49 @@ def test_a_line_that_is_missing_may_have_been_billed_and_stays_reserved(
     assert outcomes(run) == {"answered": 4, "lost": 1}
 
 
+@pytest.mark.parametrize(
+    ("spoils", "fault"),
+    [
+        (lambda content: b"<html>\ntry later</html>", "batch_0-output_file_id:1: not JSON"),
+        (lambda content: b'{"error": {"message": "busy"}}', "output_file_id:1: no custom_id"),
+        (lambda content: b"", "batch_0-output_file_id: 0 lines, and the server counts 4"),
+        (lambda content: content[: content.rindex(b"{", 0, -1)], "output_file_id:4: not JSON"),
+        (lambda content: content.split(b"\n", 1)[0], "1 lines, and the server counts 4"),
+    ],
+)
+def test_an_output_that_does_not_come_whole_is_fetched_again_and_not_bought_again(
+    spoils: Callable[[bytes], bytes], fault: str, start: Start, tmp_path: Path
+):
+    server = start()
+    server.spoils = spoils
+    run = Run(tmp_path, server.url, 4)
+
+    said = run.stage("generate", code=75, **WAIT)
+
+    assert fault in said
+    assert "redistill store import" in said
+    assert "redistill store abandon batch_0" in said
+    server.spoils = lambda content: content
+    run.stage("generate", **WAIT)
+    once(server, 4)
+    assert len(server.batches) == 1
+
+
+def test_an_output_that_never_comes_is_brought_in_by_hand(start: Start, tmp_path: Path):
+    server = start()
+    server.spoils = lambda content: b"gone"
+    run = Run(tmp_path, server.url, 4)
+    run.stage("generate", code=75, **WAIT)
+    output = tmp_path / "output.jsonl"
+    output.write_bytes(server.files["batch_0-output_file_id"])
+
+    run.redistill("store", "import", str(output))
+    run.stage("generate", **WAIT)
+
+    once(server, 4)
+    assert outcomes(run) == {"answered": 4}
+
+
 def test_requests_that_the_server_calls_malformed_stop_the_run(start: Start, tmp_path: Path):
     server = start(lambda number, lines: Ending(errors=[wrong(x, 400, "no such") for x in lines]))
     run = Run(tmp_path, server.url, 6)
