@@ -142,15 +142,7 @@ def _answer(answer: dict[str, Any]) -> tuple[Raw, Reading] | str:
         body = answer
     if type(status) is not int or not 100 <= status < 600:
         return "status_code is no HTTP status"
-    if status == 200 and not _shaped(body):
-        return "the body is no chat completion"
+    if status == 200 and not isinstance(body, dict):
+        return "the body is no object"
     raw = Raw(status, json.dumps(body).encode())
     return raw, response.read(status, raw.body)
-
-
-def _shaped(body: object) -> bool:
-    """Whether *body* looks like a chat completion; whether it is a good one is read later."""
-    choices = body.get("choices") if isinstance(body, dict) else None
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        return False
-    return isinstance(choices[0].get("message"), dict)

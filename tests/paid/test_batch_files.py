@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redistill.llm import batch_file, store
+from redistill.llm import batch_file, response, store
 from redistill.llm.request import Request
 from tests.paid.answering import answer
 from tests.paid.run import Run, solution, solving
@@ -158,16 +158,32 @@ def test_what_two_batches_refuse_is_a_failure_of_its_problem_and_can_be_asked_ag
 
 
 @pytest.mark.parametrize(
+    ("body", "outcome"),
+    [({"choices": []}, "refused"), ({}, "malformed"), ({"choices": [{"text": 1}]}, "malformed")],
+)
+def test_a_body_of_another_shape_is_read_as_it_is_live_and_the_others_are_brought_in(
+    body: dict[str, Any], outcome: str, tmp_path: Path
+):
+    run = Run(tmp_path, NOWHERE, 3)
+    run.stage("generate", code=4, **FILES)
+    odd, *others = rows(*batches(run))
+    odd = {"custom_id": odd["custom_id"], "response": {"status_code": 200, "body": body}}
+
+    run.redistill("store", "import", str(output(run, [odd, *map(answered, others)])))
+
+    outcomes = {r["outcome"]: r["calls"] for r in json.loads(run.redistill("ledger", "--json"))}
+    assert outcomes == {"answered": 2, outcome: 1}
+    assert response.read(200, json.dumps(body).encode()).outcome == outcome
+
+
+@pytest.mark.parametrize(
     ("change", "fault"),
     [
         (lambda line: line | {"custom_id": "f" * 64}, "of no request that a batch"),
         (lambda line: line | {"custom_id": 7}, "no custom_id"),
         (lambda line: line | {"response": None}, "neither a response nor an error"),
-        (lambda line: line | {"response": {"status_code": 200, "body": {}}}, "no chat completion"),
-        (
-            lambda line: line | {"response": {"status_code": 200, "body": {"choices": []}}},
-            "no chat",
-        ),
+        (lambda line: line | {"response": {"status_code": 200, "body": None}}, "no object"),
+        (lambda line: line | {"response": {"status_code": 200, "body": []}}, "no object"),
         (lambda line: line | {"response": {"status_code": "x", "body": {}}}, "no HTTP status"),
         (lambda line: line | {"response": "text"}, "the response is no object"),
         (lambda line: 7, "no custom_id"),

@@ -205,6 +205,26 @@ def test_an_output_that_never_comes_is_brought_in_by_hand(start: Start, tmp_path
     assert outcomes(run) == {"answered": 4}
 
 
+@pytest.mark.parametrize(("body", "times"), [({"choices": []}, 1), ({"object": "none"}, 2)])
+def test_an_answer_without_a_choice_is_not_bought_without_end(
+    body: dict[str, Any], times: int, start: Start, tmp_path: Path
+):
+    def script(number: int, lines: list[Line]) -> Ending:
+        answers = [right(line) for line in lines]
+        answers[0]["response"]["body"] = body | {"usage": {}}
+        return Ending(answers)
+
+    server = start(script)
+    run = Run(
+        tmp_path, server.url, 3, teach={"attempts": 1, "draws": 1}, generate={"max_loss": 0.5}
+    )
+
+    run.stage("generate", **WAIT)
+
+    assert len(server.batches) == times
+    assert len(run.out()) == 2
+
+
 def test_requests_that_the_server_calls_malformed_stop_the_run(start: Start, tmp_path: Path):
     server = start(lambda number, lines: Ending(errors=[wrong(x, 400, "no such") for x in lines]))
     run = Run(tmp_path, server.url, 6)
