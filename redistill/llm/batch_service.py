@@ -8,14 +8,13 @@ from functools import partial
 from typing import Any
 
 from redistill.console.exceptions import CONFIG, PERMISSION, TRY_AGAIN, RefusedError
-from redistill.llm import response
+from redistill.llm import batch_list, response
 from redistill.llm.batch_file import URL
 from redistill.llm.batch_records import Batch
 from redistill.llm.endpoint import Connection, Policy, Raw, wait
 
 ENDED = ("completed", "failed", "expired", "cancelled")
 TOKEN = "redistill"  # the key of a batch's metadata that holds our name for it
-PAGE, PAGES = 100, 1000  # batches on a page of the server's list, and pages looked at
 DAY = 86_400.0  # seconds by which the server's clock may be off
 TRANSFERS = 30  # times the deadline of a call that a file may take
 
@@ -77,21 +76,22 @@ class Service:
             return None  # some answer, but perhaps an order
 
     async def find(self, batch: Batch) -> str | None:
-        """Look for *batch* in the server's list, by its token or its file; None: not there."""
-        after = ""
-        for _ in range(PAGES):
-            what = f"finding out whether the batch {batch.token} was ordered"
-            path = f"/batches?limit={PAGE}{after and '&after='}{after}"
-            page = _object(await self._tried(partial(self._connection.get, path), what))
-            rows = [row for row in page.get("data") or [] if isinstance(row, dict)]
-            for row in rows:
-                own = (row.get("metadata") or {}).get(TOKEN) == batch.token
-                if own or (batch.file and row.get("input_file_id") == batch.file):
-                    return str(row["id"])
-            if not rows or not page.get("has_more") or _older(rows, batch.since - DAY):
-                break
-            after = str(rows[-1].get("id"))
-        return None
+        """
+        Look for *batch* in the server's list, by its token or its file; None: not there.
+
+        Raises RefusedError (75) for a list that cannot be read: see `batch_list.search`.
+        """
+        what = f"finding out whether the batch {batch.token} was ordered"
+
+        async def fetched(path: str) -> dict[str, Any]:
+            return _object(await self._tried(partial(self._connection.get, path), what))
+
+        def own(row: dict[str, Any]) -> bool:
+            metadata = row.get("metadata")
+            named = isinstance(metadata, dict) and metadata.get(TOKEN) == batch.token
+            return named or (batch.file is not None and row.get("input_file_id") == batch.file)
+
+        return await batch_list.search(fetched, own, batch.since - DAY, batch.token)
 
     async def look(self, batch: Batch) -> State:
         """Ask how far *batch* has come."""
@@ -176,11 +176,6 @@ def _object(raw: Raw) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise RefusedError("the server's batch interface answers with no object", code=TRY_AGAIN)
     return content
-
-
-def _older(rows: Sequence[dict[str, Any]], than: float) -> bool:
-    """Whether all batches of a page are from before: the list has the latest first."""
-    return all(0 < _whole(row.get("created_at")) < than for row in rows)
 
 
 def _whole(value: object) -> int:

@@ -71,8 +71,8 @@ class BatchServer:
 
     A batch takes *takes* seconds. Every call waits up to *delay* seconds before it has its effect,
     and again before it is answered; *breaks* maps a path to what becomes of it instead. *spoils*
-    makes of a file what is fetched of it. *billed* counts the answers by the ``custom_id`` of their
-    requests.
+    makes of a file what is fetched of it, *lists* of a page of batches. *billed* counts the answers
+    by the ``custom_id`` of their requests.
     """
 
     def __init__(self, script: Script = all_right, takes: float = 0.0, delay: float = 0.0) -> None:
@@ -84,6 +84,7 @@ class BatchServer:
         self.calls: list[str] = []
         self.breaks: dict[str, Callable[[], int | None]] = {}
         self.spoils: Callable[[bytes], bytes] = lambda content: content
+        self.lists: Callable[[dict[str, Any]], dict[str, Any]] = lambda page: page
         self._lock = threading.Lock()
         self._chance = random.Random(1)
         outer = self
@@ -153,7 +154,7 @@ class BatchServer:
         if verb == "POST" and parts == ["batches"]:
             return 200, self._order(json.loads(body))
         if verb == "GET" and parts == ["batches"]:
-            return 200, self._list(query)
+            return 200, self.lists(self._list(query))
         if verb == "GET" and parts[0] == "batches" and parts[1] in self.batches:
             return 200, self._batch(parts[1])
         if verb == "GET" and parts[0] == "files" and parts[1] in self.files:
