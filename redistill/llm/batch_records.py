@@ -1,5 +1,6 @@
 """Batches as the record store knows them: what is in each, and how far it has come."""
 
+import sqlite3
 import time
 import uuid
 from collections.abc import Iterable, Sequence
@@ -177,15 +178,19 @@ def take(writer: Writer, batch: Batch, lines: Sequence[Line]) -> list[Reading]:
     for start in range(0, len(fresh), CHUNK):
         with writer.transaction() as connection:
             for line in fresh[start : start + CHUNK]:
-                place = open_[line.key]
-                writer.receive(connection, place.number, line.raw.status, line.raw.body)
-                writer.settle(
-                    connection,
-                    settlement.result(
-                        place.number, place.request, line.raw, line.reading, batch.prices
-                    ),
-                )
+                _note(writer, connection, batch, open_[line.key], line)
     return [line.reading for line in fresh]
+
+
+def _note(
+    writer: Writer, connection: sqlite3.Connection, batch: Batch, place: Waiting, line: Line
+) -> None:
+    """Note *line* as how the attempt at *place* ended."""
+    writer.receive(connection, place.number, line.raw.status, line.raw.body)
+    writer.settle(
+        connection,
+        settlement.result(place.number, place.request, line.raw, line.reading, batch.prices),
+    )
 
 
 def close(writer: Writer, batch: Batch, outcome: Outcome, detail: str, state: str = "done") -> int:
@@ -207,13 +212,21 @@ def abandon(writer: Writer, name: str) -> tuple[Batch, int]:
     Let go of the batch that the server, or the store, calls *name*; returns it and its requests.
 
     They may have been billed, and stay counted at what was reserved. Raises RefusedError for a
-    name that no batch at work has.
+    name that no batch has in which something waits, or could.
     """
-    found = [batch for batch in at_work(writer) if name in (batch.token, batch.remote)]
-    if not found:
-        known = ", ".join(batch.name for batch in at_work(writer)) or "none"
+    found = with_waiting(writer)
+    chosen = next((batch for batch in found if name in (batch.token, batch.remote)), None)
+    if chosen is None:
+        known = ", ".join(batch.name for batch in found) or "none"
         raise RefusedError(f"no batch {name!r} is at work; at work: {known}", code=USAGE)
-    return found[0], close(writer, found[0], "lost", "the batch was abandoned", "abandoned")
+    return chosen, close(writer, chosen, "lost", "the batch was abandoned", "abandoned")
+
+
+def with_waiting(store: Store) -> list[Batch]:
+    """Read the batches at work, and those that have ended but in which something still waits."""
+    held = "token in (select b.batch from attempts a join batched b on b.attempt = a.id "
+    waits = f"{held} where a.state = 'batched')"
+    return _batches(store, f"state in {AT_WORK} or {waits} order by rowid", [])
 
 
 @dataclass(frozen=True)
@@ -231,24 +244,35 @@ def bring_in(writer: Writer, lines: Sequence[Line]) -> Imported:
     Note *lines*, of which each key has one, as answers to requests that batches were made of.
 
     An answer to a request that has one already is left out. The batches in which nothing waits any
-    more are *ended*.
+    more are *ended*. All is noted, or nothing.
     """
     owners = _owners(writer, lines)
     stored = writer.answers(line.key for line in lines)
     open_ = held(writer, owners)
     fresh = [line for line in lines if line.key not in stored or line.key in open_]
     readings: list[Reading] = []
-    for token in dict.fromkeys(owners[line.key].token for line in fresh):
-        own = [line for line in fresh if owners[line.key].token == token]
-        batch = owners[own[0].key]
-        _reopen(writer, batch, own)
-        readings += take(writer, batch, own)
-    touched = {batch.token for batch in owners.values()}
-    ended = [b for b in at_work(writer) if b.token in touched and not waiting(writer, b.token)]
-    for batch in ended:
-        advance(writer, batch, "done")
+    with writer.transaction() as connection:
+        for token in dict.fromkeys(owners[line.key].token for line in fresh):
+            own = [line for line in fresh if owners[line.key].token == token]
+            batch = owners[own[0].key]
+            _reopen(writer, connection, batch, own)
+            places = waiting(writer, token)
+            for line in (line for line in own if line.key in places):
+                _note(writer, connection, batch, places[line.key], line)
+                readings.append(line.reading)
+        ended = _ended(writer, connection, {batch.token for batch in owners.values()})
     answered = sum(reading.outcome in FINAL for reading in readings)
     return Imported(answered, len(readings) - answered, len(lines) - len(fresh), ended)
+
+
+def _ended(writer: Writer, connection: sqlite3.Connection, touched: set[str]) -> list[Batch]:
+    """Note that those *touched* batches are done in which nothing waits any more."""
+    ended = [b for b in at_work(writer) if b.token in touched and not waiting(writer, b.token)]
+    connection.executemany(
+        "update batches set state = 'done', since = ? where token = ?",
+        [(time.time(), batch.token) for batch in ended],
+    )
+    return ended
 
 
 def _owners(writer: Writer, lines: Sequence[Line]) -> dict[str, Batch]:
@@ -270,18 +294,19 @@ def known(writer: Writer) -> set[str]:
     return {key for (key,) in rows}
 
 
-def _reopen(writer: Writer, batch: Batch, lines: Sequence[Line]) -> None:
+def _reopen(
+    writer: Writer, connection: sqlite3.Connection, batch: Batch, lines: Sequence[Line]
+) -> None:
     """Note a further attempt for each answer whose request had ended with a failure before."""
     open_ = waiting(writer, batch.token)
     late = [line for line in lines if line.key not in open_ and line.reading.outcome in FINAL]
-    with writer.transaction() as connection:
-        for line in late:
-            text, who = writer.rows(
-                "select r.request, a.problem from requests r join attempts a using (key) "
-                "where r.key = ? order by a.id desc limit 1",
-                (line.key,),
-            )[0]
-            request = of_canonical(text, who)
-            most = budget.reservation(request, batch.prices)
-            intent = settlement.intent(request, most, batch.stage, batch.round)
-            writer.intend(connection, intent, batch.token)
+    for line in late:
+        text, who = writer.rows(
+            "select r.request, a.problem from requests r join attempts a using (key) "
+            "where r.key = ? order by a.id desc limit 1",
+            (line.key,),
+        )[0]
+        request = of_canonical(text, who)
+        most = budget.reservation(request, batch.prices)
+        intent = settlement.intent(request, most, batch.stage, batch.round)
+        writer.intend(connection, intent, batch.token)

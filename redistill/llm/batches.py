@@ -59,7 +59,7 @@ def refuse_held(known: Store, keys: Iterable[str], manner: Manner | None) -> Non
     Raises RefusedError (4): it would be bought twice.
     """
     held = batch_records.held(known, keys)
-    found = [b for b in batch_records.at_work(known) if b.token in held.values()]
+    found = [b for b in batch_records.with_waiting(known) if b.token in held.values()]
     for batch in (b for b in found if b.kind != manner):
         count = sum(token == batch.token for token in held.values())
         way = "set REDISTILL_BATCH=api" if batch.kind == "api" else "import its output"
@@ -117,8 +117,10 @@ def ask_by_files(
         refuse_held(writer, missing, "files")
         _, told = place(writer, "files", wanted, readings)
         tokens = set(batch_records.held(writer, missing).values())
-        found = [batch for batch in batch_records.at_work(writer) if batch.token in tokens]
+        found = [batch for batch in batch_records.with_waiting(writer) if batch.token in tokens]
         written = [write(writer, batch) for batch in found]
+    if told and not written:
+        raise budget.refusal(told)
     raise _to_answer(written, len(missing), occasion, told)
 
 
@@ -173,9 +175,7 @@ def abandon(writer: Writer, name: str) -> int:
 def _to_answer(
     files: Sequence[Path], missing: int, occasion: Occasion, told: str | None
 ) -> RefusedError:
-    """What is to be done with the *files*; or, where none holds a request, the budget's refusal."""
-    if not files:
-        return budget.refusal(told or "")
+    """What is to be done with the *files*, and what the budget has *told*, if it has."""
     names = ", ".join(str(file) for file in files)
     refusal = RefusedError(
         f"{occasion.round}: {missing} requests have no answer; those in {names} wait for one: "

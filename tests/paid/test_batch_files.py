@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redistill.llm import batch_file, response, store
+from redistill.llm import batches as batched
 from redistill.llm.request import Request
 from tests.paid.answering import answer
 from tests.paid.run import Run, solution, solving
@@ -220,6 +221,56 @@ def test_a_file_that_was_lost_is_written_again_and_one_half_answered_holds_the_r
     run.redistill("store", "import", str(output(run, [answered(r) for r in rows(file)[:3]])))
     run.stage("generate", code=4, **FILES)
     assert file.read_bytes() == whole.splitlines(keepends=True)[3]
+
+
+def kept(run: Run) -> tuple[list[dict[str, Any]], list[Any]]:
+    """All that the store holds of calls and of batches."""
+    with store.reading(run.root / "store.sqlite") as known:
+        return list(known.export()), known.rows("select * from batches order by token", ())
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_an_import_that_is_killed_has_added_nothing(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run = Run(tmp_path, NOWHERE, 5)
+    run.stage("generate", code=4, **FILES)
+    asked = rows(*batches(run))
+    run.redistill("store", "import", str(output(run, [failed(row) for row in asked])))
+    late = output(run, [answered(row) for row in asked])
+    before = kept(run)
+    settle, calls = store.Writer.settle, iter(range(9))
+
+    def killed(*words: Any) -> None:
+        if next(calls) == number:
+            raise KeyboardInterrupt
+        settle(*words)
+
+    monkeypatch.setattr(store.Writer, "settle", killed)
+    with store.writing(run.root / "store.sqlite") as writer, pytest.raises(KeyboardInterrupt):
+        batched.bring_in(writer, late)
+    monkeypatch.undo()
+
+    assert kept(run) == before
+    assert "5 answers added" in run.redistill("store", "import", str(late))
+    run.stage("generate", **FILES)
+
+
+def test_what_waits_in_a_batch_that_has_ended_is_named_and_let_go(serve: Callable, tmp_path: Path):
+    run = Run(tmp_path, NOWHERE, 3)
+    run.stage("generate", code=4, **FILES)
+    file = run.root / "store.sqlite"
+    with store.writing(file) as writer, writer.transaction() as connection:
+        connection.execute("update batches set state = 'done'")
+
+    live = run.stage("generate", code=4)
+    said = run.stage("generate", code=4, **FILES)
+    released = run.redistill("store", "abandon", live.rpartition(" ")[2].strip())
+
+    assert "3 requests have no answer; those in" in said
+    assert "3 requests wait in it no longer" in released
+    with store.reading(file) as known:
+        assert {row["state"] for row in known.export()} == {"done"}
 
 
 def test_only_what_the_budget_holds_is_written_at_the_price_of_a_batch(tmp_path: Path):
