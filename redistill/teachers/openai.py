@@ -143,6 +143,7 @@ def _readings(
             requests, lambda: _connection(settings, secret), limits, policy, occasion, file
         )
     with store.writing(file) as writer:
+        batches.refuse_held(writer, missing, manner)  # a batch may have been made since
         sender = Sender(settings, secret)
         return client.ask(
             requests, sender, writer, limits, policy, occasion, together=settings.together

@@ -9,9 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redistill.llm import batch_file, response, store
+from redistill.console.exceptions import RefusedError
+from redistill.llm import batch_file, budget, endpoint, response, store
 from redistill.llm import batches as batched
 from redistill.llm.request import Request
+from redistill.rationales.teacher import Sitting
+from redistill.teachers import openai
 from tests.paid.answering import answer
 from tests.paid.run import Run, solution, solving
 from tests.paid.server import content
@@ -336,6 +339,28 @@ def test_nothing_that_waits_in_a_file_is_asked_live_until_it_is_let_go(
     (other,) = batches(run)
     assert other != file
     assert rows(other) == before
+
+
+def test_what_another_run_puts_into_a_batch_meanwhile_is_not_asked_live(
+    serve: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    server = serve(lambda number, request: pytest.fail("bought twice"))
+    run = Run(tmp_path, server.url, 3)
+    settings = openai.Settings(**run.settings["openai"])
+    spending = budget.SpendingSettings(**run.settings["spending"])
+    sitting = Sitting("generate", "r0", "math", range(1), spending=spending)
+    policy = endpoint.policy
+
+    def slowly() -> endpoint.Policy:
+        if not batches(run):
+            run.stage("generate", code=4, **FILES)
+        return policy()
+
+    monkeypatch.setattr(endpoint, "policy", slowly)
+    with pytest.raises(RefusedError, match="3 of the requests wait in the batch"):
+        openai.explain(run.problems, settings, sitting)
+
+    assert server.calls == []
 
 
 JSON = st.recursive(
