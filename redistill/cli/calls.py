@@ -84,6 +84,11 @@ def import_store(file: Path) -> None:
             f"{brought.answered} answers added, {brought.failed} failures, which are asked again, "
             f"{brought.repeated} repeated answers left out; run dvc repro"
         )
+        if brought.old:
+            click.echo(
+                f"{brought.old} lines left out that were taken before, and failed or were set "
+                "aside since: they are of an old output"
+            )
         return
     with store.writing(store.path()) as writer:
         added = writer.merge(jsonl.read_rows(file, store.EXPORTED))

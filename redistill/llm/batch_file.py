@@ -1,5 +1,6 @@
 """The files of a batch: a request a line, and an answer a line, as OpenAI and vLLM have them."""
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,12 +18,18 @@ NOT_RUN = ("batch_expired", "batch_cancelled")  # codes of requests that the bat
 
 @dataclass(frozen=True)
 class Line:
-    """Line *number* of an output: what came back for the request *key*, raw and as it is read."""
+    """
+    Line *number* of an output: what came back for the request *key*, raw and as it is read.
+
+    *identity* tells it from every other line, of whatever batch: it is the SHA-256 of all that the
+    line holds, and empty where that has no id of its own.
+    """
 
     number: int
     key: str
     raw: Raw
     reading: Reading
+    identity: str = ""
 
 
 class Unread(str):
@@ -115,9 +122,17 @@ def _line(number: int, text: bytes) -> Line | str:
         return "neither a response nor an error"
     try:
         found = _failure(answer, error) if error else _answer(answer or {})
+        identity = _identity(row)
     except RecursionError:
         return "nested too deep"
-    return found if isinstance(found, str) else Line(number, row["custom_id"], *found)
+    return found if isinstance(found, str) else Line(number, row["custom_id"], *found, identity)
+
+
+def _identity(row: dict[str, Any]) -> str:
+    ids = (row.get("id"), (row.get("response") or {}).get("request_id"))
+    if not any(isinstance(name, str) and name for name in ids):
+        return ""
+    return hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()
 
 
 def _failure(answer: dict[str, Any] | None, error: object) -> tuple[Raw, Reading]:

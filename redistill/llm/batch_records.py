@@ -191,6 +191,8 @@ def _note(
         connection,
         settlement.result(place.number, place.request, line.raw, line.reading, batch.prices),
     )
+    if line.identity:
+        connection.execute("insert into lines values (?, ?)", (place.number, line.identity))
 
 
 def close(writer: Writer, batch: Batch, outcome: Outcome, detail: str, state: str = "done") -> int:
@@ -229,14 +231,52 @@ def with_waiting(store: Store) -> list[Batch]:
     return _batches(store, f"state in {AT_WORK} or {waits} order by rowid", [])
 
 
+def apart(store: Store, lines: Sequence[Line]) -> tuple[list[Line], int]:
+    """
+    Leave out those of *lines* that a former attempt has ended with: a failure, or one set aside.
+
+    They are of an old output, and no answer to what waits now. A line without an identity, or of
+    an attempt without one, is known by its body if it is an answer; a failure without is not known.
+    Returns the others, and how many were left out.
+    """
+    identities: set[tuple[str, str]] = set()
+    bodies: set[tuple[str, bytes, bool]] = set()
+    keys = sorted({line.key for line in lines})
+    marks = ", ".join("?" * len(FINAL))
+    for start in range(0, len(keys), CHUNK):
+        part = keys[start : start + CHUNK]
+        rows = store.rows(
+            f"select a.key, l.identity, case when a.outcome in ({marks}) then a.body end "
+            "from attempts a left join lines l on l.attempt = a.id where a.state = 'done' "
+            f"and (a.retired = 1 or a.outcome not in ({marks})) "
+            f"and a.key in ({', '.join('?' * len(part))})",
+            [*FINAL, *FINAL, *part],
+        )
+        identities |= {(key, identity) for key, identity, _ in rows if identity}
+        bodies |= {(key, body, bool(identity)) for key, identity, body in rows if body}
+    fresh = [
+        line
+        for line in lines
+        if (line.key, line.identity) not in identities
+        and (line.key, line.raw.body, False) not in bodies
+        and (line.identity or (line.key, line.raw.body, True) not in bodies)
+    ]
+    return fresh, len(lines) - len(fresh)
+
+
 @dataclass(frozen=True)
 class Imported:
-    """What an imported output brought: answers, failures, and answers that were there already."""
+    """
+    What an imported output brought: answers, failures, and answers that were there already.
+
+    *old* lines had ended a former attempt, and were left out.
+    """
 
     answered: int
     failed: int
     repeated: int
     ended: Sequence[Batch]
+    old: int = 0
 
 
 def bring_in(writer: Writer, lines: Sequence[Line]) -> Imported:

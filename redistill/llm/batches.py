@@ -1,7 +1,7 @@
 """Asking in batches: the same requests under the same keys, answered later for less."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from redistill.console.exceptions import BATCH, RefusedError
@@ -16,6 +16,7 @@ from redistill.llm import (
     response,
     store,
 )
+from redistill.llm.batch_file import Line
 from redistill.llm.batch_records import Batch
 from redistill.llm.client import Occasion
 from redistill.llm.purchase import Manner, Terms
@@ -146,7 +147,7 @@ def bring_in(writer: Writer, file: Path) -> batch_records.Imported:
     to a request that was put into no batch.
     """
     keys = batch_records.known(writer)
-    found = []
+    found: list[Line] = []
     for number, line in batch_file.outputs(line_file.read(file)):
         if isinstance(line, str):
             raise RefusedError(f"{file}:{number}: {line}")
@@ -156,13 +157,12 @@ def bring_in(writer: Writer, file: Path) -> batch_records.Imported:
                 "this store was made of; REDISTILL_STORE names another store"
             )
         found.append(line)
-    chosen, repeated = batch_file.first_good(found)
+    fresh, old = batch_records.apart(writer, found)
+    chosen, repeated = batch_file.first_good(fresh)
     brought = batch_records.bring_in(writer, chosen)
     for batch in brought.ended:
         path(writer.file, batch).unlink(missing_ok=True)  # nobody is to answer it again
-    return batch_records.Imported(
-        brought.answered, brought.failed, brought.repeated + repeated, brought.ended
-    )
+    return replace(brought, repeated=brought.repeated + repeated, old=old)
 
 
 def abandon(writer: Writer, name: str) -> int:

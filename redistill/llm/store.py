@@ -42,6 +42,7 @@ create table if not exists batches (
 );
 create table if not exists batched (attempt integer primary key, batch text not null);
 create index if not exists batched_by_batch on batched (batch);
+create table if not exists lines (attempt integer primary key, identity text not null);
 """
 COLUMNS = (
     "uid", "key", "stage", "round", "problem", "model", "started", "state", "outcome", "status",

@@ -1,5 +1,6 @@
 """Missing requests as files of a batch: written, answered by others, and brought in again."""
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -16,11 +17,13 @@ from redistill.llm.request import Request
 from redistill.rationales.teacher import Sitting
 from redistill.teachers import openai
 from tests.paid.answering import answer
+from tests.paid.batch_server import BatchServer, Ending, wrong
 from tests.paid.run import Run, solution, solving
 from tests.paid.server import content
 
 FILES = {"REDISTILL_BATCH": "files"}
 PRICES = {"input": 1.0, "output": 2.0, "batch": 0.5}
+COUNT = itertools.count()
 NOWHERE = "http://127.0.0.1:9/v1"  # nobody listens there: a batch of files calls nobody
 
 
@@ -36,17 +39,21 @@ def answered(row: dict[str, Any]) -> dict[str, Any]:
     """A line of `vllm run-batch` with the right answer to *row*, a line of its input."""
     body = content(solution(row["body"]["messages"][-1]["content"]), reasoning_content=None)
     body |= {"prompt_logprobs": None, "kv_transfer_params": None}
-    response = {"status_code": 200, "request_id": "vllm-batch-1", "body": body}
-    return {
-        "id": "vllm-1", "custom_id": row["custom_id"], "response": response, "error": None
-    }  # fmt: skip
+    return one(row, {"status_code": 200, "body": body})
 
 
 def failed(row: dict[str, Any]) -> dict[str, Any]:
     """A line of `vllm run-batch` for a request that its engine refused."""
     error = {"error": {"message": "too long", "type": "BadRequestError", "code": 400}}
-    response = {"status_code": 400, "request_id": "vllm-batch-2", "body": None}
-    return {"id": "vllm-2", "custom_id": row["custom_id"], "response": response, "error": error}
+    return one(row, {"status_code": 400, "body": None}, error)
+
+
+def one(row: dict[str, Any], response: dict[str, Any], error: object = None) -> dict[str, Any]:
+    """A line with ids of its own, which no other line has."""
+    number = next(COUNT)
+    response = {"request_id": f"vllm-batch-{number}"} | response
+    own = {"id": f"vllm-{number}", "custom_id": row["custom_id"]}
+    return own | {"response": response, "error": error}
 
 
 def output(run: Run, lines: list[dict[str, Any]], name: str = "output.jsonl") -> Path:
@@ -230,6 +237,67 @@ def kept(run: Run) -> tuple[list[dict[str, Any]], list[Any]]:
     """All that the store holds of calls and of batches."""
     with store.reading(run.root / "store.sqlite") as known:
         return list(known.export()), known.rows("select * from batches order by token", ())
+
+
+def test_a_failure_of_an_old_output_is_none_of_the_batch_at_work(tmp_path: Path):
+    run = Run(tmp_path, NOWHERE, 3, teach={"attempts": 1, "draws": 1}, generate={"max_loss": 0.5})
+    run.stage("generate", code=4, **FILES)
+    first, *others = rows(*batches(run))
+    old = output(run, [failed(first), *map(answered, others)])
+    run.redistill("store", "import", str(old))
+    run.stage("generate", code=4, **FILES)
+    pretty = output(run, [{"error": line.pop("error"), **line} for line in rows(old)], "pretty")
+
+    for file in (old, pretty):
+        said = run.redistill("store", "import", str(file))
+        assert "0 answers added, 0 failures, which are asked again, 2 repeated" in said
+        assert "1 lines left out that were taken before" in said
+
+    run.stage("generate", code=4, **FILES)
+    new = run.redistill("store", "import", str(output(run, [failed(first)])))
+    assert "0 answers added, 1 failures" in new
+    run.stage("generate", **FILES)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_an_answer_that_was_set_aside_does_not_come_back_from_its_old_output(
+    named: bool, tmp_path: Path
+):
+    run = Run(tmp_path, NOWHERE, 1)
+    run.stage("generate", code=4, **FILES)
+    (row,) = rows(*batches(run))
+    line = answered(row) if named else answered(row) | {"id": None}
+    if not named:
+        del line["response"]["request_id"]
+    old = output(run, [line])
+    run.redistill("store", "import", str(old))
+    run.redistill("retry", "--where", "outcome=answered")
+
+    for _ in range(2):  # before and after it is asked again
+        said = run.redistill("store", "import", str(old))
+        assert "0 answers added" in said
+        assert "1 lines left out that were taken before" in said
+        run.stage("generate", code=4, **FILES)
+    newer = answered(row)
+    newer["response"]["body"]["id"] = "another"
+    both = output(run, [line, newer])
+    assert "1 answers added" in run.redistill("store", "import", str(both))
+    run.stage("generate", **FILES)
+
+
+def test_the_output_of_a_batch_that_a_server_answered_is_known_as_well(tmp_path: Path):
+    server = BatchServer(lambda number, lines: Ending(errors=[wrong(x, 400) for x in lines]))
+    run = Run(tmp_path, server.url, 2)
+    run.stage("generate", code=4, REDISTILL_BATCH="api")
+    run.stage("generate", code=4, REDISTILL_BATCH="api")
+    output = tmp_path / "errors.jsonl"
+    output.write_bytes(server.files["batch_0-error_file_id"])
+
+    said = run.redistill("store", "import", str(output))
+
+    assert "0 answers added, 0 failures" in said
+    assert "2 lines left out" in said
+    server.close()
 
 
 @pytest.mark.parametrize("number", range(5))
