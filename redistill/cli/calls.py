@@ -91,8 +91,13 @@ def import_store(file: Path) -> None:
             )
         return
     with store.writing(store.path()) as writer:
-        added = writer.merge(jsonl.read_rows(file, store.EXPORTED))
+        added, under_way = writer.merge(jsonl.read_rows(file, store.EXPORTED))
     click.echo(f"{added} calls added")
+    if under_way:
+        click.echo(
+            f"{under_way} calls left out that were under way when FILE was written: they may have "
+            "been billed, and are asked again"
+        )
 
 
 @store.command()

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from redistill.console.exceptions import USAGE, RefusedError
-from redistill.llm import budget, settlement
+from redistill.llm import batch_row, budget, settlement
 from redistill.llm.batch_file import Line
+from redistill.llm.batch_row import AT_WORK
 from redistill.llm.client import Occasion
 from redistill.llm.endpoint import Raw
 from redistill.llm.purchase import Manner
@@ -17,9 +18,8 @@ from redistill.llm.request import Request, of_canonical
 from redistill.llm.response import FINAL, STANDING, Outcome, Reading
 from redistill.llm.store import CHUNK, Store, Writer
 
-AT_WORK = ("made", "ordering", "ordered")
 GIVEN_UP = 2  # batches that refused a request: it is not put into another
-COLUMNS = "token, kind, endpoint, stage, round, since, state, file, remote, input, output"
+COLUMNS = ", ".join(batch_row.COLUMNS)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,7 @@
 """The record store: every request to a teacher and what came back, on disk before it counts."""
 
-import base64
 import fcntl
-import hashlib
 import os
-import re
 import shutil
 import sqlite3
 import time
@@ -16,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from redistill.console.exceptions import DATA, IO, TRY_AGAIN, RefusedError
+from redistill.llm import attempt_row, batch_row
 from redistill.llm.budget import Amount, Prices, batch_prices
 from redistill.llm.request import Request, key_of, of_canonical
-from redistill.llm.response import FINAL, MAX_COUNT, MAYBE_BILLED, OUTCOMES, STANDING
+from redistill.llm.response import FINAL, MAYBE_BILLED, STANDING
 
 PATH = Path(".redistill/store.sqlite")
 VARIABLE = "REDISTILL_STORE"  # names another file
@@ -44,16 +42,10 @@ create table if not exists batched (attempt integer primary key, batch text not 
 create index if not exists batched_by_batch on batched (batch);
 create table if not exists lines (attempt integer primary key, identity text not null);
 """
-COLUMNS = (
-    "uid", "key", "stage", "round", "problem", "model", "started", "state", "outcome", "status",
-    "detail", "finish_reason", "returned_model", "body", "checksum", "prompt_tokens",
-    "completion_tokens", "nano", "measured", "seconds", "retired",
-)  # fmt: skip
-EXPORTED = (*COLUMNS, "encoding", "request")
+COLUMNS, EXPORTED = attempt_row.COLUMNS, attempt_row.EXPORTED
 SELECTABLE = (
     "finish_reason", "outcome", "stage", "round", "model", "returned_model", "problem", "key",
 )  # fmt: skip
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -139,7 +131,7 @@ class Store:
                 [*part, *FINAL],
             )
             for number, key, status, outcome, body, checksum in rows:
-                right = isinstance(body, bytes) and _checksum(key, outcome, status, body)
+                right = isinstance(body, bytes) and attempt_row.checksum(key, outcome, status, body)
                 if right != checksum:
                     raise RefusedError(
                         f"{self.file}: attempt {number}: its body is not what was written; "
@@ -209,16 +201,24 @@ class Store:
         ]
 
     def export(self) -> Iterator[dict[str, Any]]:
-        """Read every attempt with its request, sorted by key and time, as flat JSON objects."""
+        """
+        Read every attempt with its request, sorted by key and time, as JSON objects.
+
+        One that was put into a batch has that *batch* with it, and the identity of its *line*.
+        """
         rows = self.rows(
-            f"select {', '.join('a.' + c for c in COLUMNS)}, r.request from attempts a "
-            "join requests r using (key) order by a.key, a.started, a.uid",
+            f"select {', '.join('a.' + c for c in COLUMNS)}, r.request, l.identity, "
+            f"{', '.join('b.' + c for c in batch_row.COLUMNS)} from attempts a "
+            "join requests r using (key) left join lines l on l.attempt = a.id "
+            "left join batched i on i.attempt = a.id left join batches b on b.token = i.batch "
+            "order by a.key, a.started, a.uid",
             [],
         )
+        own = (*COLUMNS, "request", "line")
         for row in rows:
-            content = dict(zip((*COLUMNS, "request"), row, strict=True))
-            content["body"], content["encoding"] = _as_text(content["body"])
-            yield content
+            content = dict(zip(own, row[: len(own)], strict=True))
+            content["body"], content["encoding"] = attempt_row.as_text(content["body"])
+            yield content | {"batch": batch_row.written(row[len(own) :])}
 
     def damaged(self) -> Iterator[str]:
         """
@@ -238,7 +238,7 @@ class Store:
             FINAL,
         )
         for number, key, outcome, status, body, checksum in rows:
-            right = isinstance(body, bytes) and _checksum(key, outcome, status, body)
+            right = isinstance(body, bytes) and attempt_row.checksum(key, outcome, status, body)
             if right != checksum:
                 yield f"attempt {number}: its body is not what was written"
 
@@ -374,8 +374,8 @@ class Writer(Store):
             "completion_tokens = ?, nano = ?, measured = ?, seconds = ? where id = ?",
             (
                 result.outcome,
-                _checksum(result.key, result.outcome, result.status, result.body), result.detail,
-                result.finish_reason, result.returned_model, result.prompt_tokens,
+                attempt_row.checksum(result.key, result.outcome, result.status, result.body),
+                result.detail, result.finish_reason, result.returned_model, result.prompt_tokens,
                 result.completion_tokens, result.nano, int(result.measured),
                 round(result.seconds, 3), result.id,
             ),
@@ -414,28 +414,58 @@ class Writer(Store):
             )
         return int(cursor.rowcount)
 
-    def merge(self, rows: Iterable[dict[str, Any]]) -> int:
+    def merge(self, rows: Iterable[dict[str, Any]]) -> tuple[int, int]:
         """
-        Add exported attempts that have ended and are not here yet; returns how many there were.
+        Add exported attempts that are not here yet: those that have ended or wait in a batch.
 
-        Raises RefusedError for one that no store of ours has written, and adds none then.
+        One that waits here and has ended there has ended; one of a batch that is at work there and
+        has ended here is left alone. Returns how many were added, and how many left out because
+        they were under way. Raises RefusedError for one that no store of ours has written, and adds
+        none then.
         """
-        added = 0
+        added = under_way = 0
         with self.transaction() as connection:
             for number, row in enumerate(rows, 1):
-                if row["state"] != "done":
+                if row["state"] != "done" and (row["state"] != "batched" or not row["batch"]):
+                    under_way += 1
                     continue
-                values = _imported(number, row)
+                values, batch = attempt_row.imported(number, row)
+                added += self._merged(connection, row, values, batch)
+        return added, under_way
+
+    def _merged(
+        self,
+        connection: sqlite3.Connection,
+        row: dict[str, Any],
+        values: Sequence[Any],
+        batch: Sequence[Any] | None,
+    ) -> int:
+        """Add one attempt with its *batch*; returns whether it was not here."""
+        if batch:
+            insert = f"insert or ignore into batches ({', '.join(batch_row.COLUMNS)})"
+            connection.execute(f"{insert} values ({_marks(batch)})", batch)
+            state = "select state from batches where token = ?"
+            ((known,),) = connection.execute(state, batch[:1])
+            if row["state"] == "batched" and known not in batch_row.AT_WORK:
+                return 0
+        connection.execute(
+            "insert or ignore into requests values (?, ?)", (row["key"], row["request"])
+        )
+        changed = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS)
+        cursor = connection.execute(
+            f"insert into attempts ({', '.join(COLUMNS)}) values ({_marks(COLUMNS)}) "
+            f"on conflict (uid) do update set {changed} "
+            "where attempts.state = 'batched' and excluded.state = 'done' returning id",
+            values,
+        )
+        for (attempt,) in (found := cursor.fetchall()):
+            if batch:
                 connection.execute(
-                    "insert or ignore into requests values (?, ?)", (row["key"], row["request"])
+                    "insert or ignore into batched values (?, ?)", (attempt, batch[0])
                 )
-                cursor = connection.execute(
-                    f"insert or ignore into attempts ({', '.join(COLUMNS)}) "
-                    f"values ({_marks(COLUMNS)})",
-                    values,
-                )
-                added += cursor.rowcount
-        return added
+            if row["line"]:
+                connection.execute("insert into lines values (?, ?)", (attempt, row["line"]))
+        return len(found)
 
 
 @contextmanager
@@ -507,47 +537,5 @@ def _told(file: Path) -> Iterator[None]:
         ) from problem
 
 
-def _checksum(key: str, outcome: str, status: int | None, body: bytes) -> str:
-    whole = hashlib.sha256(f"{key} {outcome} {status} ".encode())
-    whole.update(body)
-    return whole.hexdigest()
-
-
 def _marks(values: Sequence[Any]) -> str:
     return ", ".join("?" * len(values))
-
-
-def _as_text(body: bytes | None) -> tuple[str | None, str]:
-    """*body* as it stands in an export: itself where it is UTF-8, else in base 64."""
-    if body is None:
-        return None, "utf-8"
-    try:
-        return body.decode("utf-8"), "utf-8"
-    except UnicodeDecodeError:
-        return base64.b64encode(body).decode("ascii"), "base64"
-
-
-def _imported(number: int, row: dict[str, Any]) -> list[Any]:
-    """The values of an exported *row* in the order of the columns, held to what a store writes."""
-    try:
-        raw = _as_bytes(row["body"], row["encoding"])
-        texts = [str(row[name]) for name in ("uid", "key", "stage", "round", "request")]
-        of_canonical(texts[4])
-        known = NAME.fullmatch(texts[2]) and NAME.fullmatch(texts[3])
-        if not known or row["outcome"] not in OUTCOMES or not 0 <= row["started"] < 1e11:
-            raise ValueError("stage, round, outcome or time")
-        found = _checksum(texts[1], row["outcome"], row["status"], raw or b"")
-        if row["outcome"] in FINAL and found != row["checksum"]:
-            raise ValueError("the checksum")
-        for name in ("prompt_tokens", "completion_tokens", "measured", "retired"):
-            if not isinstance(row[name], int) or not 0 <= row[name] <= MAX_COUNT:
-                raise ValueError(name)
-    except (ValueError, TypeError, KeyError, AttributeError) as problem:
-        raise RefusedError(f"row {number} of the export: not of a store: {problem}") from None
-    return [raw if name == "body" else row[name] for name in COLUMNS]
-
-
-def _as_bytes(text: str | None, encoding: str) -> bytes | None:
-    if text is None:
-        return None
-    return base64.b64decode(text) if encoding == "base64" else text.encode("utf-8")

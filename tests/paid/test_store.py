@@ -15,6 +15,12 @@ from redistill.llm.request import Request
 from redistill.llm.store import Intent, Result
 from redistill.records import jsonl
 
+BATCH = {
+    "token": "0" * 32, "kind": "api", "endpoint": "https://example.org", "stage": "generate",
+    "round": "r0", "since": 1.0, "state": "ordered", "file": "file-1", "remote": "batch_1",
+    "input": None, "output": 0.5,
+}  # fmt: skip
+
 
 def request(number: int) -> Request:
     messages = [{"role": "user", "content": f"question {number}"}]
@@ -140,7 +146,7 @@ def test_an_export_imported_elsewhere_is_the_same_store(stage: str, tmp_path: Pa
     lines = out.read_text(encoding="utf-8").rstrip("\n").split("\n")
     for expected in (2, 0):
         with store.writing(copy) as writer:
-            assert writer.merge(jsonl.read_rows(out, store.EXPORTED)) == expected
+            assert writer.merge(jsonl.read_rows(out, store.EXPORTED)) == (expected, 0)
 
     assert [json.loads(line)["key"] for line in lines] == sorted(request(n).key for n in (1, 2))
     assert bodies(copy, 3) == bodies(file, 3)
@@ -176,6 +182,13 @@ def test_an_export_that_no_store_wrote_is_refused_and_a_running_call_is_left_out
         {"encoding": "base64", "body": "é"},
         {"prompt_tokens": -1},
         {"request": "{}"},
+        {"line": 7},
+        {"batch": {}},
+        {"state": "batched", "batch": BATCH},
+        {"batch": BATCH | {"token": "../x"}},
+        {"batch": BATCH | {"remote": "a/../b"}},
+        {"batch": BATCH | {"state": "on fire"}},
+        {"batch": BATCH | {"since": None}},
     ]:
         jsonl.write_rows(out, [row | change])
         with store.writing(tmp_path / "t") as writer:
@@ -184,7 +197,7 @@ def test_an_export_that_no_store_wrote_is_refused_and_a_running_call_is_left_out
             assert writer.ledger() == []
     jsonl.write_rows(out, [row | {"state": "open", "body": None}])
     with store.writing(tmp_path / "t") as writer:
-        assert writer.merge(jsonl.read_rows(out, store.EXPORTED)) == 0
+        assert writer.merge(jsonl.read_rows(out, store.EXPORTED)) == (0, 1)
 
 
 def test_no_flipped_bit_is_handed_out_as_an_answer(tmp_path: Path):

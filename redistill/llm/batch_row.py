@@ -1,0 +1,47 @@
+"""A batch as it stands in an export of the store, and as it is held to what a store writes."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+COLUMNS = (
+    "token", "kind", "endpoint", "stage", "round", "since", "state", "file", "remote", "input",
+    "output",
+)  # fmt: skip
+AT_WORK = ("made", "ordering", "ordered")
+STATES = (*AT_WORK, "done", "withdrawn", "abandoned")
+TOKEN = re.compile(r"[0-9a-f]{32}")
+WORD = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+NAME = re.compile(r"[\w.:-]{1,200}", re.ASCII)
+
+
+def written(values: Sequence[Any]) -> dict[str, Any] | None:
+    """Return the batch of *values*, by the names of its columns; None where they are of none."""
+    return None if values[0] is None else dict(zip(COLUMNS, values, strict=True))
+
+
+def read(batch: dict[str, Any]) -> list[Any]:
+    """
+    Return the values of an exported *batch* in the order of the columns; raises ValueError.
+
+    One of a server that nobody had been told of by then may have been ordered since: it comes back
+    as one that is to be looked for.
+    """
+    if not isinstance(batch, dict) or set(batch) != set(COLUMNS):
+        raise ValueError("the batch")
+    words = all(WORD.fullmatch(str(batch[name])) for name in ("kind", "stage", "round"))
+    if not words or not TOKEN.fullmatch(str(batch["token"])) or batch["state"] not in STATES:
+        raise ValueError("the batch's token, kind, stage, round or state")
+    for name in ("file", "remote"):
+        if batch[name] is not None and not NAME.fullmatch(str(batch[name])):
+            raise ValueError(f"the batch's {name}")
+    for name in ("since", "input", "output"):
+        value = batch[name]
+        unknown = value is None and name != "since"
+        if not unknown and (not isinstance(value, int | float) or not 0 <= value < 1e11):
+            raise ValueError(f"the batch's {name}")
+    if not isinstance(batch["endpoint"], str):
+        raise ValueError("the batch's endpoint")
+    sought = batch["state"] == "made" and batch["kind"] == "api"
+    state = "ordering" if sought else batch["state"]
+    return [state if name == "state" else batch[name] for name in COLUMNS]
