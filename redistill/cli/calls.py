@@ -84,6 +84,8 @@ def import_store(file: Path) -> None:
             f"{brought.answered} answers added, {brought.failed} failures, which are asked again, "
             f"{brought.repeated} repeated answers left out; run dvc repro"
         )
+        for what, times in sorted(brought.spent.items()):
+            click.echo(safe_text(f"{what}: {times} of {brought.answered}"))
         if brought.old:
             click.echo(
                 f"{brought.old} lines left out that were taken before, and failed or were set "

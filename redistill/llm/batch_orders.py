@@ -29,7 +29,7 @@ from redistill.llm.client import Occasion
 from redistill.llm.endpoint import Connection, Policy
 from redistill.llm.purchase import Terms
 from redistill.llm.request import Request
-from redistill.llm.response import FATAL, Reading
+from redistill.llm.response import FATAL, FINAL, Reading
 from redistill.llm.store import Writer
 
 
@@ -131,7 +131,9 @@ class _Run:
                     at_work.append((sent, State("ordered", 0, 0, (), "")))
             held = batch_records.held(writer, missing)
         if not held:
-            raise budget.refusal(told) if told else _nothing_ordered(len(missing))
+            if told and not made:
+                raise budget.refusal(told)
+            raise _nothing_ordered(len(missing))
         own = [(batch, state) for batch, state in at_work if batch.token in held.values()]
         return _Look(readings, len(held), own, told)
 
@@ -274,6 +276,13 @@ def _judge(batch: Batch, readings: Sequence[Reading]) -> None:
         raise RefusedError(
             f"the server refused all {len(bad)} requests of the batch {batch.name} as malformed "
             f"({bad[-1].detail}); mend the teacher's section in params.yaml",
+            code=CONFIG,
+        )
+    final = [reading for reading in readings if reading.outcome in FINAL]
+    if len(final) >= client.MAX_THOUGHTS and all(map(thoughts.spent, final)):
+        raise RefusedError(
+            f"all {len(final)} answers of the batch {batch.name} are thoughts alone "
+            f"({final[-1].detail}); {thoughts.WAY_OUT}",
             code=CONFIG,
         )
 

@@ -3,12 +3,13 @@
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from redistill.console.exceptions import USAGE, RefusedError
-from redistill.llm import batch_row, budget, settlement
+from redistill.llm import batch_row, budget, settlement, thoughts
 from redistill.llm.batch_file import Line
 from redistill.llm.batch_row import AT_WORK
 from redistill.llm.client import Occasion
@@ -269,7 +270,8 @@ class Imported:
     """
     What an imported output brought: answers, failures, and answers that were there already.
 
-    *old* lines had ended a former attempt, and were left out.
+    *old* lines had ended a former attempt, and were left out. *spent* says how often, and how, the
+    output of an answer went into thoughts.
     """
 
     answered: int
@@ -277,6 +279,7 @@ class Imported:
     repeated: int
     ended: Sequence[Batch]
     old: int = 0
+    spent: Mapping[str, int] = field(default_factory=dict)
 
 
 def bring_in(writer: Writer, lines: Sequence[Line]) -> Imported:
@@ -302,7 +305,9 @@ def bring_in(writer: Writer, lines: Sequence[Line]) -> Imported:
                 readings.append(line.reading)
         ended = _ended(writer, connection, {batch.token for batch in owners.values()})
     answered = sum(reading.outcome in FINAL for reading in readings)
-    return Imported(answered, len(readings) - answered, len(lines) - len(fresh), ended)
+    spent = Counter(filter(None, map(thoughts.spent, readings)))
+    repeated = len(lines) - len(fresh)
+    return Imported(answered, len(readings) - answered, repeated, ended, spent=spent)
 
 
 def _ended(writer: Writer, connection: sqlite3.Connection, touched: set[str]) -> list[Batch]:

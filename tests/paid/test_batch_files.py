@@ -233,6 +233,20 @@ def test_a_file_that_was_lost_is_written_again_and_one_half_answered_holds_the_r
     assert file.read_bytes() == whole.splitlines(keepends=True)[3]
 
 
+def test_an_import_tells_of_answers_that_are_thoughts_alone(tmp_path: Path):
+    run = Run(tmp_path, NOWHERE, 3)
+    run.stage("generate", code=4, **FILES)
+    lines = [answered(row) for row in rows(*batches(run))]
+    for line in lines[:2]:
+        message = line["response"]["body"]["choices"][0]["message"]
+        message |= {"content": "", "reasoning_content": "Let me think"}
+
+    said = run.redistill("store", "import", str(output(run, lines)))
+
+    assert "only reasoning (there is text in reasoning_content only): raise max_compl" in said
+    assert ": 2 of 3" in said
+
+
 def kept(run: Run) -> tuple[list[dict[str, Any]], list[Any]]:
     """All that the store holds of calls and of batches."""
     with store.reading(run.root / "store.sqlite") as known:

@@ -308,6 +308,57 @@ def test_a_signal_while_a_stage_waits_ends_it_in_order(start: Start, tmp_path: P
     assert "batch_0 (in_progress" in run.stage("generate", code=4, **API)
 
 
+def pondering(number: int, lines: list[Line]) -> Ending:
+    """Answers that are thoughts alone."""
+    answers = [right(line) for line in lines]
+    for answer in answers:
+        message = answer["response"]["body"]["choices"][0]["message"]
+        message |= {"content": None, "reasoning_content": "Let me think"}
+    return Ending(answers)
+
+
+def test_a_batch_whose_answers_are_thoughts_alone_stops_the_run_with_the_way_out(
+    start: Start, tmp_path: Path
+):
+    server = start(pondering)
+    run = Run(tmp_path, server.url, 6, teach={"attempts": 3})
+
+    said = run.stage("generate", code=78, **WAIT)
+
+    assert "all 6 answers of the batch batch_0 are thoughts alone" in said
+    assert "max_completion_tokens" in said
+    assert len(server.batches) == 1
+    assert outcomes(run) == {"only_reasoning": 6}
+
+
+def test_fewer_thoughts_alone_or_some_among_answers_stop_nothing(start: Start, tmp_path: Path):
+    def script(number: int, lines: list[Line]) -> Ending:
+        pondered, answered = pondering(number, lines).output, all_right(number, lines).output
+        return Ending([*pondered[:-1], answered[-1]] if number == 0 else answered)
+
+    server = start(script)
+    run = Run(tmp_path, server.url, 8, teach={"attempts": 2, "draws": 1})
+
+    run.stage("generate", **WAIT)
+
+    assert len(server.batches) == 2
+    assert outcomes(run) == {"only_reasoning": 7, "answered": 8}
+
+
+def test_orders_that_the_server_lost_are_no_matter_of_the_budget(start: Start, tmp_path: Path):
+    server = start()
+    server.breaks["POST /batches"] = lambda: 502
+    limits = {"calls": 2, "tokens": None, "cost": None}
+    run = Run(tmp_path, server.url, 6, spending={"budget": limits})
+
+    said = run.stage("generate", code=75, **API)
+
+    assert "no batch of them reached the server" in said
+    assert "budget" not in said
+    server.breaks.clear()
+    assert "the budget is reached" in run.stage("generate", code=3, **WAIT)
+
+
 def greatest(number: int, lines: list[Line]) -> Ending:
     """Answers that are billed at the most that their requests allow."""
     answers = [right(line) for line in lines]
