@@ -89,7 +89,8 @@ def import_store(file: Path) -> None:
         if brought.old:
             click.echo(
                 f"{brought.old} lines left out that were taken before, and failed or were set "
-                "aside since: they are of an old output"
+                "aside since: they are of an old output (or of a new one whose lines have no ids "
+                "of their own: give each one)"
             )
         return
     with store.writing(store.path()) as writer:

@@ -4,7 +4,7 @@ import sqlite3
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -236,33 +236,39 @@ def apart(store: Store, lines: Sequence[Line]) -> tuple[list[Line], int]:
     """
     Leave out those of *lines* that a former attempt has ended with: a failure, or one set aside.
 
-    They are of an old output, and no answer to what waits now. A line without an identity, or of
-    an attempt without one, is known by its body if it is an answer; a failure without is not known.
-    Returns the others, and how many were left out.
+    They are of an old output, and no answer to what waits now. A line is known by its identity; one
+    that has none by its body, and so is an answer that was stored without. Returns the others, and
+    how many were left out.
     """
-    identities: set[tuple[str, str]] = set()
-    bodies: set[tuple[str, bytes, bool]] = set()
-    keys = sorted({line.key for line in lines})
-    marks = ", ".join("?" * len(FINAL))
-    for start in range(0, len(keys), CHUNK):
-        part = keys[start : start + CHUNK]
-        rows = store.rows(
-            f"select a.key, l.identity, case when a.outcome in ({marks}) then a.body end "
-            "from attempts a left join lines l on l.attempt = a.id where a.state = 'done' "
-            f"and (a.retired = 1 or a.outcome not in ({marks})) "
-            f"and a.key in ({', '.join('?' * len(part))})",
-            [*FINAL, *FINAL, *part],
-        )
-        identities |= {(key, identity) for key, identity, _ in rows if identity}
-        bodies |= {(key, body, bool(identity)) for key, identity, body in rows if body}
+    named: set[tuple[str, str]] = set()  # keys with what their attempts ended with
+    bodies: set[tuple[str, bytes]] = set()
+    unnamed: set[tuple[str, bytes]] = set()
+    for key, identity, body, final in _ended_with(store, {line.key for line in lines}):
+        named.add((key, identity))
+        bodies.add((key, body))
+        if final and not identity:
+            unnamed.add((key, body))
     fresh = [
         line
         for line in lines
-        if (line.key, line.identity) not in identities
-        and (line.key, line.raw.body, False) not in bodies
-        and (line.identity or (line.key, line.raw.body, True) not in bodies)
+        if (line.key, line.identity) not in named
+        and (line.key, line.raw.body) not in (unnamed if line.identity else bodies)
     ]
     return fresh, len(lines) - len(fresh)
+
+
+def _ended_with(store: Store, keys: set[str]) -> Iterator[tuple[str, str, bytes, bool]]:
+    """Key, identity, body, and whether it is an answer, of what failed or was set aside."""
+    marks, wanted = ", ".join("?" * len(FINAL)), sorted(keys)
+    for start in range(0, len(wanted), CHUNK):
+        part = wanted[start : start + CHUNK]
+        yield from store.rows(
+            f"select a.key, l.identity, a.body, a.outcome in ({marks}) "
+            "from attempts a left join lines l on l.attempt = a.id "
+            f"where a.state = 'done' and (a.retired = 1 or a.outcome not in ({marks})) "
+            f"and a.key in ({', '.join('?' * len(part))})",
+            [*FINAL, *FINAL, *part],
+        )
 
 
 @dataclass(frozen=True)

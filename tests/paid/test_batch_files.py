@@ -253,11 +253,15 @@ def kept(run: Run) -> tuple[list[dict[str, Any]], list[Any]]:
         return list(known.export()), known.rows("select * from batches order by token", ())
 
 
-def test_a_failure_of_an_old_output_is_none_of_the_batch_at_work(tmp_path: Path):
+@pytest.mark.parametrize("named", [True, False])
+def test_a_failure_of_an_old_output_is_none_of_the_batch_at_work(named: bool, tmp_path: Path):
     run = Run(tmp_path, NOWHERE, 3, teach={"attempts": 1, "draws": 1}, generate={"max_loss": 0.5})
     run.stage("generate", code=4, **FILES)
     first, *others = rows(*batches(run))
-    old = output(run, [failed(first), *map(answered, others)])
+    failure = failed(first)
+    if not named:
+        del failure["id"], failure["response"]["request_id"]
+    old = output(run, [failure, *map(answered, others)])
     run.redistill("store", "import", str(old))
     run.stage("generate", code=4, **FILES)
     pretty = output(run, [{"error": line.pop("error"), **line} for line in rows(old)], "pretty")
