@@ -15,6 +15,7 @@ ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 KNOWN = {"model", "max_tokens", "messages", "system", "stop_sequences", "thinking"}
 OLDER = {"temperature", "top_p"}  # what an older version knows besides
 VERSIONS = {"2023-06-01": KNOWN | OLDER, "2026-10-21": KNOWN}
+ELSEWHERE = "https://elsewhere.invalid/v1/messages/batches"  # how the server calls itself
 Results = Callable[[int, list[Line]], list[Line]]
 
 
@@ -58,6 +59,7 @@ class MessageServer(BatchServer):
 
     def __init__(self, script: Results = all_right, takes: float = 0.0, delay: float = 0.0) -> None:
         self.results, self.seen = script, []
+        self.archived: set[str] = set()  # batches whose results are gone
         super().__init__(takes=takes, delay=delay)
 
     def foreign(self, count: int, takes: float) -> str:
@@ -132,11 +134,12 @@ class MessageServer(BatchServer):
         kinds = [line["result"]["type"] for line in batch["output"]]
         names = ("succeeded", "errored", "canceled", "expired")
         at_work = 0 if batch["status"] == "ended" else len(batch["lines"])
+        gone = at_work or name in self.archived
         return {
             "id": name, "type": "message_batch", "processing_status": batch["status"],
             "created_at": batch["created"].isoformat().replace("+00:00", "Z"),
             "request_counts": {n: kinds.count(n) for n in names} | {"processing": at_work},
-            "results_url": None if at_work else f"https://elsewhere.invalid/v1/messages/batches/{name}/results",
+            "results_url": None if gone else f"{ELSEWHERE}/{name}/results",
         }  # fmt: skip
 
     def _end(self, batch: dict[str, Any]) -> None:

@@ -233,12 +233,16 @@ def test_batches_of_others_are_not_taken_for_a_lost_order(start: Start, tmp_path
     before, run = server.foreign(3, takes=30), Run(tmp_path, server.url, 3)
     server.batches[before]["created"] = server.batches[before]["created"].replace(year=2024)
     server.breaks["POST /messages/batches"] = lambda: server.foreign(3, takes=0.0) and 503
-
     run.stage("generate", code=75, **API)
     server.breaks["POST /messages/batches"] = lambda: server.foreign(4, takes=30) and 503
     run.stage("generate", code=75, **API)
+    server.breaks["POST /messages/batches"] = lambda: server.foreign(3, takes=30) and 503
+    said = run.stage("generate", code=4, **API)
     server.breaks.clear()
+    server.batches["msgbatch_3"]["ready"] = 0.0
     run.stage("generate", **WAIT)
+
+    assert "(perhaps ordered: known once msgbatch_3 has ended)" in said
 
     assert f"GET /messages/batches/{before}/results" not in server.calls
     assert server.calls.count("GET /messages/batches/msgbatch_1/results") > 0
@@ -258,6 +262,24 @@ def test_an_order_of_what_an_earlier_batch_let_expire_is_not_taken_for_that(
 
     assert len(server.batches) == 2
     once(server, 3)
+
+
+@needs_sdk
+def test_a_batch_whose_results_are_gone_is_let_go_of_by_hand(start: Start, tmp_path: Path):
+    server = start(takes=600)
+    run = Run(tmp_path, server.url, 3)
+    run.stage("generate", code=4, **API)
+    server.batches["msgbatch_0"]["ready"] = server.takes = 0.0
+    server.archived.add("msgbatch_0")
+
+    said = run.stage("generate", code=75, **API)
+    assert "msgbatch_0: its results are not there, or no longer" in said
+    assert "redistill store abandon" in said
+    run.redistill("store", "abandon", "msgbatch_0")
+    run.stage("generate", **WAIT)
+
+    assert len(server.batches) == 2
+    assert outcomes(run) == {"answered": 3, "lost": 3}
 
 
 @needs_sdk
