@@ -61,8 +61,8 @@ class Service(batch_service.Service):
 
     A batch has no name of ours there, and what is in it is told once it has ended. So before an
     order the server's latest batches are noted, as the batch's *file*: a time by the server's
-    clock, and those since. An order that may have been lost is another one since that time, of as
-    many requests, with their ids.
+    clock, and those since. An order that may have been lost is another one since that time, with
+    the ids of its requests; while it is at work, their number is all that is told.
     """
 
     def check(self, requests: Iterable[Request]) -> None:
@@ -97,13 +97,13 @@ class Service(batch_service.Service):
         """Look for *batch* among the server's batches since; one at work may be it, or not."""
         at_work, (since, earlier) = None, _noted(batch)
         async for row in self._since(since, f"finding out whether {batch.token} was ordered"):
-            name, total = str(row.get("id")), _total(row)
-            if name in others or name in earlier or (total and total != len(keys)):
+            name = str(row.get("id"))
+            if name in others or name in earlier:
                 continue
             if row.get("processing_status") != "ended":
-                at_work = at_work or name
-                continue
-            if await self._keys(row) <= set(keys):
+                like = _total(row) in (0, len(keys))
+                at_work = at_work or (name if like else None)
+            elif await self._keys(row) <= set(keys):
                 return name
         return State(f"perhaps ordered: known once {at_work} has ended") if at_work else None
 

@@ -131,7 +131,7 @@ class MessageServer(BatchServer):
         batch = self.batches[name]
         if batch["status"] == "in_progress" and time.monotonic() >= batch["ready"]:
             self._end(batch)
-        kinds = [line["result"]["type"] for line in batch["output"]]
+        kinds = list({x["custom_id"]: x["result"]["type"] for x in batch["output"]}.values())
         names = ("succeeded", "errored", "canceled", "expired")
         at_work = 0 if batch["status"] == "ended" else len(batch["lines"])
         gone = at_work or name in self.archived
