@@ -13,7 +13,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "== set-up: a virtual environment in $(VENV), versions from constraints.txt (a minute or two)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,gguf,lora,math]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[anthropic,dev,gguf,lora,math]'
 	@touch $@
 
 repro: $(READY)

@@ -158,7 +158,9 @@ def facts(found: Run, ledger: list[dict[str, Any]] | None = None, title: str = "
     stops = {name: {"stop": False, "because": "better"} for name in ("r0", "r1")}
     stops["r2"] = {"stop": True, "because": "not better than the round before", "p": 0.5}
     recorded = Recorded(stops, teaching, [("training/r0", BALANCE), ("gaps/r0", BALANCE)])
-    whole = summary.summary([*BRANCHES], metrics, verdict, summary.advice(metrics, ROUNDS[1:]))
+    whole = summary.summary(
+        [*BRANCHES], metrics, verdict, summary.advice(metrics, ROUNDS[1:], ROUNDS)
+    )
     return Facts(title, verdict, whole, climbed, spent, ledger or [], recorded)
 
 
@@ -230,5 +232,6 @@ def outs(folder: str) -> list[str]:
         "tables": "tables", "pictures": "pictures", "page": "report", "timing": "timing",
     }  # fmt: skip
     pairs = [("metrics", "metrics"), *((kind, f"data/{kind}") for kind in kinds)]
+    pairs += [("outside", "data/predictions-outside")]
     pairs += [(option, f"{folder}/{name}") for option, name in written.items()]
     return [word for option, path in pairs for word in (f"--{option}", path)]

@@ -129,8 +129,8 @@ def by_heart(train: tuple[int, int], dev: tuple[int, int]) -> str:
     right, solved = (100 * k / n if n else 0.0 for k, n in (train, dev))
     return (
         f"{right:.1f} % of the train problems are right and {solved:.1f} % of dev: lessons learnt "
-        "by heart, whose errors are no diagnosis. Set mine.folds to 2, so that errors come from "
-        "students that were not taught the problem"
+        "by heart, so that errors on train are no diagnosis. Where rationales are refined by them, "
+        "set mine.folds to 2: they then come from students that were not taught the problem"
     )
 
 

@@ -319,17 +319,19 @@ def sentence(verdict: Verdict) -> str:
     )
 
 
-def advice(metrics: Mapping[str, Measured], refined: Iterable[str]) -> str | None:
+def advice(
+    metrics: Mapping[str, Measured], refined: Iterable[str], mined: Iterable[str]
+) -> str | None:
     """
     Say what to do where students learnt too little of what they were taught, or it by heart.
 
     A student that solves less than LEARNT of its own train problems says little about rationales:
     more steps may be worth more than another round. It is said of the *refined* rounds; the first
     is what they are compared with. One that solves nearly all of them, and few on dev, shows no
-    errors to refine by (`scores.memorised`); that is said of every branch that was not probed. None
-    where there is nothing to say.
+    errors to refine by (`scores.memorised`); that is said of those *mined*, by whose errors others
+    are refined, where these are not held out. None where there is nothing to say.
     """
-    return " ".join([*_short(metrics, refined), *_by_heart(metrics)]) or None
+    return " ".join([*_short(metrics, refined), *_by_heart(metrics, mined)]) or None
 
 
 def _short(metrics: Mapping[str, Measured], refined: Iterable[str]) -> list[str]:
@@ -347,8 +349,10 @@ def _short(metrics: Mapping[str, Measured], refined: Iterable[str]) -> list[str]
     ]
 
 
-def _by_heart(metrics: Mapping[str, Measured]) -> list[str]:
-    for name, found in metrics.items():
+def _by_heart(metrics: Mapping[str, Measured], mined: Iterable[str]) -> list[str]:
+    for name in mined:
+        if (found := metrics.get(name)) is None:
+            continue
         train, dev = ((score.k, score.n) for score in (found.train, found.dev))
         if found.held_out is None and memorised(train, dev):
             return [f"{name}: {by_heart(train, dev)}."]

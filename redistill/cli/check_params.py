@@ -83,7 +83,7 @@ def check(params: Params) -> int:
             code=CONFIG,
         )
     if params.section("mine", MineSettings).folds is not None:
-        targets.check_probes(params)
+        targets.check_probes(params, own=own > 0)
     control = params.section("report", ReportSettings).control
     if control not in branches.loop(known) and branches.rounds_of(known):
         raise RefusedError(

@@ -78,7 +78,9 @@ def diagnoses(root: Path, params: Params) -> list[Finding]:
     if folds is not None:
         told = f"held out: {folds} students, each taught all lessons but those of one fold"
         return [Finding("train errors", "holds", told)]
-    for name in branching.branches(params):
+    for name, branch in branching.branches(params).items():
+        if not branch.probe:  # nothing is refined by its errors
+            continue
         file = root / f"metrics/rounds/{name}.json"
         found = summary.scores(file.parent, name) if file.is_file() else {}
         if found and memorised(*((found[s].k, found[s].n) for s in ("train", "dev"))):

@@ -82,7 +82,12 @@ class Change:
 
 @dataclass
 class Summary:
-    """How many problems changed, by how much and why; *similarity* and lengths are sums."""
+    """
+    How many problems changed, by how much and why; *similarity* and lengths are sums.
+
+    *texts* are all that the newer version has with those that it replaced, as ``lessons: all``
+    teaches them, and *distinct* those of them that no later one repeats.
+    """
 
     counts: Counter[Kind] = field(default_factory=Counter)
     similarity: float = 0.0
@@ -91,6 +96,8 @@ class Summary:
     reasons: Counter[str] = field(default_factory=Counter)
     kept_for: Counter[str] = field(default_factory=Counter)
     verdicts: Counter[tuple[Verdict, Verdict]] = field(default_factory=Counter)
+    texts: int = 0
+    distinct: int = 0
 
     @property
     def problems(self) -> int:
@@ -100,6 +107,10 @@ class Summary:
     def add(self, change: Change) -> None:
         """Count *change*."""
         self.counts[change.kind] += 1
+        if change.after:
+            older = [*change.after.history, *change.after.own]
+            self.texts += 1 + len(older)
+            self.distinct += 1 + sum(not version.repeated for version in older)
         if change.kind == "kept" and change.reason:
             _count(self.kept_for, change.reason)
         if change.kind in ("added", "changed") and change.after:
@@ -128,6 +139,8 @@ class Summary:
             "reasons": dict(self.reasons.most_common()),
             "kept_for": dict(self.kept_for.most_common()),
             "verdicts": [[*pair, n] for pair, n in self.verdicts.most_common()],
+            "texts": self.texts,
+            "distinct": self.distinct,
         }
 
 

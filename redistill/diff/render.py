@@ -204,7 +204,7 @@ def stat_rows(steps: Iterable[Step]) -> Iterator[str]:
 
 def stat_cells(steps: Iterable[Step]) -> list[tuple[str, ...]]:
     """Write the head and one row a step, as text."""
-    head = ("step", "changed", "added", "removed", "kept", "alike", "chars", "words")
+    head = ("step", "changed", "added", "removed", "kept", "texts", "alike", "chars", "words")
     table: list[tuple[str, ...]] = [(*head, "reasons")]
     for step in steps:
         summary = step.summary
@@ -215,6 +215,7 @@ def stat_cells(steps: Iterable[Step]) -> list[tuple[str, ...]]:
             (
                 _name(step),
                 *counts,
+                str(summary.texts),
                 "-" if alike is None else f"{alike:.0%}".replace("%", " %"),
                 *("-" if mean is None else f"{mean:+.1f}" for mean in lengths),
                 _one_line(_counted(summary.reasons) or kept),

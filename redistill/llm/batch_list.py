@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from redistill.console.exceptions import TRY_AGAIN, RefusedError
+from redistill.llm.batch_service import rows_of
 
 PAGE, PAGES = 100, 1000  # batches on a page of the server's list, and pages looked at
 
@@ -24,7 +25,7 @@ async def search(fetch: Fetch, own: Callable[[Row], bool], since: float, token: 
     after, seen, times = "", set[str](), list[float]()
     for _ in range(PAGES):
         page = await fetch(f"/batches?limit={PAGE}{after and '&after='}{quote(after, safe='')}")
-        rows = _rows(page, token)
+        rows = rows_of(page)
         found = next((row for row in rows if own(row)), None)
         if found is not None:
             return _id(found, token, str.isalnum)
@@ -39,13 +40,6 @@ async def search(fetch: Fetch, own: Callable[[Row], bool], since: float, token: 
             raise _unread(token, f"the page after {after} is the page before")
         seen.add(after)
     raise _unread(token, f"it has more than {PAGES} pages")
-
-
-def _rows(page: dict[str, Any], token: str) -> list[Row]:
-    rows = page.get("data")
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise _unread(token, "its data is no list of batches")
-    return rows
 
 
 def _id(row: Row, token: str, right: Callable[[str], bool] = bool) -> str:

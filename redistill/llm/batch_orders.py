@@ -12,12 +12,15 @@ from redistill.console.exceptions import BATCH, CONFIG, PERMISSION, TRY_AGAIN, R
 from redistill.console.progress import Progress
 from redistill.console.safe_text import safe_text
 from redistill.llm import (
+    anthropic_batches,
     batch_file,
     batch_records,
     batches,
     budget,
     client,
+    endpoint,
     interrupts,
+    openai_batches,
     store,
     thoughts,
 )
@@ -26,16 +29,24 @@ from redistill.llm.batch_records import Batch
 from redistill.llm.batch_service import Service, State
 from redistill.llm.batches import Order
 from redistill.llm.client import Occasion
-from redistill.llm.endpoint import Connection, Policy
-from redistill.llm.purchase import Terms
+from redistill.llm.endpoint import Policy
+from redistill.llm.purchase import Manner, Terms
 from redistill.llm.request import Request
-from redistill.llm.response import FATAL, FINAL, Reading
+from redistill.llm.response import FATAL, FINAL, Outcome, Reading
 from redistill.llm.store import Writer
+
+INTERFACES: Mapping[Manner, tuple[type[endpoint.Connection], type[Service]]] = {
+    "api": (endpoint.Connection, openai_batches.Service),
+    "anthropic": (anthropic_batches.Connection, anthropic_batches.Service),
+}
+ORDERED = State("ordered")
+AtWork = tuple[Batch, State]
 
 
 def ask(
     requests: Iterable[Request],
-    connect: Callable[[], Connection],
+    kind: Manner,
+    connect: Callable[[type[endpoint.Connection]], endpoint.Connection],
     settings: budget.SpendingSettings,
     policy: Policy,
     occasion: Occasion,
@@ -45,15 +56,14 @@ def ask(
     Read the answers to *requests* from the store *file*, and have a server's batches bring
     the rest.
 
-    Each batch is on disk before the server hears of it, and one whose order may have been lost on
-    the way is looked for before another is made. Batches that ended are taken as far as they go,
-    and what is missing goes into a next one. Raises RefusedError: 4 with the batches at work, where
-    the run does not wait; 3 at the budget; else as `client.ask` does.
+    The server is spoken to as *kind* wants it. Each batch is on disk before the server hears of it,
+    and one whose order may have been lost on the way is looked for before another is made. Batches
+    that ended are taken as far as they go, and what is missing goes into a next one. Raises
+    RefusedError: 4 with the batches at work, where the run does not wait; 3 at the budget; else as
+    `client.ask` does.
     """
-    wanted = batches.order(requests, settings, occasion)
-    return asyncio.run(
-        _Run(wanted, policy, file, sorted({r.endpoint for r in requests})).all(connect)
-    )
+    wanted = batches.order(requests, settings, occasion, kind)
+    return asyncio.run(_Run(wanted, kind, policy, file).all(connect))
 
 
 @dataclass
@@ -62,26 +72,29 @@ class _Look:
 
     readings: dict[str, Reading]
     held: int = 0
-    at_work: list[tuple[Batch, State]] = field(default_factory=list)
+    at_work: list[AtWork] = field(default_factory=list)
     told: str | None = None
 
 
 class _Run:
     """One stage's batches, from the first look to the last."""
 
-    def __init__(self, wanted: Order, policy: Policy, file: Path, endpoints: Sequence[str]) -> None:
+    def __init__(self, wanted: Order, kind: Manner, policy: Policy, file: Path) -> None:
         self.wanted = wanted
+        self.kind = kind
         self.policy = policy
         self.file = file
-        self.endpoints = endpoints
+        self.endpoints = {request.endpoint for request in wanted.requests.values()}
         self.tried: Counter[str] = Counter()
         self.stop: RefusedError | None = None
 
-    async def all(self, connect: Callable[[], Connection]) -> dict[str, Reading]:
+    async def all(
+        self, connect: Callable[[type[endpoint.Connection]], endpoint.Connection]
+    ) -> dict[str, Reading]:
         """Look, and wait for the next look, until everything is answered."""
         self.stopped = asyncio.Event()
-        connection = connect()
-        self.service = Service(connection, self.policy, self.stopped)
+        connection, service = INTERFACES[self.kind]
+        self.service = service(connect(connection), self.policy, self.stopped)
         progress = Progress(f"batches {self.wanted.occasion.round}", len(self.wanted.requests))
         try:
             with interrupts.handled(self._signalled):
@@ -97,7 +110,7 @@ class _Run:
                         raise self.stop
         finally:
             progress.close()
-            await connection.close()
+            await self.service.close()
 
     def _signalled(self, number: signal.Signals) -> None:
         self.stop = interrupts.refusal(number)
@@ -115,20 +128,20 @@ class _Run:
         """Take what has ended, order what is missing; the store is free again afterwards."""
         with store.writing(self.file) as writer:
             desk = _Desk(writer, self.service, self.wanted.terms)
-            ordered = [await desk.ordered(batch) for batch in self._own(writer)]
-            looked = [(batch, await desk.look(batch)) for batch in ordered if batch]
-            at_work = [(batch, state) for batch, state in looked if state]
+            found = [one for batch in self._own(writer) if (one := await desk.ordered(batch))]
+            at_work = [one for known in found if (one := await desk.look(*known))]
             readings = batches.known(writer, self.wanted)
             missing = [key for key in self.wanted.requests if key not in readings]
             if not missing:
                 return _Look(readings)
-            batches.refuse_held(writer, missing, "api")
+            batches.refuse_held(writer, missing, self.kind)
+            self.service.check(self.wanted.requests[key] for key in missing)
             made, told = self._place(writer, readings, missing)
             for batch in made:
                 if self.stop is not None:
                     raise self.stop
                 if sent := await desk.send(batch):
-                    at_work.append((sent, State("ordered", 0, 0, (), "")))
+                    at_work.append(sent)
             held = batch_records.held(writer, missing)
         if not held:
             if told and not made:
@@ -139,7 +152,7 @@ class _Run:
 
     def _own(self, writer: Writer) -> list[Batch]:
         found = batch_records.at_work(writer)
-        return [b for b in found if b.kind == "api" and b.endpoint in self.endpoints]
+        return [b for b in found if b.kind == self.kind and b.endpoint in self.endpoints]
 
     def _place(
         self, writer: Writer, readings: Mapping[str, Reading], missing: Sequence[str]
@@ -153,7 +166,7 @@ class _Run:
                 "was answered is stored, and dvc repro asks for the rest",
                 code=TRY_AGAIN,
             )
-        made, told = batches.place(writer, "api", self.wanted, readings)
+        made, told = batches.place(writer, self.kind, self.wanted, readings)
         self.tried.update(set(batch_records.held(writer, missing)) - set(held))
         return made, told
 
@@ -166,54 +179,58 @@ class _Desk:
         self.service = service
         self.terms = terms
 
-    async def ordered(self, batch: Batch) -> Batch | None:
-        """*batch* as ordered; None where no server has it, and it is taken back."""
+    async def ordered(self, batch: Batch) -> AtWork | None:
+        """*batch* as ordered, or what nobody can tell; None: no server has it; it is taken back."""
         if batch.state == "ordered":
-            return batch
-        remote = await self._found(batch) if batch.state == "ordering" else None
-        if remote is None:
+            return batch, ORDERED
+        found = await self._found(batch) if batch.state == "ordering" else None
+        if isinstance(found, State):
+            return batch, found
+        if found is None:
             batch_records.withdraw(self.writer, batch)
             return None
-        return batch_records.advance(self.writer, batch, "ordered", remote=remote)
+        return batch_records.advance(self.writer, batch, "ordered", remote=found), ORDERED
 
-    async def _found(self, batch: Batch) -> str | None:
+    async def _found(self, batch: Batch) -> str | State | None:
         """The server's name for *batch*, looked for once more when an order must have arrived."""
-        remote = await self.service.find(batch)
-        if remote is None:
+        keys = batch_records.keys(self.writer, batch.token)
+        others = batch_records.remotes(self.writer)
+        found = await self.service.find(batch, keys, others)
+        if found is None:
             if not await self.service.pause(self.terms.settled):
                 raise RefusedError(
                     f"stopped before it was known whether the batch {batch.token} was ordered",
                     code=TRY_AGAIN,
                 )
-            remote = await self.service.find(batch)
-        return remote
+            found = await self.service.find(batch, keys, others)
+        return found
 
-    async def send(self, batch: Batch) -> Batch | None:
-        """Upload and order *batch*; None where it did not come to that."""
+    async def send(self, batch: Batch) -> AtWork | None:
+        """Prepare and order *batch*; None where it did not come to that."""
         waiting = batch_records.waiting(self.writer, batch.token).values()
-        content = b"".join(batch_file.line(place.request) for place in waiting)
+        requests = [place.request for place in waiting]
         try:
-            file = await self.service.upload(f"redistill-{batch.token}.jsonl", content)
+            file = await self.service.prepare(batch, requests)
             batch = batch_records.advance(self.writer, batch, "ordering", file=file)
-            remote = await self.service.order(batch)
+            remote = await self.service.order(batch, requests)
         except RefusedError:
             batch_records.withdraw(self.writer, batch)
             raise
         if remote is None:
             return await self.ordered(batch)
-        return batch_records.advance(self.writer, batch, "ordered", remote=remote)
+        return batch_records.advance(self.writer, batch, "ordered", remote=remote), ORDERED
 
-    async def look(self, batch: Batch) -> State | None:
+    async def look(self, batch: Batch, known: State) -> AtWork | None:
         """How far *batch* has come; None where it has ended, and is taken as far as it goes."""
-        state = await self.service.look(batch)
+        state = await self.service.look(batch) if known is ORDERED else known
         if not state.ended:
-            return state
+            return batch, state
         lines, faults = await self._fetched(batch, state)
         chosen, repeated = batch_file.first_good(lines)
         readings = batch_records.take(self.writer, batch, chosen)
-        ran = state.status == "completed"
+        outcome: Outcome = "lost" if state.ran else "unserved"
         left = batch_records.close(
-            self.writer, batch, "lost" if ran else "unserved", f"the batch ended as {state.status}"
+            self.writer, batch, outcome, f"the batch ended as {state.status}"
         )
         self._tell(batch, state, readings, faults, repeated, left)
         _judge(batch, readings)
@@ -229,8 +246,7 @@ class _Desk:
         lines: list[Line] = []
         faults: list[str] = []
         for name in state.files:
-            content = await self.service.content(name)
-            for number, line in batch_file.outputs(content.split(b"\n")):
+            for number, line in batch_file.outputs(await self.service.lines(name)):
                 if isinstance(line, batch_file.Unread):
                     raise _not_read(batch, f"{name}:{number}: {line}")
                 if isinstance(line, Line):

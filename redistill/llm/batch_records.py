@@ -29,7 +29,7 @@ class Batch:
     A batch: whose it is, what a million of its tokens cost, and how far it has come.
 
     It is ``made`` before anyone is told of it, ``ordering`` from the moment at which a server may
-    have heard of it (*file* is what was uploaded), ``ordered`` once the server's name for it,
+    have heard of it (*file* is what was noted before), ``ordered`` once the server's name for it,
     *remote*, is known; then ``done``, ``withdrawn`` or ``abandoned``. One of files stays ``made``.
     *since* is when it came to its state, in seconds since 1970.
     """
@@ -110,6 +110,21 @@ def waiting(store: Store, token: str) -> dict[str, Waiting]:
         (token,),
     )
     return {key: Waiting(number, of_canonical(text, who)) for number, key, text, who in rows}
+
+
+def keys(store: Store, token: str) -> set[str]:
+    """Find the keys of all requests that the batch of *token* was made of."""
+    rows = store.rows(
+        "select a.key from batched b join attempts a on a.id = b.attempt where b.batch = ?",
+        (token,),
+    )
+    return {key for (key,) in rows}
+
+
+def remotes(store: Store) -> set[str]:
+    """Find the names that servers gave to the batches of this store, ended or not."""
+    rows = store.rows("select remote from batches where remote is not null", ())
+    return {name for (name,) in rows}
 
 
 def held(store: Store, keys: Iterable[str]) -> dict[str, str]:

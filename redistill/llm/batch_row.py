@@ -12,7 +12,8 @@ AT_WORK = ("made", "ordering", "ordered")
 STATES = (*AT_WORK, "done", "withdrawn", "abandoned")
 TOKEN = re.compile(r"[0-9a-f]{32}")
 WORD = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-NAME = re.compile(r"[\w.:-]{1,200}", re.ASCII)
+NAME = re.compile(r"[\w.:-]{1,200}", re.ASCII)  # a server's, of a batch
+NOTE = re.compile(r"[\w.:+ -]*", re.ASCII)  # of the file uploaded, or of batches before an order
 
 
 def written(values: Sequence[Any]) -> dict[str, Any] | None:
@@ -32,8 +33,8 @@ def read(batch: dict[str, Any]) -> list[Any]:
     words = all(WORD.fullmatch(str(batch[name])) for name in ("kind", "stage", "round"))
     if not words or not TOKEN.fullmatch(str(batch["token"])) or batch["state"] not in STATES:
         raise ValueError("the batch's token, kind, stage, round or state")
-    for name in ("file", "remote"):
-        if batch[name] is not None and not NAME.fullmatch(str(batch[name])):
+    for name, form in (("file", NOTE), ("remote", NAME)):
+        if batch[name] is not None and not form.fullmatch(str(batch[name])):
             raise ValueError(f"the batch's {name}")
     for name in ("since", "input", "output"):
         value = batch[name]

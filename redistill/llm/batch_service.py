@@ -1,20 +1,20 @@
-"""A server's interface for batches: files up and down, batches ordered, found and looked at."""
+"""What batches need of a server, whoever's interface it speaks, and how that is called."""
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from redistill.console.exceptions import CONFIG, PERMISSION, TRY_AGAIN, RefusedError
-from redistill.llm import batch_list, response
-from redistill.llm.batch_file import URL
+from redistill.llm import response
 from redistill.llm.batch_records import Batch
 from redistill.llm.endpoint import Connection, Policy, Raw, wait
+from redistill.llm.request import Request
 
-ENDED = ("completed", "failed", "expired", "cancelled")
-TOKEN = "redistill"  # the key of a batch's metadata that holds our name for it
+RAN = ("completed", "ended")  # nothing was left out: each request has a line, or was lost
+ENDED = (*RAN, "failed", "expired", "cancelled")
 DAY = 86_400.0  # seconds by which the server's clock may be off
 TRANSFERS = 30  # times the deadline of a call that a file may take
 
@@ -24,94 +24,81 @@ class State:
     """What a server says of a batch: its *files* are those with answers and with errors."""
 
     status: str
-    done: int
-    total: int
-    files: Sequence[str]
-    fault: str
+    done: int = 0
+    total: int = 0
+    files: Sequence[str] = ()
+    fault: str = ""
 
     @property
     def ended(self) -> bool:
         """Whether nothing further will come of the batch."""
         return self.status in ENDED
 
+    @property
+    def ran(self) -> bool:
+        """Whether the batch came to each of its requests, so that one without a line is lost."""
+        return self.status in RAN
 
-class Service:
-    """The batch interface behind *connection*; once *stopped*, nothing is tried again."""
+
+class Service(ABC):
+    """A batch interface behind *connection*; once *stopped*, nothing is tried again."""
 
     def __init__(self, connection: Connection, policy: Policy, stopped: asyncio.Event) -> None:
         self._connection = connection
         self._policy = policy
         self._stopped = stopped
 
-    async def upload(self, name: str, content: bytes) -> str:
-        """Upload *content* for a batch, which costs nothing yet; returns the file's id."""
-        raw = await self._tried(
-            partial(self._connection.upload, "/files", name, content, purpose="batch"),
-            "uploading a batch",
-            TRANSFERS,
-        )
-        return self._id(raw, "uploading a batch")
+    @abstractmethod
+    def check(self, requests: Iterable[Request]) -> None:
+        """Raise RefusedError (78) for one of *requests* that the interface has no words for."""
 
-    async def order(self, batch: Batch) -> str | None:
+    @abstractmethod
+    async def prepare(self, batch: Batch, requests: Sequence[Request]) -> str:
         """
-        Order the uploaded *batch*, once, and return the server's name for it.
+        Do what an order of *batch* needs beforehand, which costs nothing.
+
+        Returns what is noted of it: `order` and `find` have it as the batch's *file*.
+        """
+
+    @abstractmethod
+    async def order(self, batch: Batch, requests: Sequence[Request]) -> str | None:
+        """
+        Order the prepared *batch*, once, and return the server's name for it.
 
         None says that nobody can tell whether the order has arrived: `find` can. Raises
         RefusedError where the server has refused it.
         """
-        content = {
-            "input_file_id": batch.file,
-            "endpoint": URL,
-            "completion_window": "24h",
-            "metadata": {TOKEN: batch.token},
-        }
-        raw = await self._once(partial(self._connection.post, "/batches", content), 1)
-        if isinstance(raw, str) or raw.status >= 500 or raw.status in (409, *response.GAVE_UP):
-            return None
-        if not 200 <= raw.status < 300:
-            raise _refused(raw, "ordering a batch")
-        try:
-            return self._id(raw, "ordering a batch")
-        except RefusedError:
-            return None  # some answer, but perhaps an order
 
-    async def find(self, batch: Batch) -> str | None:
+    @abstractmethod
+    async def find(
+        self, batch: Batch, keys: Collection[str], others: Collection[str]
+    ) -> str | State | None:
         """
-        Look for *batch* in the server's list, by its token or its file; None: not there.
+        Find the server's name for *batch*, a batch of the requests *keys*; None: it has none.
 
-        Raises RefusedError (75) for a list that cannot be read: see `batch_list.search`.
+        *others* are the names of batches that are known to be others. A state says, in its status,
+        what it is that nobody can tell yet.
         """
-        what = f"finding out whether the batch {batch.token} was ordered"
 
-        async def fetched(path: str) -> dict[str, Any]:
-            return _object(await self._tried(partial(self._connection.get, path), what))
-
-        def own(row: dict[str, Any]) -> bool:
-            metadata = row.get("metadata")
-            named = isinstance(metadata, dict) and metadata.get(TOKEN) == batch.token
-            return named or (batch.file is not None and row.get("input_file_id") == batch.file)
-
-        return await batch_list.search(fetched, own, batch.since - DAY, batch.token)
-
+    @abstractmethod
     async def look(self, batch: Batch) -> State:
         """Ask how far *batch* has come."""
-        what = f"looking at the batch {batch.name}"
-        row = _object(
-            await self._tried(partial(self._connection.get, f"/batches/{batch.remote}"), what)
-        )
-        counts = row.get("request_counts")
-        counts = counts if isinstance(counts, dict) else {}
-        done, failed, total = (_whole(counts.get(n)) for n in ("completed", "failed", "total"))
-        files = [row.get("output_file_id"), row.get("error_file_id")]
-        status = str(row.get("status")).lower()
-        named = [name for name in files if isinstance(name, str) and name]
-        return State(status, done + failed, total, named, _fault(row.get("errors")))
 
-    async def content(self, file: str) -> bytes:
-        """Fetch what is in the server's *file*."""
-        what = f"fetching the file {file}"
-        call = partial(self._connection.get, f"/files/{file}/content")
-        return (await self._tried(call, what, TRANSFERS)).body
+    @abstractmethod
+    async def lines(self, file: str) -> Iterable[bytes]:
+        """Fetch the lines of a *file* of a batch that has ended, as `batch_file` reads them."""
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self._connection.close()
+
+    async def pause(self, seconds: float) -> bool:
+        """Wait *seconds*, or until the run is to stop; returns whether it was the whole time."""
+        try:
+            await asyncio.wait_for(self._stopped.wait(), seconds)
+        except TimeoutError:
+            return True
+        return False
 
     async def _tried(self, call: Callable[[], Awaitable[Raw]], what: str, times: int = 1) -> Raw:
         """The good answer to *call*, tried as often as the policy says."""
@@ -127,13 +114,17 @@ class Service:
                 await self.pause(wait(after, attempt, self._policy))
         raise RefusedError(f"{what}: {told}; dvc repro goes on from there", code=TRY_AGAIN)
 
-    async def pause(self, seconds: float) -> bool:
-        """Wait *seconds*, or until the run is to stop; returns whether it was the whole time."""
+    async def _ordered(self, call: Callable[[], Awaitable[Raw]], times: int = 1) -> str | None:
+        """The name of the batch that *call* orders, once; None where nobody can tell."""
+        raw = await self._once(call, times)
+        if isinstance(raw, str) or raw.status >= 500 or raw.status in (409, *response.GAVE_UP):
+            return None
+        if not 200 <= raw.status < 300:
+            raise _refused(raw, "ordering a batch")
         try:
-            await asyncio.wait_for(self._stopped.wait(), seconds)
-        except TimeoutError:
-            return True
-        return False
+            return id_of(raw, "ordering a batch")
+        except RefusedError:
+            return None  # some answer, but perhaps an order
 
     async def _once(self, call: Callable[[], Awaitable[Raw]], times: int) -> Raw | str:
         """The answer to *call*, or in words why there is none."""
@@ -144,12 +135,6 @@ class Service:
             return f"no answer within {self._policy.deadline * times:g} s"
         except OSError as problem:
             return f"{type(problem).__name__}: {problem}"[:200]
-
-    def _id(self, raw: Raw, what: str) -> str:
-        found = _object(raw).get("id")
-        if not isinstance(found, str) or not found.replace("-", "").replace("_", "").isalnum():
-            raise RefusedError(f"{what}: the answer has no id", code=TRY_AGAIN)
-        return found
 
 
 def _refused(raw: Raw, what: str) -> RefusedError:
@@ -168,7 +153,8 @@ def _told(raw: Raw) -> str:
     return f"HTTP {raw.status}{response.message_of(raw.body)}"
 
 
-def _object(raw: Raw) -> dict[str, Any]:
+def object_of(raw: Raw) -> dict[str, Any]:
+    """Read the object in the answer *raw*; raises RefusedError (75) where it holds none."""
     try:
         content = json.loads(raw.body)
     except (ValueError, RecursionError):
@@ -178,12 +164,26 @@ def _object(raw: Raw) -> dict[str, Any]:
     return content
 
 
-def _whole(value: object) -> int:
+def id_of(raw: Raw, what: str) -> str:
+    """Read the id in the answer *raw* to *what*; raises RefusedError (75) where it holds none."""
+    found = object_of(raw).get("id")
+    if not isinstance(found, str) or not found.replace("-", "").replace("_", "").isalnum():
+        raise RefusedError(f"{what}: the answer has no id", code=TRY_AGAIN)
+    return found
+
+
+def rows_of(page: dict[str, Any]) -> list[dict[str, Any]]:
+    """Read the batches on a *page* of a server's list; raises RefusedError (75) for no list."""
+    rows = page.get("data")
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise RefusedError(
+            "the server's list of batches cannot be read: its data is no list of batches; dvc "
+            "repro looks again, and redistill store abandon lets go of a batch",
+            code=TRY_AGAIN,
+        )
+    return rows
+
+
+def whole(value: object) -> int:
+    """Read a count; 0 for what is none."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
-
-
-def _fault(errors: object) -> str:
-    """What a server says of a batch that failed as a whole."""
-    rows = errors.get("data") if isinstance(errors, dict) else None
-    told = [str(row.get("message")) for row in rows or [] if isinstance(row, dict)]
-    return "; ".join(told)[:300]

@@ -36,11 +36,14 @@ class Order:
 
 
 def order(
-    requests: Iterable[Request], settings: budget.SpendingSettings, occasion: Occasion
+    requests: Iterable[Request],
+    settings: budget.SpendingSettings,
+    occasion: Occasion,
+    manner: Manner,
 ) -> Order:
     """Make the order of *requests* at the prices of a batch, within *settings*' budget."""
     unique = {request.key: request for request in requests}
-    return Order(unique, budget.in_batch(settings), occasion, purchase.terms())
+    return Order(unique, budget.in_batch(settings), occasion, purchase.terms(manner))
 
 
 def known(writer: Writer, wanted: Order) -> dict[str, Reading]:
@@ -63,7 +66,7 @@ def refuse_held(known: Store, keys: Iterable[str], manner: Manner | None) -> Non
     found = [b for b in batch_records.with_waiting(known) if b.token in held.values()]
     for batch in (b for b in found if b.kind != manner):
         count = sum(token == batch.token for token in held.values())
-        way = "set REDISTILL_BATCH=api" if batch.kind == "api" else "import its output"
+        way = "import its output" if batch.kind == "files" else f"set REDISTILL_BATCH={batch.kind}"
         raise RefusedError(
             f"{count} of the requests wait in the batch {batch.name} ({batch.kind}); {way} to have "
             f"its answers, or let go of it with redistill store abandon {batch.name}",
@@ -109,7 +112,7 @@ def ask_by_files(
     Raises RefusedError: 4 with the files that wait for somebody to answer them, 3 where the budget
     holds no further request.
     """
-    wanted = order(requests, settings, occasion)
+    wanted = order(requests, settings, occasion, "files")
     with store.writing(file) as writer:
         readings = known(writer, wanted)
         missing = [key for key in wanted.requests if key not in readings]

@@ -55,7 +55,7 @@ def requests(
     places = [n for n, row in enumerate(before) if every or row.problem in rewritten]
     told = _told([before[place].problem for place in places], on_train(errors), rewrite)
     informs = rewrite.feedback in ("error", "repair")
-    profile = list(diagnosis.common) if informs else []
+    profile = list(diagnosis.common) if informs and settings.extend else []
     evidence = cases if informs else NO_CASES
     placed = [
         (place, informed(problems[before[place].problem], before[place], shown, profile, evidence))

@@ -255,7 +255,7 @@ def _next(request: Request, reply: Reply, round: str, teacher: Engaged) -> Ratio
         status="refined",
         reason=", ".join(dict.fromkeys(e.gap for e in request.errors)) or _because(request),
         gaps=reply.gaps,
-        own=old.own,
+        own=paths.compared(old.own, text),
         history=paths.compared([*old.history, Version(round=old.round, text=old.text)], text),
         fingerprint=reply.fingerprint or own,
     )

@@ -44,6 +44,7 @@ def taught(rationales: Sequence[Rationale], lessons: Lessons) -> list[Lesson]:
                 if lessons == "all" or not version.repeated:
                     found.append(Lesson(rationale, version.round, version.text))
             for number, version in enumerate(rationale.own, 1):
-                found.append(Lesson(rationale, version.round, version.text, number))
+                if lessons == "all" or not version.repeated:
+                    found.append(Lesson(rationale, version.round, version.text, number))
         found.append(Lesson(rationale, rationale.round, rationale.text))
     return found

@@ -48,7 +48,8 @@ def build(
     tests: dict[str, list[Prediction]] = run.of_split("test")
     chosen = summary.choose({name: found[name].dev for name in rounds if name in found})
     verdict = summary.verdict(chosen, control, found, tests)
-    whole = summary.summary(names, found, verdict, summary.advice(found, rounds[1:]))
+    mined = [name for name, branch in branches.items() if branch.probe]
+    whole = summary.summary(names, found, verdict, summary.advice(found, rounds[1:], mined))
     steps = dict.fromkeys(names, 0) | {name: one.training.steps for name, one in found.items()}
     texts = {name: one.training.taught for name, one in found.items()}
     calls = ladder.calls(metrics / "rationales", branches)

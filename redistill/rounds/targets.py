@@ -141,26 +141,30 @@ def check(params: Params) -> None:
         _known(params, f"{place}.start", tailor.start, {*known, *targets, BASE})
 
 
-def check_probes(params: Params) -> None:
+def check_probes(params: Params, *, own: bool) -> None:
     """
     Hold what is refined to ``mine.folds``, with which errors on train are held out.
 
-    Raises RefusedError where the errors of a branch are needed that is not probed, and for one that
-    is but starts from a student that was taught the train problems already.
+    Raises RefusedError where the errors of a branch are needed that is not probed, or, where
+    students' *own* completions are lessons, what it drew; and for a branch that is probed but
+    starts from a student that was taught the train problems already.
     """
     known, mixed = branches(params), pools(params)
     for name, rewrite in rewrites(params).items():
-        if isinstance(rewrite, Arm) and rewrite.feedback == "none":
+        if isinstance(rewrite, Arm) and rewrite.feedback == "none" and not own:
             continue
         for member in _members(params, rewrite.from_, mixed):
             if not known[member].probe:
-                told = f"is refined by the errors of {member}, and mine.folds holds these out"
+                told = f"is refined by what {member} wrote, and mine.folds has that held out"
                 raise _refused(params, f"rewrites.{name}", f"{told}: set its probe to true")
     for name, branch in known.items():
         if branch.probe and branch.start in known:
             told = f"a student that starts from {branch.start} was taught the train problems"
             raise _refused(
-                params, f"branches.{name}.probe", f"{told}; start from base, or set mine.folds null"
+                params,
+                f"branches.{name}.probe",
+                f"{told}; start from base, set its probe to false where nothing is refined by its "
+                "errors, leave the branch out, or set mine.folds to null",
             )
 
 

@@ -9,6 +9,7 @@ from redistill.solutions import wordings
 from redistill.solutions.wordings import steps
 
 STEP = re.compile(r"step (\d{1,6}): (.*)", re.DOTALL)  # as an error names its first wrong one
+NAMES_LAST = ("missing_step", "format")  # gaps whose first wrong step is the last right one
 END = re.compile(r"(?<=[.!?])\s+")  # between two sentences
 
 
@@ -48,15 +49,34 @@ class Mending:
 
 
 def mending(error: Error) -> Mending | None:
-    """Return what of the completion of *error* can be kept; None where that is nothing."""
+    """
+    Return what of the completion of *error* can be kept; None where that is nothing.
+
+    Where a step is missing, or the answer alone is wrong, the step that is named is the last right
+    one, and is kept; so is one that stands in an accepted worked answer.
+    """
     attempt = error.completion.strip()
     where = place(attempt, error.first_wrong_step)
     if where is None:
         unknown = error.first_wrong_step is None or error.answer is None
         return None if not attempt or unknown else Mending(attempt, None, None)
-    start = _begins(attempt, where[0])
+    start, named = _begins(attempt, where[0]), attempt[where[0] : where[1]]
+    if error.gap in NAMES_LAST or _accepted(named, error):
+        return Mending(attempt, attempt[: _ends(attempt, where[1])].strip(), None)
     kept = attempt[:start].strip()
     return Mending(attempt, kept, attempt[start : where[1]].strip()) if kept else None
+
+
+def _accepted(step: str, error: Error) -> bool:
+    """Whether *step* stands in a worked answer that was accepted for the problem."""
+    known = {str(found) for version in error.history for found in steps(version.text)}
+    return bool(found := {str(one) for one in steps(step)}) and found <= known
+
+
+def _ends(text: str, place: int) -> int:
+    """Where the line ends that has *place* in it."""
+    end = text.find("\n", place)
+    return len(text) if end < 0 else end
 
 
 def place(completion: str, step: str | None) -> tuple[int, int] | None:

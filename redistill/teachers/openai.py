@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from redistill.console.exceptions import CONFIG, RefusedError
@@ -131,17 +132,16 @@ def _readings(
         raise RefusedError("params.yaml: the teacher needs a section 'spending'", code=CONFIG)
     budget.check(limits, settings.body, what="openai")
     occasion = client.Occasion(sitting.stage, sitting.round)
-    manner = purchase.manner()
+    manner = purchase.manner_at(settings.base_url)
     with store.writing(file) as writer:
         writer.priced(settings.model, limits.prices)
         batches.refuse_held(writer, missing, manner)
     if manner == "files":
         return batches.ask_by_files(requests, limits, occasion, file)
     secret, policy = endpoints.secret(settings.key, KEY), endpoints.policy()
-    if manner == "api":
-        return batch_orders.ask(
-            requests, lambda: _connection(settings, secret), limits, policy, occasion, file
-        )
+    if manner is not None:
+        connect = partial(_connection, settings, secret)
+        return batch_orders.ask(requests, manner, connect, limits, policy, occasion, file)
     with store.writing(file) as writer:
         batches.refuse_held(writer, missing, manner)  # a batch may have been made since
         sender = Sender(settings, secret)
@@ -150,9 +150,11 @@ def _readings(
         )
 
 
-def _connection(settings: Settings, secret: str) -> endpoints.Connection:
+def _connection(
+    settings: Settings, secret: str, kind: type[endpoints.Connection] = endpoints.Connection
+) -> endpoints.Connection:
     address = endpoints.endpoint(os.environ.get(ADDRESS) or settings.base_url, URL)
-    return endpoints.Connection(address, secret)
+    return kind(address, secret)
 
 
 class Sender:

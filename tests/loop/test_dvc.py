@@ -151,7 +151,8 @@ def test_editing_mining_makes_no_earlier_stage_stale(project: Project):
 @pytest.mark.parametrize(
     ("section", "key", "value", "first"),
     [
-        ("mine", "exemplars", 1, {"mine"}),
+        ("mine", "exemplars", 1, {"mine", "refine"}),
+        ("mine", "alpha", 0.2, {"mine"}),
         ("refine", "extend", False, {"refine"}),
         ("report", "title", "Another", {"report"}),
         ("publish", "license", "cc-by-4.0", {"publish"}),

@@ -497,4 +497,6 @@ def test_requests_are_split_by_their_number_and_by_their_bytes():
 def test_another_word_for_the_manner_is_refused(tmp_path: Path):
     run = Run(tmp_path, NOWHERE, 1)
 
-    assert "expected api or files" in run.stage("generate", code=78, REDISTILL_BATCH="on")
+    assert "expected api, anthropic or files" in run.stage(
+        "generate", code=78, REDISTILL_BATCH="on"
+    )

@@ -12,8 +12,9 @@ import pytest
 from redistill.console.exceptions import RefusedError
 from redistill.llm import batch_list, budget
 from redistill.llm.batch_records import Batch
-from redistill.llm.batch_service import DAY, Service
+from redistill.llm.batch_service import DAY
 from redistill.llm.endpoint import Policy, Raw
+from redistill.llm.openai_batches import Service
 from tests.paid.batch_server import BatchServer
 from tests.paid.run import Run
 
@@ -46,10 +47,10 @@ class Pages:
         return Raw(200, self.pages[min(len(self.paths), len(self.pages)) - 1])
 
 
-def find(*pages: object, batch: Batch = BATCH) -> str | None:
-    async def found() -> str | None:
+def find(*pages: object, batch: Batch = BATCH) -> object:
+    async def found() -> object:
         service = Service(Pages(pages), Policy(attempts=1), asyncio.Event())  # type: ignore[arg-type]
-        return await service.find(batch)
+        return await service.find(batch, (), ())
 
     return asyncio.run(found())
 
@@ -102,7 +103,7 @@ def test_a_batch_that_a_list_read_to_its_end_lacks_is_not_there(pages: list[obje
     ],
 )
 def test_a_list_that_cannot_be_read_is_refused_with_the_way_out(pages: list[object], fault: str):
-    with pytest.raises(RefusedError, match="redistill store abandon token") as refused:
+    with pytest.raises(RefusedError, match="redistill store abandon") as refused:
         find(*pages)
 
     assert fault in str(refused.value)

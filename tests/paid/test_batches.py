@@ -439,15 +439,17 @@ def test_a_batch_whose_requests_nobody_asks_for_any_more_is_fetched_and_not_sent
     assert outcomes(run) == {"answered": 8}
 
 
-def kills(start: Start, root: Path, count: int) -> dict[str, int]:
+def kills(
+    start: Start, root: Path, count: int, script: Script, waits: dict[str, str]
+) -> dict[str, int]:
     """Kill the stage at *count* random moments, over as many runs as that takes."""
     chance = random.Random(count)
     figures = {"kills": 0, "runs": 0, "batches": 0, "billed": 0}
     longest = 0.5
     while figures["kills"] < count:
-        server = start(hard, takes=0.02, delay=0.004)
+        server = start(script, takes=0.02, delay=0.004)
         run = Run(_folder(root, figures["runs"]), server.url, 30)
-        env = WAIT | {"REDISTILL_BATCH_LINES": "3", "REDISTILL_ATTEMPTS": "9"}
+        env = waits | {"REDISTILL_BATCH_LINES": "3", "REDISTILL_ATTEMPTS": "9"}
         for _ in range(25):
             seen = len(server.calls)
             process = run.start("generate", **env)
@@ -491,7 +493,7 @@ def hard(number: int, lines: list[Line]) -> Ending:
 
 
 def test_twenty_kills_at_random_moments_never_buy_a_request_twice(start: Start, tmp_path: Path):
-    figures = kills(start, tmp_path, 20)
+    figures = kills(start, tmp_path, 20, hard, WAIT)
 
     print(f"\nbatches: {figures}")
     assert figures["kills"] == 20
@@ -499,7 +501,7 @@ def test_twenty_kills_at_random_moments_never_buy_a_request_twice(start: Start, 
 
 @pytest.mark.slow
 def test_a_hundred_kills_at_random_moments_never_buy_a_request_twice(start: Start, tmp_path: Path):
-    figures = kills(start, tmp_path, 100)
+    figures = kills(start, tmp_path, 100, hard, WAIT)
 
     print(f"\nbatches: {figures}")
     assert figures["kills"] == 100

@@ -189,6 +189,7 @@ def test_an_export_that_no_store_wrote_is_refused_and_a_running_call_is_left_out
         {"batch": BATCH | {"remote": "a/../b"}},
         {"batch": BATCH | {"state": "on fire"}},
         {"batch": BATCH | {"since": None}},
+        {"batch": BATCH | {"file": "a\nb"}},
     ]:
         jsonl.write_rows(out, [row | change])
         with store.writing(tmp_path / "t") as writer:

@@ -22,7 +22,7 @@ from redistill.cli.main import main
 from redistill.diff import render
 from redistill.diff.compare import KINDS, compare, edits, similarity, summed
 from redistill.records import jsonl
-from redistill.records.types import Prediction, Rationale
+from redistill.records.types import Prediction, Rationale, Version
 from tests.imports import ROOT
 from tests.unit.test_showing import PAYLOADS, harmless
 
@@ -253,15 +253,25 @@ def test_a_step_without_a_change_says_why_all_was_kept():
     step = render.Step("r2", "r3", summed(compare([lesson("a", "x")], [kept])))
 
     assert list(render.stat("text", [step], None))[1].split() == [
-        "r2", "->", "r3", "0", "0", "0", "1", "-", "-", "-", "kept:", "stopped", "1",
+        "r2", "->", "r3", "0", "0", "0", "1", "1", "-", "-", "-", "kept:", "stopped", "1",
     ]  # fmt: skip
+
+
+def test_a_step_counts_all_texts_that_the_newer_version_has_and_the_distinct_ones():
+    old = [{"round": "r0", "text": "x", "repeated": True}, {"round": "r1", "text": "y"}]
+    history = [Version(**version) for version in old]
+    now = [lesson("a", "z", history=history, own=[history[1]]), lesson("b", "x")]
+
+    found = summed(compare([lesson("a", "y")], now)).as_dict()
+
+    assert (found["texts"], found["distinct"]) == (5, 4)
 
 
 def test_reasons_that_find_no_room_are_counted():
     rows = [lesson(f"{n:03}", "new", reason=f"r{n % 9}") for n in range(99)]
     step = render.Step("a", "b", summed(compare([], rows)))
 
-    assert list(render.stat("text", [step], 80))[1].endswith("r0 11, r1 11, 7 more")
+    assert list(render.stat("text", [step], 88))[1].endswith("r0 11, r1 11, 7 more")
 
 
 def test_predictions_of_plain_files_are_given_by_option(project: Path):

@@ -29,7 +29,7 @@ from redistill.rounds import targets
 from redistill.solutions import paths
 from redistill.students.probe import fold
 from tests.publications import BRANCHES, answered, first, problem, provenance, views
-from tests.settings import changed, shipped
+from tests.settings import changed, of, shipped
 from tests.unit.test_loop_rules import MINE, answer, go, lesson
 from tests.unit.test_loop_rules import problem as sum_of
 
@@ -238,11 +238,12 @@ def measured(train: int, dev: int, held: int | None = None) -> summary.Measured:
 
 
 def test_the_report_says_so_too_unless_the_errors_are_held_out():
-    blind = summary.advice({"r0": measured(60, 10)}, [])
+    blind = summary.advice({"r0": measured(60, 10)}, [], ["r0"])
 
     assert blind is not None
     assert blind.startswith("r0: 100.0 % of the train problems are right and 16.7 % of dev")
-    assert summary.advice({"r0": measured(60, 10, held=9)}, []) is None
+    assert summary.advice({"r0": measured(60, 10, held=9)}, [], ["r0"]) is None
+    assert summary.advice({"r0": measured(60, 10)}, [], []) is None  # a control
 
 
 def test_the_table_of_rounds_has_a_column_for_held_out_beside_train():
@@ -269,23 +270,41 @@ def test_the_preference_view_rejects_what_the_teacher_saw(tmp_path: Path):
 
 
 def test_folds_need_a_probe_of_every_branch_whose_errors_are_used():
-    targets.check_probes(shipped())
+    targets.check_probes(shipped(), own=True)
     unprobed = changed(
         "times: 1, lessons: latest, probe: true}\n  r2",
         "times: 1, lessons: latest, probe: false}\n  r2",
     )
 
+    with pytest.raises(RefusedError, match=r"rewrites\.r2: is refined by what r1 wrote, and mine"):
+        targets.check_probes(unprobed, own=False)
+
+
+def test_arms_that_write_afresh_need_a_probe_for_own_completions_alone():
+    params = changed(
+        "probe: false, feedback: none", "probe: false, feedback: none", "embedded-ladder"
+    )
+    started = {**params.content, "branches": {**params.content["branches"]}}
+    for name in ("continued-r1", "continued-r2"):
+        started["branches"][name] = started["branches"][name] | {"probe": False, "start": "base"}
+    for section in ("branches", "arms", "rewrites"):
+        for name in ("continued-r1", "continued-r2"):
+            entry = {**params.content[section][name], "probe": name == "continued-r1"}
+            started.setdefault(section, {})
+            started[section] = {**started[section], name: entry | {"start": "base"}}
+
+    targets.check_probes(of(**started), own=False)
     with pytest.raises(
-        RefusedError, match=r"rewrites\.r2: is refined by the errors of r1, and mine"
+        RefusedError, match=r"rewrites\.resample-r2: is refined by what resample-r1"
     ):
-        targets.check_probes(unprobed)
+        targets.check_probes(of(**started), own=True)
 
 
 def test_a_probe_that_starts_from_a_taught_student_is_refused():
     continued = changed("rationales: r2, start: base", "rationales: r2, start: r1")
 
     with pytest.raises(RefusedError, match="starts from r1 was taught the train problems; start"):
-        targets.check_probes(continued)
+        targets.check_probes(continued, own=False)
 
 
 # ---- what students solved themselves
@@ -314,6 +333,14 @@ def test_own_right_completions_count_that_take_another_path_the_shortest_first()
     assert (
         with_own(told(TERSE, WORKED), 2, TERSE, WORKED, "#### 25", "the student: 24\n#### 24") == []
     )
+
+
+def test_an_own_completion_that_a_later_text_repeats_is_not_distinct():
+    own = [Version(round="r0", text=TERSE)]
+    found = told(WORKED).model_copy(update={"own": paths.compared(own, SAID), "text": SAID})
+
+    assert [x.text for x in lessons.taught([found], "distinct")] == [SAID]
+    assert [x.text for x in lessons.taught([found], "all")] == [TERSE, SAID]
 
 
 def test_own_completions_are_taught_where_lessons_accumulate_and_named_as_what_they_are():

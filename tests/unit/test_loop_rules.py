@@ -407,11 +407,11 @@ def test_the_best_round_is_the_earliest_of_equals_and_never_a_passed_one():
 def test_a_round_that_has_not_learnt_what_it_was_taught_is_named_and_the_first_is_not():
     metrics = {name: taught(of_ten(k)) for name, k in (("r0", 2), ("r1", 4), ("r2", 6))}
 
-    told = summary.advice(metrics, ["r1", "r2", "r3"])
+    told = summary.advice(metrics, ["r1", "r2", "r3"], [])
 
     assert told is not None
     assert "(r1 40.0 %): more steps (train.steps)" in told
-    assert summary.advice(metrics, ["r2", "r3"]) is None
+    assert summary.advice(metrics, ["r2", "r3"], []) is None
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from redistill.llm.response import Reading
 from redistill.problems.held_out import HeldOut
 from redistill.rationales import controls, guards, prompt, refine
 from redistill.rationales.teacher import Request, Sitting
-from redistill.records.types import Error, Problem, Rationale
+from redistill.records.types import Error, Problem, Rationale, Version
 from redistill.rounds.branches import Arm, Branch, Round
 from redistill.solutions.gaps import Diagnosis
 from redistill.solutions.mending import Mending, mending
@@ -53,6 +53,27 @@ def test_what_stands_before_the_first_wrong_step_is_kept():
 @pytest.mark.parametrize("text", ["<<12*4=46>>\n#### 46", "", "So.\n#### 9"])
 def test_an_attempt_that_is_wrong_from_the_start_is_not_mended(text: str):
     assert mending(error(SUM, text)) is None
+
+
+@pytest.mark.parametrize("text", ["<<12*4=48>>\n#### 48", "<<12*4=48>>\n<<48-13=35>>\n#### 53"])
+def test_where_a_step_is_missing_or_the_answer_alone_is_wrong_the_last_step_is_kept(text: str):
+    found = mending(error(SUM, text))
+
+    assert found is not None
+    assert (found.kept, found.wrong) == (text.rpartition("\n")[0], None)
+    asked = Request(SUM, lesson(SUM, "#### 35"), [error(SUM, text)], mending=found)
+    ((reply,),) = tutor.refine([asked], tutor.Settings(style="equations"), SITTING)
+    assert reply.text is not None
+    assert guards.refined(
+        SUM, reply.text, SUM.solution or "", [], found, None, NUMERIC, HeldOut(), GUARD
+    ) in (None, "unchanged")  # fmt: skip
+
+
+def test_a_step_that_stands_in_an_accepted_worked_answer_is_kept():
+    told = error(SUM, RIGHT_START)
+    known = told.model_copy(update={"history": [Version(round="r0", text="<<48-13=45>>")]})
+
+    assert mending(known) == Mending(RIGHT_START, "<<12*4=48>>\n<<48-13=45>>", None)
 
 
 def test_of_a_wrong_choice_the_teacher_says_how_far_it_is_right():
