@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from redistill.console.exceptions import RefusedError
-from redistill.llm import batch_list, budget
+from redistill.llm import anthropic_batches, batch_list, budget
 from redistill.llm.batch_records import Batch
 from redistill.llm.batch_service import DAY
 from redistill.llm.endpoint import Policy, Raw
@@ -107,6 +107,28 @@ def test_a_list_that_cannot_be_read_is_refused_with_the_way_out(pages: list[obje
         find(*pages)
 
     assert fault in str(refused.value)
+    assert refused.value.code == 75
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        {"data": {"a": 1}, "has_more": False},
+        {"data": [{"id": "m", "created_at": "2027-01-02T00:00:00Z", "processing_status": "x"}]},
+    ],
+)
+def test_a_list_of_anthropics_that_cannot_be_read_is_refused(content: dict[str, Any]):
+    batch = replace(BATCH, kind="anthropic", file="2027-01-01T00:00:00+00:00")
+
+    async def found() -> object:
+        pages = Pages([content])
+        service = anthropic_batches.Service(pages, Policy(attempts=1), asyncio.Event())  # type: ignore[arg-type]
+        return await service.find(batch, (), ())
+
+    with pytest.raises(RefusedError) as refused:
+        asyncio.run(found())
+
     assert refused.value.code == 75
 
 
