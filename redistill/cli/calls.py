@@ -9,6 +9,7 @@ from redistill.cli import tables
 from redistill.console.safe_text import safe_text
 from redistill.records import jsonl
 
+OF_BATCHES = ("line", "batch")  # fields of an export that one of an earlier version does not have
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -93,8 +94,11 @@ def import_store(file: Path) -> None:
                 "of their own: give each one)"
             )
         return
+    first = next(line_file.read(file), b"")
+    fields = [f for f in store.EXPORTED if f not in OF_BATCHES or f'"{f}":'.encode() in first]
+    rows = (dict.fromkeys(OF_BATCHES) | row for row in jsonl.read_rows(file, fields))
     with store.writing(store.path()) as writer:
-        added, under_way = writer.merge(jsonl.read_rows(file, store.EXPORTED))
+        added, under_way = writer.merge(rows)
     click.echo(f"{added} calls added")
     if under_way:
         click.echo(

@@ -9,7 +9,8 @@ import pytest
 from redistill.llm import store
 from redistill.records import jsonl
 from tests.paid.batch_server import BatchServer
-from tests.paid.run import Run
+from tests.paid.run import Run, solving
+from tests.paid.server import Server
 
 API = {"REDISTILL_BATCH": "api", "REDISTILL_BATCH_SETTLED": "0.1"}
 
@@ -97,3 +98,21 @@ def test_a_call_under_way_is_left_out_and_told_of(server: BatchServer, tmp_path:
 
     assert "3 calls added" in said
     assert "1 calls left out that were under way" in said
+
+
+def test_an_export_of_an_earlier_version_which_knew_no_batches_is_taken(tmp_path: Path):
+    server = Server(solving())
+    run = Run(tmp_path, server.url, 2)
+    run.stage("generate")
+    server.close()
+    run.redistill("store", "export", "export.jsonl")
+    rows = [
+        {name: value for name, value in row.items() if name not in ("line", "batch")}
+        for row in jsonl.read_rows(tmp_path / "export.jsonl", store.EXPORTED)
+    ]
+    jsonl.write_rows(tmp_path / "old.jsonl", rows)
+    for file in run.root.glob("store.sqlite*"):
+        file.unlink()
+
+    assert "2 calls added" in run.redistill("store", "import", "old.jsonl")
+    run.stage("generate")  # the server is gone: nothing is asked
