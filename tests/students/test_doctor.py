@@ -260,7 +260,7 @@ def test_the_command_shows_rows_in_colour_and_ends_with_a_code(run: Path):
     (run / "dvc.lock").touch()
     plain = doctored(run, NO_COLOR="1", TERM="dumb")
     assert plain.returncode == 65
-    assert "1 of 20 checks fail" in plain.stderr
+    assert "1 of 21 checks fail" in plain.stderr
     assert "[[completion]]" in plain.stdout
     assert "\x1b" not in plain.stdout
 

@@ -13,6 +13,7 @@ from redistill.console.exceptions import RefusedError
 from redistill.grading import grader, predictions
 from redistill.grading.predictions import Graded
 from redistill.problems.sets import ProblemSet
+from redistill.records.lessons import taught
 from redistill.records.types import Completion, Output, Problem, Rationale, Split
 from redistill.rounds.branches import Branch
 from redistill.students.answer import engine
@@ -211,7 +212,7 @@ def test_nothing_is_cut_off_and_what_is_too_long_is_counted(tokenizer):
     long = lesson(PROBLEMS[0], "4+" * 300 + "\n#### 4")
     known = {p.id: p for p in PROBLEMS}
 
-    lessons = fitting.lessons(known, [long, lesson(PROBLEMS[1])])
+    lessons = fitting.paired(known, taught([long, lesson(PROBLEMS[1])], "latest"))
     examples, balance = fitting.kept(checks.rows(encoder, lessons), 200)
 
     assert balance.rejected == {"over 200 tokens": 1}

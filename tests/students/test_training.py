@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from redistill.console.exceptions import RefusedError
+from redistill.records import lessons as teaching
 from redistill.students.answer import engine
 from redistill.students.model import load, memory, tokens
 from redistill.students.train import batch as batches
@@ -37,7 +38,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def examples(base: Path) -> list[tokens.Example]:
     encoder = tokens.Encoder(load.tokenizer(base), small.ASKED.prompt)
-    lessons = fit.lessons(small.PROBLEMS, small.LESSONS)
+    lessons = fit.paired(small.PROBLEMS, teaching.taught(small.LESSONS, "latest"))
     return fit.kept(checks.rows(encoder, lessons), 200)[0]
 
 
