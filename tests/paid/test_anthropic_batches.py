@@ -78,6 +78,7 @@ def test_a_stage_orders_a_batch_and_the_next_run_fetches_the_answers(start: Star
     assert [turn["role"] for turn in asked["messages"]] == ["user"]
 
 
+@pytest.mark.slow
 @needs_sdk
 def test_an_answer_is_that_of_the_live_call_and_the_original_is_kept(start: Start, tmp_path: Path):
     server = start()
@@ -94,6 +95,7 @@ def test_an_answer_is_that_of_the_live_call_and_the_original_is_kept(start: Star
     assert {body["anthropic"]["type"] for body in bodies} == {"message"}
 
 
+@pytest.mark.slow
 @needs_sdk
 def test_a_temperature_is_asked_for_in_a_version_of_the_interface_that_has_one(
     start: Start, tmp_path: Path
@@ -120,6 +122,7 @@ def partly(number: int, lines: list[Line]) -> list[Line]:
     ]
 
 
+@pytest.mark.slow
 @needs_sdk
 def test_what_ended_without_an_answer_is_taken_as_far_as_it_goes_and_asked_again(
     start: Start, tmp_path: Path
@@ -138,6 +141,7 @@ def test_what_ended_without_an_answer_is_taken_as_far_as_it_goes_and_asked_again
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @needs_sdk
 def test_requests_that_the_server_calls_malformed_stop_the_run(start: Start, tmp_path: Path):
     server = start(lambda n, lines: [errored(x, "invalid_request_error", "no such") for x in lines])
@@ -150,6 +154,7 @@ def test_requests_that_the_server_calls_malformed_stop_the_run(start: Start, tmp
     assert len(server.batches) == 1
 
 
+@pytest.mark.slow
 @needs_sdk
 def test_a_batch_that_is_cancelled_at_the_server_costs_nothing_and_is_asked_again(
     start: Start, tmp_path: Path
@@ -168,6 +173,7 @@ def test_a_batch_that_is_cancelled_at_the_server_costs_nothing_and_is_asked_agai
         assert known.committed().tokens == server.tokens
 
 
+@pytest.mark.slow
 @needs_sdk
 @pytest.mark.parametrize(
     ("call", "status", "code"),
@@ -195,6 +201,7 @@ def test_an_order_that_is_refused_is_taken_back_and_holds_no_budget(
     once(server, 3)
 
 
+@pytest.mark.slow
 @needs_sdk
 def test_orders_whose_answers_were_lost_are_found_again_by_what_is_in_them(
     start: Start, tmp_path: Path
@@ -209,6 +216,7 @@ def test_orders_whose_answers_were_lost_are_found_again_by_what_is_in_them(
     once(server, 40)
 
 
+@pytest.mark.slow
 @needs_sdk
 def test_nothing_is_ordered_again_while_an_unknown_batch_may_be_the_lost_order(
     start: Start, tmp_path: Path
@@ -227,6 +235,7 @@ def test_nothing_is_ordered_again_while_an_unknown_batch_may_be_the_lost_order(
     once(server, 3)
 
 
+@pytest.mark.slow
 @needs_sdk
 def test_batches_of_others_are_not_taken_for_a_lost_order(start: Start, tmp_path: Path):
     server = start()
@@ -249,6 +258,7 @@ def test_batches_of_others_are_not_taken_for_a_lost_order(start: Start, tmp_path
     once(server, 3)
 
 
+@pytest.mark.slow
 @needs_sdk
 def test_an_order_of_what_an_earlier_batch_let_expire_is_not_taken_for_that(
     start: Start, tmp_path: Path
@@ -264,6 +274,7 @@ def test_an_order_of_what_an_earlier_batch_let_expire_is_not_taken_for_that(
     once(server, 3)
 
 
+@pytest.mark.slow
 @needs_sdk
 def test_a_batch_whose_results_are_gone_is_let_go_of_by_hand(start: Start, tmp_path: Path):
     server = start(takes=600)
@@ -282,6 +293,7 @@ def test_a_batch_whose_results_are_gone_is_let_go_of_by_hand(start: Start, tmp_p
     assert outcomes(run) == {"answered": 3, "lost": 3}
 
 
+@pytest.mark.slow
 @needs_sdk
 def test_nothing_is_asked_otherwise_while_it_waits_in_a_batch(start: Start, tmp_path: Path):
     server = start(takes=30)
@@ -293,6 +305,7 @@ def test_nothing_is_asked_otherwise_while_it_waits_in_a_batch(start: Start, tmp_
         assert "msgbatch_0 (anthropic); set REDISTILL_BATCH=anthropic to have its answers" in said
 
 
+@pytest.mark.slow
 @needs_sdk
 @pytest.mark.parametrize(
     ("name", "body"),
@@ -352,6 +365,7 @@ def hard(number: int, lines: list[Line]) -> list[Line]:
     return [succeeded(first), succeeded(first), *(unserved(line) for line in others)]
 
 
+@pytest.mark.slow
 @needs_sdk
 def test_twenty_kills_at_random_moments_never_buy_a_request_twice(start: Start, tmp_path: Path):
     figures = kills(start, tmp_path, 20, hard, WAIT)
@@ -369,6 +383,7 @@ def test_a_hundred_kills_at_random_moments_never_buy_a_request_twice(start: Star
     assert figures["kills"] == 100
 
 
+@pytest.mark.slow
 @needs_sdk
 @pytest.mark.parametrize("number", range(8))
 def test_a_kill_right_after_each_call_to_the_server_buys_nothing_twice(
