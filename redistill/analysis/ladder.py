@@ -15,7 +15,6 @@ from redistill.records.json_file import read_json
 from redistill.records.types import Prediction
 from redistill.rounds.branches import FIRST, Arm, Branch
 
-BOTH = ("round", "against")
 NOT_BETTER = 1  # the exit code of a check that fails
 LABELS = {
     "none": "resample",
@@ -166,16 +165,16 @@ def ladder(
     """
 
     def row(answers: Mapping[str, Sequence[Prediction]], round: str, name: str) -> Row:
-        reached = (spent(branch, branches, rounds, steps) for branch in (round, name))
-        taught = (texts.get(branch, 0) for branch in (round, name))
-        asked = (calls.get(branch, Calls()) for branch in (round, name))
         return Row(
             **dict(compare(answers[name], answers[round])),
             against=name,
             rung=rung(name, branches, control),
-            calls=CallsOfBoth(**dict(zip(BOTH, asked, strict=True))),
-            steps=StepsOfBoth(**dict(zip(BOTH, reached, strict=True))),
-            texts=TextsOfBoth(**dict(zip(BOTH, taught, strict=True))),
+            calls=CallsOfBoth(round=calls.get(round, Calls()), against=calls.get(name, Calls())),
+            steps=StepsOfBoth(
+                round=spent(round, branches, rounds, steps),
+                against=spent(name, branches, rounds, steps),
+            ),
+            texts=TextsOfBoth(round=texts.get(round, 0), against=texts.get(name, 0)),
         )
 
     def climbed(answers: Mapping[str, Sequence[Prediction]]) -> dict[str, tuple[Row, ...]]:

@@ -124,8 +124,10 @@ def memorised(train: tuple[int, int], dev: tuple[int, int]) -> bool:
     return bool(n and m) and shown < hidden / 2
 
 
-def by_heart(train: tuple[int, int], dev: tuple[int, int]) -> str:
-    """Say in words what `memorised` found, and the way out."""
+def by_heart(train: tuple[int, int], dev: tuple[int, int]) -> str | None:
+    """Say in words what `memorised` finds, and the way out; None where it finds nothing."""
+    if not memorised(train, dev):
+        return None
     right, solved = (100 * k / n if n else 0.0 for k, n in (train, dev))
     return (
         f"{right:.1f} % of the train problems are right and {solved:.1f} % of dev: lessons learnt "

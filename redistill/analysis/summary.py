@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field
 
 from redistill.analysis.comparison import Comparison, compare
 from redistill.analysis.figures import Figures
-from redistill.analysis.scores import HELD_OUT, Score, best, by_heart, memorised
+from redistill.analysis.scores import HELD_OUT, Score, best, by_heart
 from redistill.console.exceptions import RefusedError
 from redistill.records.json_file import read_json
 from redistill.records.types import Prediction
@@ -353,7 +353,7 @@ def _by_heart(metrics: Mapping[str, Measured], mined: Iterable[str]) -> list[str
     for name in mined:
         if (found := metrics.get(name)) is None:
             continue
-        train, dev = ((score.k, score.n) for score in (found.train, found.dev))
-        if found.held_out is None and memorised(train, dev):
-            return [f"{name}: {by_heart(train, dev)}."]
+        told = by_heart(*((score.k, score.n) for score in (found.train, found.dev)))
+        if found.held_out is None and told:
+            return [f"{name}: {told}."]
     return []

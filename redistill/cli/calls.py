@@ -78,7 +78,8 @@ def import_store(file: Path) -> None:
     """Add what FILE has and the store does not: an export's calls, or the answers of a batch."""
     from redistill.llm import batch_file, batches, line_file, store
 
-    if batch_file.is_output(next(line_file.read(file), b"")):
+    first = next(line_file.read(file), b"")
+    if batch_file.is_output(first):
         with store.writing(store.path()) as writer:
             brought = batches.bring_in(writer, file)
         click.echo(
@@ -94,7 +95,6 @@ def import_store(file: Path) -> None:
                 "of their own: give each one)"
             )
         return
-    first = next(line_file.read(file), b"")
     fields = [f for f in store.EXPORTED if f not in OF_BATCHES or f'"{f}":'.encode() in first]
     rows = (dict.fromkeys(OF_BATCHES) | row for row in jsonl.read_rows(file, fields))
     with store.writing(store.path()) as writer:

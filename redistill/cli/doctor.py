@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from redistill.analysis import summary
-from redistill.analysis.scores import by_heart, memorised
+from redistill.analysis.scores import by_heart
 from redistill.cli import check_params, dvc_locks
 from redistill.console import preflight
 from redistill.console.exceptions import RefusedError
@@ -83,9 +83,9 @@ def diagnoses(root: Path, params: Params) -> list[Finding]:
             continue
         file = root / f"metrics/rounds/{name}.json"
         found = summary.scores(file.parent, name) if file.is_file() else {}
-        if found and memorised(*((found[s].k, found[s].n) for s in ("train", "dev"))):
-            told = by_heart(*((found[s].k, found[s].n) for s in ("train", "dev")))
-            return [Finding("train errors", "note", f"{name}: {told}")]
+        counts = [(found[split].k, found[split].n) for split in ("train", "dev") if found]
+        if counts and (hidden := by_heart(*counts)):
+            return [Finding("train errors", "note", f"{name}: {hidden}")]
     return [Finding("train errors", "holds", "those of the student that was taught the problems")]
 
 

@@ -75,7 +75,7 @@ def take(
             if wrong is None:
                 kept[problem.id] = made
                 given = [*row.history, *row.own] if version == "last" else []
-                older += len(given) and len(given) - len(made.history) - len(made.own)
+                older += len(given) - len(made.history) - len(made.own)
                 continue
             reason = wrong
         rejected.setdefault(reason, []).append(row.id)

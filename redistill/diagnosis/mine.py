@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from redistill.analysis.comparison import paired
-from redistill.analysis.scores import by_heart, memorised
+from redistill.analysis.scores import by_heart
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.diagnosis.locate import locate
 from redistill.diagnosis.nearest import nearest
@@ -84,11 +84,10 @@ def blind(
     taught: Sequence[Prediction], on_dev: Sequence[Prediction], settings: MineSettings
 ) -> str | None:
     """Say why errors on train are no diagnosis, where they come from lessons learnt by heart."""
-    counts = [
-        (sum(p.verdict == "correct" for p in split), len(split)) for split in (taught, on_dev)
-    ]
-    hidden = settings.folds is None and memorised(counts[0], counts[1])
-    return by_heart(counts[0], counts[1]) if hidden else None
+    if settings.folds is not None:
+        return None
+    splits = (taught, on_dev)
+    return by_heart(*((sum(p.verdict == "correct" for p in s), len(s)) for s in splits))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from redistill.analysis import costs
+from redistill.analysis.scores import HELD_OUT
 from redistill.console.safe_text import safe_text
 from redistill.diff import render
 from redistill.records import jsonl
@@ -89,7 +90,7 @@ def read(
         {
             name: {p.problem: p for p in jsonl.read(file, Prediction)}
             for name in branches
-            if (file := predictions / name / "held-out.jsonl").is_file()
+            if (file := predictions / name / f"{HELD_OUT}.jsonl").is_file()
         },
         {name: _outside(outside / name) for name in branches},
     )

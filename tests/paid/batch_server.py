@@ -9,12 +9,12 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from tests.paid.run import solution
-from tests.paid.server import content
+from tests.paid.server import Quiet, content
 
 Line = dict[str, Any]
 
@@ -101,15 +101,8 @@ class BatchServer:
             def log_message(self, *_: object) -> None:
                 """Stay silent."""
 
-        class Quiet(ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, *_: object) -> None:
-                """A client that was killed is no error of the server's."""
-
         self._server = Quiet(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        self.url = self._server.begin()
 
     def close(self) -> None:
         self._server.shutdown()

@@ -12,6 +12,21 @@ Action = Callable[[BaseHTTPRequestHandler], None]
 Script = Callable[[int, dict[str, Any]], Action]
 
 
+class Quiet(ThreadingHTTPServer):
+    """A server of threads, to which a client that was killed is no error."""
+
+    request_queue_size = 256
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing."""
+
+    def begin(self) -> str:
+        """Serve from a thread of its own; returns the address."""
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+
 class Server:
     """
     Serves /v1/chat/completions: ``script(number, request)`` says what becomes of each call.
@@ -52,16 +67,8 @@ class Server:
             def log_message(self, *_: object) -> None:
                 """Stay silent."""
 
-        class Quiet(ThreadingHTTPServer):
-            request_queue_size = 256
-            daemon_threads = True
-
-            def handle_error(self, *_: object) -> None:
-                """A client that was killed is no error of the server's."""
-
         self._server = Quiet(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        self.url = self._server.begin()
 
     def close(self) -> None:
         self._server.shutdown()

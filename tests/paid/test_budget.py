@@ -50,6 +50,12 @@ def limits(**budget: object) -> llm_budget.SpendingSettings:
     )
 
 
+def sending(server: Server) -> openai.Sender:
+    """What sends requests to *server*, and nothing besides."""
+    bare = {"key": None, "system": None, "examples": [], "seed": None, "together": False}
+    return openai.Sender(openai.Settings(base_url=server.url, model="m", body={}, **bare), "")
+
+
 @pytest.mark.parametrize(
     ("budget", "most"),
     [({"calls": 17}, 17), ({"tokens": 1000}, 15), ({"cost": 0.00080}, 17)],
@@ -60,19 +66,7 @@ def test_b1_eight_at_once_never_go_over_by_one_unit(budget: dict, most: int, ser
         return after(0.01, answer(usage={"prompt_tokens": prompt, "completion_tokens": 20}))
 
     server = serve(full)
-    sender = openai.Sender(
-        openai.Settings(
-            base_url=server.url,
-            key=None,
-            model="m",
-            system=None,
-            examples=[],
-            seed=None,
-            together=False,
-            body={},
-        ),
-        "",
-    )
+    sender = sending(server)
 
     with store.writing(store.path()) as writer, pytest.raises(RefusedError) as refusal:
         client.ask(
@@ -100,19 +94,7 @@ def test_b1_eight_at_once_never_go_over_by_one_unit(budget: dict, most: int, ser
 def test_b1_a_budget_that_calls_give_back_is_used_up(serve: Serve):
     """Answers cost a tenth of their reservation: waiting for them buys more calls."""
     server = serve(always(after(0.01, answer(usage={"prompt_tokens": 3, "completion_tokens": 2}))))
-    sender = openai.Sender(
-        openai.Settings(
-            base_url=server.url,
-            key=None,
-            model="m",
-            system=None,
-            examples=[],
-            seed=None,
-            together=False,
-            body={},
-        ),
-        "",
-    )
+    sender = sending(server)
     tokens = llm_budget.reservation(request(0), PRICES).tokens * 3
 
     with store.writing(store.path()) as writer, pytest.raises(RefusedError):
