@@ -8,7 +8,7 @@ from typing import Any
 from redistill.console.exceptions import RefusedError
 from redistill.llm import batch_row
 from redistill.llm.request import of_canonical
-from redistill.llm.response import FINAL, MAX_COUNT, OUTCOMES
+from redistill.llm.response import FINAL, OUTCOMES
 
 COLUMNS = (
     "uid", "key", "stage", "round", "problem", "model", "started", "state", "outcome", "status",
@@ -16,6 +16,7 @@ COLUMNS = (
     "completion_tokens", "nano", "measured", "seconds", "retired",
 )  # fmt: skip
 EXPORTED = (*COLUMNS, "encoding", "request", "line", "batch")
+MAX_COUNT = 10**9  # tokens of one attempt
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
