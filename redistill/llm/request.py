@@ -54,7 +54,7 @@ class Request:
 
     @property
     def content(self) -> dict[str, Any]:
-        """The body of the call, as it is sent live and in a batch; some servers stream by default."""
+        """The body of the call, live and in a batch; some servers stream unless told not to."""
         messages = list(self.messages)
         return {"model": self.model, "messages": messages, "stream": False, **self.body}
 
