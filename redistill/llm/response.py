@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
+from redistill.llm.thought_tags import outside
+
 Outcome = Literal[
     "answered", "truncated", "refused", "filtered", "only_reasoning", "malformed",
     "bad_request", "no_permission", "no_quota", "rate_limited", "server_error", "redirected",
@@ -20,7 +22,6 @@ FINAL = (  # paid for and kept: never asked again
     *("answered", "truncated", "refused", "filtered", "only_reasoning"),
 )
 THOUGHTS = ("reasoning_content", "reasoning")  # fields of a message that servers put thoughts into
-TAG = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
 FATAL = ("no_permission", "no_quota", "redirected")  # cannot succeed for any other request either
 RETRIED = ("rate_limited", "server_error", "timeout", "no_connection", "malformed", "unserved")
 MAYBE_BILLED = ("malformed", "timeout", "no_connection", "lost")  # reserved cost stays counted
@@ -138,26 +139,6 @@ def _choice(choice: dict[str, Any], usage: dict[str, Any]) -> Reading:
     if SURROGATE.search(text):
         return Reading("malformed", detail="half of a surrogate pair", finish_reason=finish)
     return Reading("answered", text=text, finish_reason=finish, **usage)
-
-
-def outside(text: str) -> str:
-    """
-    Return what stands in *text* outside of thoughts.
-
-    Thoughts stand between ``<think>`` and ``</think>``; after one that is never closed; and before
-    a closing one that was never opened, since some templates open it in the prompt.
-    """
-    kept: list[str] = []
-    start, inside = 0, False
-    for tag in TAG.finditer(text):
-        if not inside:
-            kept.append(text[start : tag.start()])
-        if tag[1] and not inside:
-            kept = []
-        inside, start = not tag[1], tag.end()
-    if not inside:
-        kept.append(text[start:])
-    return "".join(kept).strip() if start else text
 
 
 def _written(content: object) -> object:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redistill.llm import response
+from redistill.llm import response, thought_tags
 from redistill.llm.request import Request as Call
 from redistill.llm.response import Reading
 from redistill.rationales import prompt as prompts
@@ -19,6 +19,7 @@ from tests.paid.server import Action, Script, Server, answer, content
 Serve = Callable[[Script], Server]
 CALL = Call("https://example.org/v1", "m", [{"role": "user", "content": "q"}], {"max_tokens": 50})
 DRAFT = "<rationale>\n0 + 7 = 7\n#### 7\n</rationale>"
+ANALYSIS = "<|channel|>analysis<|message|>a<|end|>"  # as gpt-oss writes thoughts
 GOOD = "<rationale>\n1 + 7 = 8\n#### 8\n</rationale>"
 
 
@@ -42,10 +43,32 @@ def read(text: str | None, finish: str = "stop", usage: object = None, **message
         ("<THINK>a</Think>b", "b"),
         ("<thinking>a</thinking>b", "b"),
         ("2 <thinks> 1", "2 <thinks> 1"),
+        ("2 <think/> 1", "2 <think/> 1"),
+        ("<think>a<think>b</think>c</think>d", "d"),
+        ("[THINK]a[/THINK]b", "b"),
+        ("<seed:think>a</seed:think>b", "b"),
+        ("<think:6124c78e>a</think:6124c78e>b", "b"),
+        ('<reasoning effort="low">a</reasoning>b', "b"),
+        ("<thought>a</thought>b", "b"),
+        ("<|begin_of_thought|>a<|end_of_thought|>b", "b"),
+        ("<|START_THINKING|>a<|END_THINKING|>b", "b"),
+        ("<|inner_prefix|>a<|inner_suffix|>b", "b"),
+        ("◁think▷a◁/think▷b", "b"),
+        ("<|channel>thought\na<channel|>b", "b"),
+        (f"{ANALYSIS}<|start|>assistant<|channel|>final<|message|>b", "b"),
+        (f"{ANALYSIS}<|start|>assistant<|channel|>final <|constrain|>json<|message|>b", "b"),
+        (ANALYSIS, ""),
+        ("analysisWe need a.assistantfinalb", "b"),
+        ("analysisWe need a.", ""),
+        ("analysis of a: b", "analysis of a: b"),
+        ("Here is my thought process:\na\nHere is my response:\nb", "b"),
+        ("b. Here is my response: c", "b. Here is my response: c"),
+        ("<|im_start|>assistant/think\na<|im_end|>\n<|im_start|>assistant\nb", "b"),
+        ("<think>a [/THINK] b</think>c", "c"),
     ],
 )
 def test_the_text_is_what_stands_outside_of_thoughts(text: str, left: str):
-    assert response.outside(text) == left
+    assert thought_tags.outside(text) == left
 
 
 @pytest.mark.parametrize(
