@@ -15,7 +15,7 @@ MARK = re.compile(
       | <\|think\|> | ◁think▷                                   # Solar; Kimi
       | <\|channel>                                             # Gemma 4
       | <\|channel\|>(?!final\b)\w{{1,20}}{_CHANNEL}            # gpt-oss: analysis, commentary
-      | \A\s*analysis(?=[A-Z])                                  # the same without its special tokens
+      | \A\s*analysis(?=[A-Z])                                  # the same without its tokens
       | <\|im_start\|>assistant/think\b                         # HyperCLOVA X
       | \A\s*(?i:here(?:'s|\ is)\ my\ thought\ process):?       # Granite 3
     )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from redistill.grading.grader import Grader
 from redistill.problems.held_out import HeldOut
+from redistill.rationales import wrapping
 from redistill.records.fingerprint import normalised
 from redistill.records.types import Error, Problem
 from redistill.settings.sections import Section
@@ -38,6 +39,8 @@ def first(problem: Problem, text: str, grader: Grader, held_out: HeldOut) -> str
         return "not in the answer format"
     if not grader.equal(grader.strict(text), problem.answer):
         return "wrong answer"
+    if wrapping.left_in(text, problem.question):
+        return "leftover markup"
     told = f"{problem.question}\n{problem.solution or ''}".casefold()
     if any(match.group().casefold() not in told for match in TALK.finditer(text)):
         return "talks about teaching"
@@ -45,6 +48,13 @@ def first(problem: Problem, text: str, grader: Grader, held_out: HeldOut) -> str
     if held_out.quoted(text) - held_out.quoted(own):
         return "quotes another split"
     return None
+
+
+def unended(unmarked: str | None, grader: Grader) -> str | None:
+    """Say that *unmarked*, a reply without markers, does not end in the answer; else None."""
+    if unmarked is None or grader.strict(unmarked.rpartition("\n")[2]) is not None:
+        return None
+    return "not in the answer format"
 
 
 def refined(

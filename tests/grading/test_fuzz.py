@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from redistill.graders import choice, math, numeric, yes_no
 from redistill.grading import answers, numbers
-from redistill.rationales import guards, prompt
+from redistill.llm import thought_tags
+from redistill.rationales import guards, reply
 from redistill.solutions import equations, wordings
 from tests import fuzz
 from tests.imports import ROOT
@@ -70,7 +71,8 @@ SCANS: dict[str, tuple[Callable[[str], object], int]] = {
     "equations.work": (equations.work, 4000),
     "wordings.bare": (wordings.bare, 1000),
     "wordings.spoken": (wordings.spoken, 1000),
-    "prompt.rationale": (prompt.rationale, 4000),
+    "reply.read": (reply.read, 4000),
+    "thought_tags.outside": (thought_tags.outside, 4000),
     "guards.TALK": (guards.TALK.findall, 4000),
 }
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from redistill.llm import response, thought_tags
 from redistill.llm.request import Request as Call
 from redistill.llm.response import Reading
-from redistill.rationales import prompt as prompts
+from redistill.rationales import reply as replying
 from tests.paid.run import Run, solution
 from tests.paid.server import Action, Script, Server, answer, content
 
@@ -81,7 +81,7 @@ def test_the_text_is_what_stands_outside_of_thoughts(text: str, left: str):
     ],
 )
 def test_a_draft_among_thoughts_is_never_taught(text: str, taught: str | None):
-    assert prompts.reply(read(text), CALL).text == taught
+    assert replying.reply(read(text), CALL).text == taught
 
 
 def test_thoughts_in_a_field_or_a_part_are_not_taught_and_the_answer_beside_them_is():
@@ -107,7 +107,7 @@ def test_thoughts_in_a_field_or_a_part_are_not_taught_and_the_answer_beside_them
 def test_thoughts_without_an_answer_are_a_reason_of_their_own(reading: Reading, place: str):
     assert reading.outcome == "only_reasoning"
     assert reading.detail == f"there is text in {place} only"
-    assert prompts.reply(reading, CALL).reason == "only reasoning"
+    assert replying.reply(reading, CALL).reason == "only reasoning"
     assert read("").outcome == "refused"
 
 

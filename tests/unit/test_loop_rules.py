@@ -79,6 +79,7 @@ def go(
     attempts: int = 1,
     draws: int = 1,
     choose: str = "first",
+    unmarked: str = "reject",
     afresh: int | None = None,
 ) -> refining.Refined:
     rules = TeachSettings(
@@ -88,6 +89,7 @@ def go(
         attempts=attempts,
         draws=draws,
         choose=choose,
+        unmarked=unmarked,
     )
     teacher = Engaged("tutor", module, TERSE, rules, None)
     lessons = [lesson(p) for p in problems]
