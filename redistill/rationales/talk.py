@@ -4,6 +4,7 @@ import re
 
 from redistill.records.types import Problem
 
+CURLY = "\N{RIGHT SINGLE QUOTATION MARK}"
 _PERSON = r"(?:student|pupil|learner|teacher|tutor|instructor|grader)"
 _WORK = (
     r"(?:attempt|tr(?:y|ies)|answer|solution|explanation|response|reasoning|working|calculation|"
@@ -13,7 +14,7 @@ _ERROR = r"(?:mistake|error|slip|misstep)"
 _ERRED = (
     r"(?:forgot\w*|confused|misread|misunderst\w+|miscalculat\w+|miscount\w*|overlook\w*|skipped|"
     r"slip(?:s|ped)?|mix(?:ed|es) up|went wrong|got (?:it |this |that )?wrong|left out|"
-    r"made (?:an? )?(?:\w+ )?(?:mistake|error|slip)s?)"
+    r"made (?:an? )?(?:\w+ )?(?:mistake|error|slip)s?|missed|rushed|ignored|did ?n[o']t read)"
 )
 _AGAIN = (
     r"(?:re-?writ(?:e|ten)|rephrased?|redone|redo|revised?|correct(?:ed)?|fix(?:ed)?|clarify|"
@@ -37,7 +38,9 @@ ALWAYS = re.compile(
     rf"|\bhere(?:'s| is| are)(?: the| an?| my| your)* {_NEW} (?:{_WORK}|one|steps?)s?\b"
     r"|\bi (?:was|am|have been) (?:asked|told)\b|\bi apologi[sz]e\b|\bi hope (?:this|that|it)\b"
     r"|\bas (?:instructed|requested)\b|\bnotes? (?:to|for) (?:the|my|your) \w+"
-    rf"|\bas an? {_PERSON}(?: would|,? i)\b|\A(?:sure|certainly|of course|okay)\b[!,.]"
+    rf"|\bas (?:an?|your) {_PERSON}(?: would|,)|\bdear {_PERSON}\b|\byour (?:tutor|teacher)\b"
+    r"|\A(?:sure|certainly|of course|okay|well done)\b[!,.]"
+    r"|\A(?:good|nice|great) (?:try|job|attempt|question|effort)\b"
     rf"|\b{_WORK}s? (?:above|before this|so far|at this problem)\b"
     rf"|\bunlike before\b|\b(?:{_WORK}|{_ERROR})s? from before\b",
     re.IGNORECASE,
@@ -49,7 +52,9 @@ SPOKEN = tuple(
     for pattern in (
         rf"\b{_PERSON}s?(?:'s|')? (?:{_OLD} |{_WRONG} |own )*(?P<key>{_WORK}|{_ERROR}|work)s?\b",
         rf"\b(?:{_PERSON}s?|model|you|he|she|they|we|it|who) (?:\w+ )?(?P<key>{_ERRED})\b",
-        rf"\b(?:{_PERSON}s?|model|you) (?P<key>should(?: not|n't)? have|failed to)\b(?! \d)",
+        rf"\b(?:{_PERSON}s?|model|you) (?:have |has |only |just )?"
+        r"(?P<key>should(?: not|n't)? have|failed to|missed|rushed|ignored|did(?: not|n't) read)\b"
+        r"(?! \d)",
         r"\b(?P<key>student|pupil|learner)s? (?:\w+ly |then |just |also )?"
         r"(?:added|subtracted|multiplied|divided|calculated|computed|stopped)\b",
         r"\byou (?:have |had |only |just |then |in)*"
@@ -69,45 +74,80 @@ SPOKEN = tuple(
         r"\b(?:the|this) (?P<key>model) (?:\w+ed|wr\w+|got|forgot|went|did)\b",
     )
 )
-PERSON = re.compile(rf"\b(?:the|this|that|your|our) {_PERSON}\b", re.IGNORECASE)
-SCHOOL = re.compile(
-    r"\b(?:student|pupil|learn|teach|taught|tutor|instructor|professor|grad(?:e|ing)|school|class|"
-    r"course|lesson|lecture|homework|exam|test|quiz|college|universit|campus|kindergarten|stud(?:y|i))",
+PERSON = re.compile(
+    rf"\b(?:the|this|that|your|our) (?P<key>{_PERSON}|reader|solver|beginner)\b"
+    r"|\ba (?P<other>learner|pupil|beginner) (?:may|might|could|would|can|should)\b",
     re.IGNORECASE,
 )
+SELF = re.compile(
+    r"\bI(?:'ll|'m|'ve|'d| (?:\w+ly )?(?:will|was|am|have|had|would|should|can|cannot|need|must|"
+    r"think|see|know|show|write|explain|suggest|made|said|use|add|take|now|first))\b"
+    r"|\b[Mm]y\b|\b[Ll]et me\b"
+)
+# Words that a calculation has no use for, unless its problem has them.
+ASIDE = re.compile(
+    r"\b(?P<key>(?:wrong|incorrect|mistake|mistaken|erroneous|error|misread\w*|misunderst\w+|"
+    r"attempt|format|instruction|feedback|label|solver|confus\w+)(?:ly|s|ed|ing|ion)?|"
+    r"corrects|corrected|corrections?)\b"
+    r"|\b(?:this|the|an) (?P<text>explanation)\b|\bbe (?P<care>careful)\b"
+    r"|\banswer (?:should|has to) be\b|\banswer is (?:known|given)\b",
+    re.IGNORECASE,
+)
+SCHOOL = re.compile(
+    r"\b(?:student|pupil|learn|teach|taught|tutor|instructor|professor|school|class|course|lesson|"
+    r"lecture|homework|exam|test|quiz|college|universit|campus|grad(?:e|ing)|study|studi)",
+    re.IGNORECASE,
+)
+SPOKEN_TO = re.compile(r"\b(?:I|me|my|mine|you|your|yours)\b", re.IGNORECASE)
 WORD = re.compile(r"[^\W\d_]+")
-ENDINGS = ("ing", "ers", "ed", "en", "es", "er", "or", "s", "e", "y")
+ENDINGS = ("ing", "ers", "ed", "en", "es", "er", "or", "ly", "ion", "s", "e", "y")
+ALIKE = {
+    "wrong": ("right", "incorrect", "mistak", "mistaken", "err", "erroneous", "misread"),
+    "student": ("pupil", "learn"),
+    "teach": ("tut", "instruct", "profess"),
+    "attempt": ("try", "tri"),
+}  # word by word without endings: who has one of them in the problem may use the others
+SAME = {other: word for word, others in ALIKE.items() for other in others}
 
 
 def talks(problem: Problem, text: str) -> bool:
     """
     Say whether *text* talks about a student, an earlier attempt, or the task of writing it.
 
-    People of a school are let through where the problem is about a school, and other words where
-    the problem has them itself in any inflection, so that a text can say what its problem is about.
-    Talk that only this exchange can have made is found whatever the problem says, unless the
-    problem has those very words.
+    A text may use the words of its problem, in any inflection, so that it can say what the problem
+    is about; people of a school it may speak of where the problem is about one. Talk that only the
+    making of this text can have led to is found unless the problem has those very words. Where the
+    answer is a number the text is a calculation, which has no use for words such as *mistake*,
+    *attempt* or *format*; an argument over choices has.
     """
     own = "\n".join(
         [problem.question, *(problem.choices or {}).values(), problem.solution or ""]
-    ).casefold()
-    text = text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
-    if any(match.group().casefold() not in own for match in ALWAYS.finditer(text)):
+    ).replace(CURLY, "'")
+    text = text.replace(CURLY, "'")
+    if any(match.group().casefold() not in own.casefold() for match in ALWAYS.finditer(text)):
         return True
-    if PERSON.search(text) and not SCHOOL.search(own):
+    if SELF.search(text) and not SPOKEN_TO.search(own):
         return True
-    known = {_stem(word) for word in WORD.findall(own)}
-    return any(not _keys(match) & known for pattern in SPOKEN for match in pattern.finditer(text))
+    known = _stems(own)
+    calculated = not problem.choices and any(sign.isdigit() for sign in problem.answer)
+    people = not calculated and SCHOOL.search(own)
+    patterns = [*SPOKEN, *([] if people else [PERSON]), *([ASIDE] if calculated else [])]
+    return any(not _keys(match) & known for found in patterns for match in found.finditer(text))
 
 
 def _keys(match: re.Match[str]) -> set[str]:
     """The words of *match* that a problem makes right, without their endings."""
-    return {_stem(word) for word in WORD.findall(match["key"] or match.group())}
+    named = [key for key in match.groupdict().values() if key]
+    return _stems(named[0] if named else match.group())
+
+
+def _stems(text: str) -> set[str]:
+    found = {_stem(word) for word in WORD.findall(text.casefold())}
+    return found | {SAME[stem] for stem in found if stem in SAME}
 
 
 def _stem(word: str) -> str:
     """*word* in lower case without its endings, so that inflections of a word are alike."""
-    word = word.casefold()
     for _ in range(2):
         for ending in ENDINGS:
             if word.endswith(ending) and len(word) - len(ending) > 2:
