@@ -1,23 +1,14 @@
 """What a rationale must be before a student learns it; each guard has a name that is counted."""
 
-import re
 from collections.abc import Sequence
 
 from redistill.grading.grader import Grader
 from redistill.problems.held_out import HeldOut
-from redistill.rationales import wrapping
+from redistill.rationales import talk, wrapping
 from redistill.records.fingerprint import normalised
 from redistill.records.types import Error, Problem
 from redistill.settings.sections import Section
 from redistill.solutions.mending import Mending
-
-TALK = re.compile(
-    r"\b(?:the|this|your) (?:student|teacher|learner|tutor)\b"
-    r"|\b(?:previous|earlier|last|wrong) (?:attempt|answer|solution|rationale|explanation)s?\b"
-    r"|\b(?:gold|reference|correct) (?:answer|solution) (?:is|was|says)\b"
-    r"|\bas an ai\b",
-    re.IGNORECASE,
-)
 
 
 class GuardSettings(Section):
@@ -32,7 +23,8 @@ def first(problem: Problem, text: str, grader: Grader, held_out: HeldOut) -> str
     """
     Say why the first rationale *text* of *problem* is not acceptable; None where it is.
 
-    Talk about students and attempts is let through where the problem itself talks so, and a
+    Talk about students and attempts is let through where the problem itself talks so
+    (`talk.talks`), markup that wraps a reply where the question has it (`wrapping.left_in`), and a
     question of *held_out*, which is dev and test, where the problem's own question has it.
     """
     if grader.strict(text) is None:
@@ -41,8 +33,7 @@ def first(problem: Problem, text: str, grader: Grader, held_out: HeldOut) -> str
         return "wrong answer"
     if wrapping.left_in(text, problem.question):
         return "leftover markup"
-    told = f"{problem.question}\n{problem.solution or ''}".casefold()
-    if any(match.group().casefold() not in told for match in TALK.finditer(text)):
+    if talk.talks(problem, text):
         return "talks about teaching"
     own = " ".join([problem.question, *(problem.choices or {}).values()])
     if held_out.quoted(text) - held_out.quoted(own):

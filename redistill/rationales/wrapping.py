@@ -6,8 +6,8 @@ from redistill.grading.answers import MARKER
 from redistill.llm import thought_tags
 
 DEPTH = 4  # how many wrappings, one within the other, are taken off
-BOLD = ("**", "__")
-LONE = (*BOLD, "*", "`", "``")  # between spaces these mark no word of the text
+PAIRED = ("**", "__", "`")
+LONE = (*PAIRED, "*", "``")  # between spaces these mark no word of the text
 _LABEL = r"(?:(?:new|worked|mended|corrected|improved) )?(?:rationale|answer|solution)"
 OPENING = re.compile(
     r"(?:```|~~~)[\w+-]{0,20}[ \t]*\n"
@@ -21,9 +21,11 @@ TOKEN = re.compile(
     r"<\|[\w./-]{1,40}\|?>|<[\w./-]{1,40}\|>|<｜[^<>\n]{1,40}｜>|</?s>|<(?:start|end)_of_turn>"
     r"|<(?:bos|eos|pad|unk)>|\[/?INST\]|</?(?:answer|response|output)>"
 )
-ENDS_TURN = re.compile(
-    r"<\|(?:im_end|eot_id|end_of_text|endoftext|end|eom_id|return|END_OF_TURN_TOKEN)\|>"
-    r"|<｜end▁of▁sentence｜>|</s>|<end_of_turn>|<turn\|>|<eos>"
+NEXT_TURN = re.compile(
+    r"(?:<\|(?:im_end|eot_id|end_of_text|endoftext|end|eom_id|return|END_OF_TURN_TOKEN)\|>"
+    r"|<｜end▁of▁sentence｜>|</s>|<end_of_turn>|<turn\|>|<eos>)\s*+"
+    r"(?:<\|(?:im_start|start_header_id|start|user|START_OF_TURN_TOKEN|begin_of_text)\|>|<｜User｜>"
+    r"|<start_of_turn>|<\|turn>|\[INST\]|<s>)"
 )
 LEFT = re.compile(
     rf"{TOKEN.pattern}|</?(?:rationale|kept)>|^[ \t]{{0,3}}(?:```|~~~)|^(?:\*\*|__)$",
@@ -34,14 +36,13 @@ ANSWER = re.compile(rf"[*_`]{{0,3}}({MARKER} ?)[*_`]{{0,3}}([^*_`\n]{{1,200}})[*
 
 def turn(reply: str) -> str:
     """
-    Return *reply* up to the token that ends its turn, all of it where it has none.
+    Return *reply* up to where a next turn begins, all of it where none does.
 
-    Where a server does not stop at that token, a model goes on with turns that nobody took.
+    Where a server does not stop at the token that ends a turn, a model goes on with turns that
+    nobody took, a user's and its own answer to that.
     """
-    for token in ENDS_TURN.finditer(reply):
-        if reply[: token.start()].strip():
-            return reply[: token.start()]
-    return reply
+    after = NEXT_TURN.search(reply)
+    return reply[: after.start()] if after and reply[: after.start()].strip() else reply
 
 
 def unwrapped(text: str) -> str:
@@ -69,8 +70,8 @@ def _layer(text: str) -> str:
     words = text.rsplit(None, 1)
     if len(words) > 1 and words[1] in LONE:
         return words[0]
-    for mark in BOLD:
-        inner = text[2:-2]
+    for mark in PAIRED:
+        inner = text[len(mark) : -len(mark)]
         if text.startswith(mark) and text.endswith(mark) and inner and mark not in inner:
             return inner
     return text
