@@ -215,3 +215,33 @@ def test_some_answers_that_are_thoughts_alone_are_rejected_and_told_of(
     assert run.metrics()["attempts"]["rejected"] == {"only reasoning": 20}
     assert len(run.out()) == 10
     assert "max_completion_tokens" in said
+
+
+@pytest.mark.parametrize(("setting", "taken"), [("reject", 0), ("take", 1)])
+def test_of_wrapped_drafted_and_unmarked_replies_the_rationales_are_taught(
+    setting: str, taken: int, serve: Serve, tmp_path: Path
+):
+    def script(number: int, request: dict[str, Any]) -> Action:
+        prompt = request["messages"][-1]["content"]
+        right = solution(prompt)
+        inner = right.partition("<rationale>\n")[2].removesuffix("\n</rationale>")
+        if "Number 0:" in prompt:
+            return answer(f"<rationale>\n```\n{inner}<|im_end|>\n```\n</rationale>")
+        if "Number 1:" in prompt:
+            return answer(f"<think>Maybe {right} hmm</think>\nFirst, 1 + 1.\n#### 3")
+        if "Number 2:" in prompt:
+            return answer(f"{right}\nI put it between <rationale> and </rationale>.")
+        return answer(f"[THINK]<rationale>1\n#### 1</rationale>[/THINK]{inner}")
+
+    run = Run(tmp_path, serve(script).url, 4, teach={"attempts": 1, "unmarked": setting},
+              generate={"max_loss": 0.9})  # fmt: skip
+
+    run.stage("generate")
+
+    found, told = {row.problem: row.text for row in run.out()}, run.metrics()["attempts"]
+    assert {name: found.get(name) for name in ("p00000", "p00001", "p00002")} == {
+        "p00000": "First 0 + 7 = 7.\n#### 7", "p00001": None, "p00002": "First 2 + 7 = 9.\n#### 9"
+    }  # fmt: skip
+    assert ("p00003" in found, told.get("unmarked", 0)) == (bool(taken), taken)
+    right = {} if taken else {"right, but not between the markers": 1}
+    assert told["rejected"] == {"no rationale between the markers": 1} | right
