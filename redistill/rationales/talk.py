@@ -111,7 +111,8 @@ SELF = re.compile(
 # Words that a calculation has no use for, unless its problem has them.
 ASIDE = re.compile(
     r"\b(?P<key>(?:wrong|incorrect|mistake|mistaken|erroneous|error|misread\w*|misunderst\w+|"
-    r"attempt|misunderstanding|misreading|format|instruction|feedback|label|solver|confus\w+)(?:ly|s|ed|ing|ion)?|"
+    r"attempt|misunderstanding|misreading|format|instruction|feedback|label|solver|confus\w+)"
+    r"(?:ly|s|ed|ing|ion)?|"
     r"corrects|corrected|corrections?)\b"
     r"|\b(?:this|the|an) (?P<text>explanation)\b|\bbe (?P<care>careful)\b"
     r"|\boff by\b|\banswer (?:should|has to) be\b|\banswer is (?:known|given)\b",
@@ -148,6 +149,8 @@ def talks(problem: Problem, text: str) -> bool:
     answer is a number the text is a calculation, which has no use for words such as *mistake*,
     *attempt* or *format*; an argument over choices has.
     """
+    if not WORD.search(text):
+        return False  # equations alone, as the tutor writes them
     own = "\n".join(
         [problem.question, *(problem.choices or {}).values(), problem.solution or ""]
     ).replace(CURLY, "'")
