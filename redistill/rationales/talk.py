@@ -76,7 +76,8 @@ SPOKEN = tuple(
         r"(?P<key>should(?: not|n't)? have|failed to|missed|rushed|ignored|did(?: not|n't) read)\b"
         r"(?! \d)",
         rf"\b(?:{_PERSON}|model) (?:(?!to\b)\w+ ){{0,2}}(?P<key>seems?|thought|thinks|"
-        r"guess(?:ed|es)|assum(?:ed|es)|believ(?:ed|es)|notices?|reali[sz]e\w*|understands?|understood|tried|tries|"
+        r"guess(?:ed|es)|assum(?:ed|es)|believ(?:ed|es)|notices?|reali[sz]e\w*|understands?|"
+        r"understood|tried|tries|"
         r"on the (?:right|wrong) track)\b",
         r"\b(?P<key>student|pupil|learner)s? (?:\w+ly |then |just |also )?"
         r"(?:added|subtracted|multiplied|divided|calculated|computed|stopped)\b",
