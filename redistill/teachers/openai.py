@@ -12,6 +12,7 @@ from redistill.llm.endpoint import Raw
 from redistill.llm.request import Request
 from redistill.llm.response import Reading
 from redistill.rationales import prompt as rationales_prompt
+from redistill.rationales.reply import reply
 from redistill.rationales.teacher import Reply, Sitting
 from redistill.rationales.teacher import Request as Refinement
 from redistill.records.types import Problem
@@ -105,10 +106,7 @@ def _replies(
     rows: Sequence[Sequence[Request]], settings: Settings, sitting: Sitting
 ) -> list[list[Reply]]:
     readings = _readings([request for row in rows for request in row], settings, sitting)
-    return [
-        [rationales_prompt.reply(readings[r.key], r) for r in row if r.key in readings]
-        for row in rows
-    ]
+    return [[reply(readings[r.key], r) for r in row if r.key in readings] for row in rows]
 
 
 def _readings(
