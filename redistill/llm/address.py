@@ -92,10 +92,8 @@ def proxy(address: str) -> str | None:
     if parts.scheme != "https" or loopback(host):
         return None
     proxies = urllib.request.getproxies_environment()
-    if urllib.request.proxy_bypass_environment(parts.netloc, proxies):
-        return None
     found = proxies.get("https") or proxies.get("all")
-    if not found:
+    if not found or urllib.request.proxy_bypass(parts.netloc):
         return None
     found = found if "://" in found else f"http://{found}"
     if urlsplit(found).scheme not in ("http", "https"):

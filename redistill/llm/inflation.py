@@ -29,11 +29,13 @@ class Inflation:
         if self.plain:
             yield content
             return
-        while content:
+        full = False
+        while content or full:
             if self._zlib.eof:  # a body of several parts, each compressed by itself
                 self._zlib = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
             piece = self._piece(content)
             content = self._zlib.unconsumed_tail or self._zlib.unused_data
+            full = len(piece) == PIECE and not self._zlib.eof  # there may be more of what was read
             yield piece
 
     def _piece(self, content: bytes) -> bytes:

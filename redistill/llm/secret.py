@@ -9,7 +9,7 @@ VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 MAX_DIGITS = 8  # in the name of a variable; a key has more
 
 
-def secret(name: str | None, what: str) -> str:
+def secret_in(name: str | None, what: str) -> str:
     """
     Read the key in the environment variable called *name*, which the setting *what* names.
 
