@@ -130,6 +130,8 @@ class Connection:
             response = problem.response
         except self._sdk.APIConnectionError as problem:  # a timeout is one of them
             raise self._fault(problem) from None
+        except BodyError as problem:
+            raise BodyError(self._redaction.text(str(problem))) from None
         except Exception as problem:  # a header or a line that the libraries below cannot read
             told = f"an answer that cannot be read: {type(problem).__name__}"
             raise ConnectionError(told) from None

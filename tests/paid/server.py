@@ -48,7 +48,7 @@ class Server:
 
             def do_POST(self) -> None:
                 size = int(self.headers.get("content-length", 0))
-                body = json.loads(self.rfile.read(size))
+                body = json.loads(self.rfile.read(size) or "{}")
                 with outer._lock:
                     outer.calls.append(body)
                     outer.headers.append(dict(self.headers))
@@ -63,6 +63,8 @@ class Server:
                 finally:
                     with outer._lock:
                         outer._now -= 1
+
+            do_GET = do_POST
 
             def log_message(self, *_: object) -> None:
                 """Stay silent."""
