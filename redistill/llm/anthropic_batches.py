@@ -28,10 +28,6 @@ class Connection(connection.Connection):
 
     spoken: Mapping[str, str] = {"anthropic-version": SPOKEN}
 
-    def authorization(self, secret: str) -> dict[str, str]:
-        """Say by which headers *secret* is shown."""
-        return {"x-api-key": secret}
-
     def _open(self, address: str) -> None:
         import httpx2
 

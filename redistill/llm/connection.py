@@ -44,14 +44,10 @@ class Connection:
             "accept": "application/json",
             "accept-encoding": "identity",
             "user-agent": "redistill",
-            **(self.authorization(secret) if secret else {}),
+            **({"authorization": f"Bearer {secret}"} if secret else {}),
             **own,
         }
         self._open(address)
-
-    def authorization(self, secret: str) -> dict[str, str]:
-        """Say by which headers *secret* is shown."""
-        return {"authorization": f"Bearer {secret}"}
 
     def _open(self, address: str) -> None:
         import httpx2

@@ -228,10 +228,10 @@ def test_nothing_of_the_environment_reaches_anthropic(
     asyncio.run(order())
 
     (headers,) = lower(server)
-    assert headers["x-api-key"] == "the-key-that-is-set"
+    assert headers["authorization"] == "Bearer the-key-that-is-set"
     assert headers["anthropic-version"] == anthropic_batches.SPOKEN
     assert "ambient" not in str(headers)
-    assert "authorization" not in headers
+    assert "x-api-key" not in headers
     assert server.paths == ["/v1/messages/batches"]
 
 
