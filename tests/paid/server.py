@@ -2,6 +2,7 @@
 
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -34,7 +35,7 @@ class Server:
     *calls* holds every request body in the order of arrival, *headers* their headers.
     """
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, tls: ssl.SSLContext | None = None) -> None:
         self.script = script
         self.calls: list[dict[str, Any]] = []
         self.headers: list[Mapping[str, str]] = []
@@ -70,6 +71,8 @@ class Server:
                 """Stay silent."""
 
         self._server = Quiet(("127.0.0.1", 0), Handler)
+        if tls:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self.url = self._server.begin()
 
     def close(self) -> None:
