@@ -155,11 +155,11 @@ def test_what_finds_the_key_finds_it_in_each_writing():
         assert holds(f'{{"a": "{text}"}}'.encode("utf-16"), KEY)
 
 
-@pytest.mark.parametrize("way", WRITTEN)
-def test_a_key_that_is_given_back_is_nowhere_however_it_is_written(
-    way: str, serve: Serve, tmp_path: Path
+@pytest.mark.parametrize("name", ["answers", "refuses", "fails", "moves", "wide", "encodes"])
+def test_a_key_that_is_given_back_in_every_writing_is_nowhere(
+    name: str, serve: Serve, tmp_path: Path
 ):
-    text = WRITTEN[way]
+    text = " ".join(WRITTEN.values())
 
     def taught(number: int, request: dict) -> Action:
         right = solution(request["messages"][-1]["content"])
@@ -175,18 +175,17 @@ def test_a_key_that_is_given_back_is_nowhere_however_it_is_written(
         "wide": always(status(403, error.encode("utf-16"))),
         "encodes": always(status(200, error, content_encoding=text)),
     }
-    for name, script in scripts.items():
-        server = serve(script)
-        run = teacher(tmp_path, server.url, name)
-        code = {"answers": 0, "fails": 75, "encodes": 75}.get(name, 77)
+    server = serve(scripts[name])
+    run = teacher(tmp_path, server.url, name)
+    code = {"answers": 0, "fails": 75, "encodes": 75}.get(name, 77)
 
-        said = run.stage("generate", code=code, REDISTILL_ATTEMPTS="1", **{VARIABLE: KEY})
+    said = run.stage("generate", code=code, REDISTILL_ATTEMPTS="1", **{VARIABLE: KEY})
 
-        assert server.headers[0]["authorization"] == f"Bearer {KEY}"
-        assert places(run, said) == [], name
-        if name == "answers":
-            assert len(run.out()) == 2
-            assert all("[key]" in rationale.text for rationale in run.out())
+    assert server.headers[0]["authorization"] == f"Bearer {KEY}"
+    assert places(run, said) == []
+    if name == "answers":
+        assert len(run.out()) == 2
+        assert all(r.text.count("[key]") == len(WRITTEN) for r in run.out())
 
 
 def test_behind_a_proxy_the_key_is_for_the_server_alone(
