@@ -73,13 +73,12 @@ class Connection:
 
     async def _leaving(self, request: Any) -> None:
         """Have nothing but our own headers and query in *request*."""
-        kind = request.headers.get("content-type", "")
-        ours = self._headers | {name: request.headers[name] for name in self.spoken}
+        made = request.headers
+        kept = {name: made[name] for name in (*KEPT, *self.spoken) if name in made}
         if request.method == "POST":
-            ours["content-type"] = kind if kind.startswith(MULTIPART) else "application/json"
-        for name in set(request.headers) - set(KEPT):
-            del request.headers[name]
-        request.headers.update(ours)
+            kind = made.get("content-type", "")
+            kept["content-type"] = kind if kind.startswith(MULTIPART) else "application/json"
+        request.headers = type(made)(kept | self._headers)
         if self._query:
             request.url = request.url.copy_merge_params(self._query)
 
