@@ -12,6 +12,7 @@ from redistill.console.exceptions import CONFIG, RefusedError
 PLAIN_HTTP = "REDISTILL_PLAIN_HTTP"  # hosts to which key and data may go in the clear
 PATH = "/chat/completions"  # what is added to the address of a service
 VERSION = re.compile(r"/v\d")  # of an interface, in the path of an address
+CHOICES = b"choices"  # what every answer has
 AZURE = ".azure.com"
 
 
@@ -110,11 +111,16 @@ def secrets(address: str | None) -> Iterable[str]:
     return {password, unquote(password)} if password else ()
 
 
-def advice(asked: str, status: int) -> str:
-    """Say of an answer with *status* from the address *asked* what is likely wrong with it."""
-    if status not in (404, 405):
-        return ""
+def advice(asked: str, status: int, body: bytes = b"") -> str:
+    """
+    Say of an answer with *status* and *body* what is likely wrong with the address *asked*.
+
+    Some servers say with 200 that they have no such path. Empty where nothing seems to be wrong.
+    """
     parts = urlsplit(asked)
+    strange = status == 200 and CHOICES not in body and not VERSION.search(parts.path)
+    if status not in (404, 405) and not (strange and parts.path.endswith(PATH)):
+        return ""
     told = f"; asked was {asked}"
     if (parts.hostname or "").endswith(AZURE) and "api-version" not in dict(parse_qsl(parts.query)):
         return f"{told}: Azure wants openai.query: {{api-version: ...}}"

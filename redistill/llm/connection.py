@@ -34,7 +34,7 @@ class Connection:
         query: Mapping[str, str] | None = None,
         hidden: Sequence[str] = (),
     ) -> None:
-        self.advice = ""  # on an answer that there is nothing at the address
+        self.advice = ""  # on the address, where the last answer makes it doubtful
         self._query = query or {}
         self._proxy = addresses.proxy(address)
         self._redaction = Redaction([secret, *hidden, *addresses.secrets(self._proxy)])
@@ -130,11 +130,11 @@ class Connection:
         except Exception as problem:  # a header or a line that the libraries below cannot read
             told = f"an answer that cannot be read: {type(problem).__name__}"
             raise ConnectionError(told) from None
-        told = addresses.advice(str(response.request.url), response.status_code)
-        self.advice = self._redaction.text(told) or self.advice
-        after = response.headers.get("retry-after")
+        status, after = response.status_code, response.headers.get("retry-after")
         body = self._redaction.body(response.content)
-        return Raw(response.status_code, body, after and self._redaction.text(after))
+        told = addresses.advice(str(response.request.url), status, body)
+        self.advice = told and self._redaction.text(told)
+        return Raw(status, body, after and self._redaction.text(after))
 
     def _fault(self, problem: Any) -> OSError:
         """What is raised for *problem*, a connection that the SDK says has failed."""

@@ -111,6 +111,9 @@ def test_a_proxy_of_a_kind_that_is_not_known_is_refused(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("asked", "status", "told"),
     [
+        ("http://h:1/chat/completions", 200, "its likely address is http://h:1/v1"),
+        ("http://h:1/v1/chat/completions", 200, ""),
+        ("http://h:1/models", 200, ""),
         ("http://h:1/chat/completions", 404, "its likely address is http://h:1/v1"),
         ("http://h:1/chat/completions", 405, "its likely address is http://h:1/v1"),
         ("http://h:1/v1/chat/completions", 404, "asked was http://h:1/v1/chat/completions"),
@@ -122,5 +125,8 @@ def test_a_proxy_of_a_kind_that_is_not_known_is_refused(monkeypatch: pytest.Monk
 def test_where_nothing_was_found_the_address_that_was_asked_is_told(
     asked: str, status: int, told: str
 ):
-    assert told in address.advice(asked, status)
-    assert bool(told) == bool(address.advice(asked, status))
+    body = b'{"error": "Unexpected endpoint or method"}'
+
+    assert told in address.advice(asked, status, body)
+    assert bool(told) == bool(address.advice(asked, status, body))
+    assert address.advice(asked, 200, b'{"choices": []}') == ""
