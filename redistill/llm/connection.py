@@ -87,6 +87,8 @@ class Connection:
         from redistill.llm.bounded_stream import BoundedStream
 
         encoding = response.headers.pop("content-encoding", "")
+        # the SDK reads the text of an error, whatever the server says that it is written in
+        response.headers["content-type"] = "text/plain; charset=utf-8"
         good = 200 <= response.status_code < 300
         response.stream = BoundedStream(response.stream, encoding, MOST.get(), good=good)
 

@@ -437,6 +437,18 @@ def test_where_only_the_sum_is_billed_the_sum_is_counted(total: int, serve: Serv
         assert len(server.calls) == 1
 
 
+@pytest.mark.parametrize("code", [200, 408, 503])
+def test_no_character_set_that_a_server_names_costs_what_its_body_says(code: int, serve: Serve):
+    body = content(usage={"prompt_tokens": 10, "completion_tokens": 700})
+    odd = status(code, body, content_type="application/json; charset=utf-16")
+    server = serve(in_turn(odd, answer()))
+
+    assert one(server).outcome == "answered"
+
+    with store.reading(store.path()) as known:
+        assert known.committed().tokens >= 710
+
+
 def test_once_a_server_has_passed_the_limit_the_budget_foresees_that_it_does_again(serve: Serve):
     limits = FREE.model_copy(update={"budget": Budget(calls=None, tokens=2000, cost=None)})
     server = serve(always(answer(usage={"prompt_tokens": 10, "completion_tokens": 600})))
