@@ -59,4 +59,5 @@ def result(
         else budget.price(prices, prompt or 0, completion or 0),
         measured=measured,
         seconds=0.0,
+        hidden=reading.hidden_tokens if reading.outcome in FINAL else 0,
     )

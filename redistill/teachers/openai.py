@@ -6,7 +6,16 @@ from functools import partial
 from typing import Any
 
 from redistill.console.exceptions import CONFIG, RefusedError
-from redistill.llm import batch_orders, batches, budget, client, purchase, response, store
+from redistill.llm import (
+    batch_orders,
+    batches,
+    budget,
+    client,
+    lost_store,
+    purchase,
+    response,
+    store,
+)
 from redistill.llm import endpoint as endpoints
 from redistill.llm.endpoint import Raw
 from redistill.llm.request import Request
@@ -132,6 +141,7 @@ def _readings(
         raise RefusedError("params.yaml: the teacher needs a section 'spending'", code=CONFIG)
     budget.check(limits, settings.body, what="openai")
     occasion = client.Occasion(sitting.stage, sitting.round)
+    lost_store.tell(file, "openai")
     manner = purchase.manner_at(settings.base_url)
     with store.writing(file) as writer:
         writer.priced(settings.model, limits.prices)
