@@ -32,18 +32,18 @@ def read(batch: dict[str, Any]) -> list[Any]:
     as one that is to be looked for.
     """
     if not isinstance(batch, dict) or set(batch) != set(COLUMNS):
-        raise ValueError("batch")
+        raise ValueError("batch: has other fields")
     forms = {"token": TOKEN, "kind": WORD, "stage": WORD, "round": WORD, "endpoint": LINE}
     for name, form in (forms | {"file": NOTE, "remote": NAME}).items():
         unknown = batch[name] is None and name not in forms
         if not unknown and not (isinstance(batch[name], str) and form.fullmatch(batch[name])):
-            raise ValueError(f"batch.{name}")
+            raise ValueError(f"batch.{name}: no batch has that")
     if batch["state"] not in STATES:
-        raise ValueError("batch.state")
+        raise ValueError("batch.state: no batch has that")
     for name, most in (("since", 1e11), ("input", 1e9), ("output", 1e9)):
         unknown = batch[name] is None and name != "since"
         if not unknown and not (type(batch[name]) in (int, float) and 0 <= batch[name] < most):
-            raise ValueError(f"batch.{name}")
+            raise ValueError(f"batch.{name}: no batch has that")
     sought = batch["state"] == "made" and batch["kind"] == "api"
     state = "ordering" if sought else batch["state"]
     return [state if name == "state" else batch[name] for name in COLUMNS]
