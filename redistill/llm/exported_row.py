@@ -222,8 +222,10 @@ def _counted(row: _Row, request: Request, reading: Reading, columns: dict[str, A
 
 def _failed(row: _Row, request: Request, columns: dict[str, Any]) -> None:
     """Bound the tokens of an attempt that may have been billed, unless they were released."""
+    if row.measured:
+        return
     released = row.prompt_tokens == row.completion_tokens == row.nano == 0
-    if row.outcome in MAYBE_BILLED and not row.measured and not released:
+    if row.outcome in MAYBE_BILLED and not released:
         _at_least(columns, request.max_input, request.max_output or 0)
     _at_most("prompt_tokens", row.prompt_tokens, request.max_input)
 

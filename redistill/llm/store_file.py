@@ -113,6 +113,7 @@ def _there(file: Path) -> sqlite3.Connection:
 
 
 def _make(file: Path) -> None:
+    """Make an empty store, without a log that could fail to come into it when it is closed."""
     draft = file.with_name(f".{file.name}.new")
     for rest in ("", "-wal", "-shm", "-journal"):
         draft.with_name(draft.name + rest).unlink(missing_ok=True)

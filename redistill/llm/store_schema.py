@@ -34,6 +34,9 @@ HIDDEN = (  # tokens billed beside the output limit, found without a look at the
     "alter table attempts add column hidden integer not null default 0",
     "create index attempts_by_hidden on attempts (model, hidden) where hidden > 0",
 )
+UNPRICED = (  # an import took any price: one below nothing made room in a budget of money
+    "update attempts set nano = null where typeof(nano) not in ('integer', 'null') or nano < 0"
+)
 FIRST = (
     "create table if not exists requests (key text primary key, request text not null)",
     ATTEMPTS,
@@ -53,7 +56,6 @@ ADDED = {  # by version 1
 
 def create(connection: sqlite3.Connection) -> None:
     """Lay out an empty store of today's version."""
-    connection.execute("pragma journal_mode = wal")
     with _whole(connection):
         for statement in (*FIRST, *LATER, *HIDDEN):
             connection.execute(statement)
@@ -93,7 +95,8 @@ def migrate(connection: sqlite3.Connection, file: Path) -> None:
 
     Answers are read once, for the tokens that were billed beside the output limit. What was taken
     for an answer, and is a failure on the way as it is read today, becomes that failure: it stays
-    counted at what it was, and is asked again. Raises RefusedError (65) as `version` does.
+    counted at what it was, and is asked again. A price that is none becomes unknown. Raises
+    RefusedError (65) as `version` does.
     """
     with _whole(connection):
         if version(connection, file) == VERSION:
@@ -103,6 +106,7 @@ def migrate(connection: sqlite3.Connection, file: Path) -> None:
         for statement in (*FIRST, *LATER, *HIDDEN):
             connection.execute(statement)
         _read_again(connection)
+        connection.execute(UNPRICED)
         connection.execute(f"pragma user_version = {VERSION}")
 
 

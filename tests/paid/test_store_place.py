@@ -65,14 +65,16 @@ def test_a_worktree_has_the_store_of_the_main_checkout(
 
 
 @pytest.mark.parametrize("place", ["tmpabc", "standalone/tmpabc"])
-@pytest.mark.parametrize("below", [".", "runs/one"])
+@pytest.mark.parametrize(
+    ("below", "dvc"), [(".", "."), ("runs/one", "runs/one"), ("runs/one", ".")]
+)
 def test_a_copy_that_dvc_makes_has_the_store_of_what_it_was_copied_from(
-    place: str, below: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: str, below: str, dvc: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     project = repository(tmp_path / "main", below)
     git(tmp_path / "main", "worktree", "add", "-q", "../tree", "-b", "other")
     for checkout in ("main", "tree"):
-        copy = tmp_path / checkout / below / ".dvc/tmp/exps" / place
+        copy = tmp_path / checkout / dvc / ".dvc/tmp/exps" / place
         git(tmp_path, "clone", "-q", "main", str(copy))
 
         assert found(copy / below, monkeypatch) == project / STORE

@@ -121,6 +121,19 @@ def test_what_is_no_answer_as_it_is_read_today_is_asked_again_and_stays_counted(
         assert list(writer.damaged()) == []
 
 
+@pytest.mark.parametrize("price", [-10_000, "free", 0.5])
+def test_a_price_that_is_none_is_unknown_after_the_migration(price: object, tmp_path: Path):
+    file = tmp_path / "s"
+    old(file, OLD["with lines"], chat("a"), chat("b"))
+    connection = sqlite3.connect(file)
+    connection.execute("update attempts set nano = ? where id = 1", (price,))
+    connection.commit()
+    connection.close()
+
+    with store.writing(file) as writer:
+        assert writer.rows("select nano from attempts order by id", ()) == [(None,), (50,)]
+
+
 def test_a_migration_that_breaks_off_leaves_the_store_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
