@@ -2,12 +2,15 @@
 
 import json
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from redistill.console.exceptions import RefusedError
 from redistill.llm import attempt_row, hidden_tokens, lost_store, response, store, store_schema
+from tests.paid.test_kills import STRACE
 from tests.paid.test_store import chat, put, request
 
 FIRST = """
@@ -151,6 +154,34 @@ def test_a_migration_that_breaks_off_leaves_the_store_as_it_was(
     assert version(file) == 0
     with store.writing(file) as writer:
         assert len(writer.answers([request(0).key])) == 1
+
+
+MIGRATE = (
+    "import sys; from pathlib import Path; from redistill.llm import store\n"
+    "with store.writing(Path(sys.argv[1])): pass"
+)
+
+
+@STRACE
+@pytest.mark.parametrize("fault", ["signal=KILL", "error=EIO"])
+def test_whichever_write_of_a_migration_fails_no_answer_is_lost(fault: str, tmp_path: Path):
+    points = 0
+    for k in range(1, 200, 3):
+        file = tmp_path / f"{k}/s"
+        file.parent.mkdir()
+        old(file, OLD["with files"], *(chat(f"{n}" * 3000) for n in range(4)))
+        inject = f"inject=pwrite64:{fault}:when={k}"
+        traced = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=pwrite64", "-e", inject]
+        words = [sys.executable, "-c", MIGRATE, str(file)]
+        ended = subprocess.run([*traced, *words], capture_output=True, timeout=60).returncode
+        if ended == 0:
+            break
+        points += 1
+        assert version(file) in (0, store_schema.VERSION)
+        for opened in (store.reading, store.writing):
+            with opened(file) as known:
+                assert len(known.answers(request(n).key for n in range(4))) == 4
+    assert points >= 3
 
 
 def test_a_store_of_a_later_version_is_refused_and_left_alone(tmp_path: Path):
