@@ -11,6 +11,9 @@ import pytest
 
 from redistill.console.exceptions import RefusedError
 from redistill.llm import store
+from tests.paid.run import Run, solving
+from tests.paid.server import Script, Server
+from tests.paid.test_kills import wait_for
 from tests.paid.test_store import bodies, chat, put
 
 HOLD = (
@@ -83,3 +86,28 @@ def test_a_store_with_two_names_in_folders_is_read_and_not_written(tmp_path: Pat
         assert len(bodies(file, 2)) == 1
     twin.unlink()
     put(real, 2, chat("5"))
+
+
+def test_two_checkouts_with_one_linked_store_stay_within_one_budget(
+    serve: Callable[[Script], Server], tmp_path: Path
+):
+    server = serve(solving(0.3))
+    budget = {"calls": 8, "tokens": None, "cost": None}
+    one, two = tmp_path / "one", tmp_path / "two"
+    runs = []
+    for root in (one, two):
+        root.mkdir()
+        runs.append(Run(root, server.url, 6, spending={"budget": budget}))
+    runs[1].settings["openai"]["body"]["max_tokens"] = 49  # other requests than the first one's
+    runs[1].save()
+    (two / "store.sqlite").symlink_to(one / "store.sqlite")
+    process = runs[0].start("generate", REDISTILL_CONCURRENCY="1")
+    wait_for(lambda: len(server.calls) >= 1, process)
+
+    said = runs[1].stage("generate", code=75)
+    process.communicate(timeout=20)
+    over = runs[1].stage("generate", code=3)
+
+    assert f"pid {process.pid}" in said
+    assert "the budget is reached" in over
+    assert len(server.calls) == 8
