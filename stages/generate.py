@@ -41,7 +41,9 @@ def main(
     known, unquoted = jsonl.read(problems, Problem), questions.read(held_out)
 
     choose = chooser(teacher.rules, known, student, asked)
-    made = generate.generate(known, teacher, grader, unquoted, choose, round=round)
+    made = generate.generate(
+        known, teacher, grader, unquoted, choose, round=round, max_loss=settings.max_loss
+    )
 
     made.balance.check(settings.max_loss)
     jsonl.write(out, made.rationales)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from redistill.grading import golds
+from redistill.grading.grader import GradeSettings
 from redistill.problems import held_out as questions
 from redistill.problems import sets, splits
 from redistill.problems.task import PrepareSettings, further_tasks, load_task
@@ -39,6 +41,7 @@ def main(
     further = further_tasks(params, settings)
     tests, balances = splits.outside(further, found, params.seed)
 
+    golds.check_all(found, tests, params.section("grade", GradeSettings).grader)
     balance.check(settings.max_loss)
     jsonl.write(train, found["train"])
     jsonl.write(dev, found["dev"])

@@ -13,6 +13,7 @@ from redistill.console import preflight
 from redistill.console.exceptions import RefusedError
 from redistill.console.preflight import Finding, held
 from redistill.diagnosis.settings import MineSettings
+from redistill.grading import golds
 from redistill.grading.grader import Grader, GradeSettings, load_grader
 from redistill.problems import splits as splitting
 from redistill.problems.overlap import GRAM, overlapping
@@ -97,14 +98,12 @@ def gold(splits: Mapping[Split, Sequence[Problem]], grader: Grader) -> Finding:
     """
     problems = [problem for split in splits.values() for problem in split]
     answers = sorted({problem.answer for problem in problems})
-    for problem in problems:
-        written = grader.strict(f"So it is.\n#### {problem.answer}")
-        if not grader.equal(written, problem.answer):
-            return Finding(
-                "gold answers", "fails",
-                f"the answer {problem.answer!r} of {problem.id!r} is read as {written!r}: "
-                "grade.grader does not fit the task",
-            )  # fmt: skip
+    for problem, written in golds.unread(problems, grader):
+        return Finding(
+            "gold answers", "fails",
+            f"the answer {problem.answer!r} of {problem.id!r} is read as {written!r}: "
+            "grade.grader does not fit the task",
+        )  # fmt: skip
     for one, other in pairwise(answers):
         if normalised(one) != normalised(other) and grader.equal(one, other):
             return Finding("gold answers", "note", f"{one!r} and {other!r} count as the same")

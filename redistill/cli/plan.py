@@ -7,6 +7,7 @@ from pathlib import Path
 from redistill.console.exceptions import RefusedError
 from redistill.diagnosis.nearest import Cases
 from redistill.diagnosis.settings import MineSettings
+from redistill.grading import golds
 from redistill.grading.grader import Grader, GradeSettings, load_grader
 from redistill.llm import budget, purchase
 from redistill.llm.budget import Amount
@@ -70,6 +71,7 @@ def plan(root: Path) -> list[Row]:
     number of train problems is the bound.
     """
     run = _opened(root)
+    golds.check(run.problems, run.grader, run.params.section("grade", GradeSettings).grader)
     refiner = engage(run.params, "refine")
     rows = [_first(run, engage(run.params, "explain"))]
     known: dict[str, Row] = {}
@@ -175,7 +177,8 @@ def _first(run: _Run, teacher: Engaged) -> Row:
     noted = Plan()
     choose = select.chooser(_unchosen(teacher), run.problems, Path("none"), run.student)
     planned = replace(teacher, plan=noted)
-    generate.generate(run.problems, planned, run.grader, run.held_out, choose, round="r0")
+    asked = run.problems, planned, run.grader, run.held_out, choose
+    generate.generate(*asked, round="r0", max_loss=1.0)
     return _row("generate", noted, teacher)
 
 

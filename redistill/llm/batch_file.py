@@ -157,7 +157,7 @@ def _answer(answer: dict[str, Any]) -> tuple[Raw, Reading] | str:
         body = answer
     if type(status) is not int or not 100 <= status < 600:
         return "status_code is no HTTP status"
-    if status == 200 and not isinstance(body, dict):
+    if response.succeeded(status) and not isinstance(body, dict):
         return "the body is no object"
     raw = Raw(status, json.dumps(body).encode())
     return raw, response.read(status, raw.body)

@@ -159,11 +159,14 @@ class _Run:
     ) -> tuple[list[Batch], str | None]:
         """Batches of what is missing, unless this run has put it into as many as it may."""
         held = batch_records.held(writer, missing)
-        again = [k for k in missing if k not in held and self.tried[k] >= self.policy.attempts]
+        most = dict.fromkeys(missing, self.policy.attempts)
+        most |= dict.fromkeys(batch_records.misshapen(writer, missing), client.MAX_SHAPE)
+        again = [key for key in missing if key not in held and self.tried[key] >= most[key]]
         if again:
+            tried = max(self.tried[key] for key in again)
             raise RefusedError(
-                f"{len(again)} requests have no answer after {self.policy.attempts} batches; what "
-                "was answered is stored, and dvc repro asks for the rest",
+                f"{len(again)} requests have no answer after {tried} batches; what was answered is "
+                "stored, and dvc repro asks for the rest",
                 code=TRY_AGAIN,
             )
         made, told = batches.place(writer, self.kind, self.wanted, readings)

@@ -143,7 +143,7 @@ def given_up(store: Store, keys: Iterable[str]) -> dict[str, Reading]:
     """
     Read what stands for an answer to those of *keys* that batches have refused GIVEN_UP times.
 
-    The server calls the request malformed, or its answer is; `redistill retry` has it asked again.
+    The server calls the request malformed; `redistill retry` has it asked again.
     """
     marks = ", ".join("?" * len(STANDING))
     rows = store.rows(
@@ -158,6 +158,17 @@ def given_up(store: Store, keys: Iterable[str]) -> dict[str, Reading]:
         for key, outcome, detail, times, _ in rows
         if key in wanted and times >= GIVEN_UP
     }
+
+
+def misshapen(store: Store, keys: Iterable[str]) -> set[str]:
+    """Find those of *keys* to which the latest answer in a batch was of no answer's shape."""
+    rows = store.rows(
+        "select a.key, a.outcome, max(a.id) from attempts a join batched b on b.attempt = a.id "
+        "where a.state = 'done' group by a.key",
+        (),
+    )
+    wanted = set(keys)
+    return {key for key, outcome, _ in rows if outcome == "malformed" and key in wanted}
 
 
 def advance(writer: Writer, batch: Batch, state: str, **columns: str) -> Batch:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from redistill.console.exceptions import BATCH, RefusedError
 from redistill.llm import (
+    answers,
     batch_file,
     batch_records,
     budget,
@@ -13,7 +14,6 @@ from redistill.llm import (
     hidden_tokens,
     line_file,
     purchase,
-    response,
     store,
 )
 from redistill.llm.batch_file import Line
@@ -49,8 +49,7 @@ def order(
 
 def known(writer: Writer, wanted: Order) -> dict[str, Reading]:
     """Read what there is to read of *wanted*: answers, and refusals that stand for one."""
-    stored = writer.answers(wanted.requests)
-    readings = {key: response.read(a.status, a.body) for key, a in stored.items()}
+    readings = answers.renewed(writer, wanted.requests)
     client.check_models(wanted.requests, readings, wanted.settings)
     missing = [key for key in wanted.requests if key not in readings]
     held = batch_records.held(writer, missing)

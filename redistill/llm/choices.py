@@ -60,7 +60,9 @@ def _content(raw: Raw) -> dict[str, Any] | None:
         content = json.loads(raw.body)
     except (ValueError, RecursionError):
         return None
-    if raw.status != 200 or not isinstance(content, dict) or content.get("error"):
+    if not response.succeeded(raw.status) or not isinstance(content, dict):
+        return None
+    if content.get("error"):
         return None
     choices = content.get("choices")
     return content if isinstance(choices, list) and choices else None
@@ -68,6 +70,8 @@ def _content(raw: Raw) -> dict[str, Any] | None:
 
 def _share(whole: Reading, place: int, parts: int) -> dict[str, int] | None:
     """The tokens of the choice at *place* among *parts*, which add up to those of *whole*."""
+    if whole.total_tokens is not None:
+        return {"total_tokens": _part(whole.total_tokens, place, parts)}
     if whole.prompt_tokens is None or whole.completion_tokens is None:
         return None
     visible = whole.completion_tokens - whole.hidden_tokens

@@ -14,6 +14,7 @@ from redistill.console.exceptions import CONFIG, DATA, IO, PERMISSION, TRY_AGAIN
 from redistill.console.progress import Progress
 from redistill.console.safe_text import safe_text
 from redistill.llm import (
+    answers,
     budget,
     choices,
     hidden_tokens,
@@ -31,7 +32,6 @@ from redistill.llm.store import Writer
 WINDOW = 50  # calls that the breaker looks back on, once there are MIN_SEEN
 MIN_SEEN = 20
 MAX_BAD = 5  # requests in a row that the server calls malformed: the next will be, too
-TRANSIENT = tuple(outcome for outcome in RETRIED if outcome != "malformed")
 MAX_THOUGHTS = 5  # answers that are thoughts alone, and no other: the next will be, too
 MAX_SHAPE = 2  # attempts at an answer of the wrong shape, each of which may be billed
 
@@ -70,8 +70,8 @@ def ask(
     Have every request answered that the store has no answer to, and return readings by key.
 
     The intent is on disk before a call, its raw body before anyone reads it, in commits that many
-    calls share. A malformed answer, or a request that the server calls malformed, is a reading
-    like any other; the next run asks again. Draws of one request are asked for *together* in one
+    calls share. A request that the server calls malformed is a reading like any other; the next run
+    asks again. Draws of one request are asked for *together* in one
     call with ``n``, where that is wanted. Raises RefusedError where the run must stop, after the
     calls in flight have been stored: 3 at the budget, 75 where calls failed that may work later,
     77 where the key is refused, 78 where the server refuses requests as malformed, 130 or 143 on
@@ -79,10 +79,9 @@ def ask(
     """
     unique = {request.key: request for request in requests}
     _recover(writer, settings.prices)
-    stored = writer.answers(unique)
-    readings = {key: response.read(a.status, a.body) for key, a in stored.items()}
+    readings = answers.renewed(writer, unique)
     check_models(unique, readings, settings)
-    missing = [request for key, request in unique.items() if key not in stored]
+    missing = [request for key, request in unique.items() if key not in readings]
     if missing:
         run = _Run(send, writer, settings, policy, occasion, len(missing))
         run.hidden = hidden_tokens.most(writer, (request.model for request in missing))
@@ -187,7 +186,7 @@ class _Run:
 
     def _complete(self) -> None:
         """Refuse to end as if all were answered where calls failed that may work later."""
-        failed = Counter(r.outcome for r in self.readings.values() if r.outcome in TRANSIENT)
+        failed = Counter(r.outcome for r in self.readings.values() if r.outcome in RETRIED)
         if failed:
             reasons = ", ".join(
                 f"{n} {outcome.replace('_', ' ')}" for outcome, n in sorted(failed.items())
@@ -334,8 +333,8 @@ class _Run:
         ended = settlement.result(number, request, raw, reading, prices)
         result = replace(ended, seconds=seconds)
         self.commits.later(lambda c: self.writer.settle(c, result))
-        if reading.outcome in FINAL and not result.measured:
-            self.told["answers without a usable count of tokens, counted at their reservation"] += 1
+        self.told.update(settlement.remarks(request, reading, ended))
+        self.hidden = max(self.hidden, settlement.beyond(request, ended))
         self.committed += budget.difference(result.amount, most)
 
     def _judge(self, request: Request, reading: Reading) -> None:
@@ -372,9 +371,6 @@ class _Run:
 
     def _weigh_thoughts(self, reading: Reading) -> None:
         """Tell of output that went into thoughts, and stop where nothing else ever came."""
-        if reading.hidden_tokens:
-            self.hidden = max(self.hidden, reading.hidden_tokens)
-            self.told["answers with reasoning tokens billed beyond the output limit"] += 1
         spent = thoughts.spent(reading)
         if spent:
             self.told[spent] += 1

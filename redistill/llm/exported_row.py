@@ -2,18 +2,23 @@
 
 import base64
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from redistill.console.exceptions import RefusedError
-from redistill.llm import attempt_row, batch_row, response
+from redistill.llm import attempt_row, batch_row, response, settlement
+from redistill.llm.budget import Prices
+from redistill.llm.endpoint import Raw
 from redistill.llm.request import Request, key_of, of_canonical
-from redistill.llm.response import FINAL, MAX_COUNT, MAYBE_BILLED, Outcome, Reading
+from redistill.llm.response import FINAL, Outcome, Reading
+from redistill.llm.store import Result
 
 MAX_BODY = 64 * 1024 * 1024  # bytes, more than a server's answer may have
+MAX_COUNT = 10**9  # tokens of one attempt
 MAX_NANO = 10**15  # a million of the currency for one call; sums of such fit 64 bits
+UNPRICED = Prices(input=None, output=None, batch=None)
 BARE = (  # what an attempt that has not ended does not have
     "outcome", "status", "finish_reason", "returned_model", "body", "checksum", "seconds",
 )  # fmt: skip
@@ -193,41 +198,29 @@ def _ended(row: _Row, request: Request, body: bytes | None, columns: dict[str, A
         raise _FaultError("body", f"what was {row.outcome} has one")
     if told != row.checksum and (final or (body is not None and row.checksum is not None)):
         raise _FaultError("checksum", "is not that of the body")
+    raw = Raw(row.status or 0, body or b"")
+    reading = Reading(row.outcome) if body is None else response.read(raw.status, raw.body)
     if not final:
-        _failed(row, request, columns)
-        return
-    reading = response.read(row.status or 0, body or b"")
-    if reading.outcome != row.outcome:
+        reading = replace(reading, outcome=row.outcome)
+    elif reading.outcome != row.outcome:
         if "answered" in (row.outcome, reading.outcome):
             raise _FaultError("outcome", f"is {row.outcome}, and the body reads {reading.outcome}")
-        anew = attempt_row.checksum(row.key, reading.outcome, row.status, body or b"")
+        anew = attempt_row.checksum(row.key, reading.outcome, row.status, raw.body)
         columns |= {"outcome": reading.outcome, "checksum": anew}  # as this version reads it
     columns["hidden"] = reading.hidden_tokens if reading.outcome in FINAL else 0
-    _counted(row, request, reading, columns)
+    _counted(row, request, settlement.result(0, request, raw, reading, UNPRICED), columns)
 
 
-def _counted(row: _Row, request: Request, reading: Reading, columns: dict[str, Any]) -> None:
-    """Bound the tokens of an answer from below by what its body says, and from above."""
-    prompt, completion = reading.prompt_tokens, reading.completion_tokens
-    limit = request.max_output
-    known = row.measured and prompt is not None and completion is not None
-    if known:
-        _at_least(columns, prompt or 0, completion or 0)
-    else:
-        _at_least(columns, request.max_input, limit or 0)
-    _at_most("prompt_tokens", row.prompt_tokens, max(request.max_input, prompt or 0))
-    if limit is not None:
-        _at_most("completion_tokens", row.completion_tokens, max(limit, completion or 0))
-
-
-def _failed(row: _Row, request: Request, columns: dict[str, Any]) -> None:
-    """Bound the tokens of an attempt that may have been billed, unless they were released."""
-    if row.measured:
-        return
+def _counted(row: _Row, request: Request, least: Result, columns: dict[str, Any]) -> None:
+    """Bound the tokens of what has ended from below, as it is counted today, and from above."""
     released = row.prompt_tokens == row.completion_tokens == row.nano == 0
-    if row.outcome in MAYBE_BILLED and not released:
-        _at_least(columns, request.max_input, request.max_output or 0)
-    _at_most("prompt_tokens", row.prompt_tokens, request.max_input)
+    if row.outcome in FINAL or not released:
+        _at_least(columns, least.prompt_tokens, least.completion_tokens)
+    most = max(request.max_input, least.prompt_tokens)
+    _at_most("prompt_tokens", row.prompt_tokens, most)
+    if row.outcome in FINAL and request.max_output is not None:
+        most = max(request.max_output, least.completion_tokens)
+        _at_most("completion_tokens", row.completion_tokens, most)
 
 
 def _at_least(columns: dict[str, Any], prompt: int, completion: int) -> None:

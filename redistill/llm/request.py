@@ -54,8 +54,9 @@ class Request:
 
     @property
     def content(self) -> dict[str, Any]:
-        """The body of the call, as it is sent live and in a batch."""
-        return {"model": self.model, "messages": list(self.messages), **self.body}
+        """The body of the call, live and in a batch; some servers stream unless told not to."""
+        messages = list(self.messages)
+        return {"model": self.model, "messages": messages, "stream": False, **self.body}
 
     @property
     def max_output(self) -> int | None:

@@ -6,25 +6,44 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
+from redistill.llm import usage
+from redistill.llm.usage import Usage
+
 Outcome = Literal[
-    "answered", "truncated", "refused", "filtered", "only_reasoning", "malformed",
-    "bad_request", "no_permission", "no_quota", "rate_limited", "server_error", "redirected",
-    "timeout", "no_connection", "lost", "unserved",
+    "answered", "truncated", "refused", "filtered", "only_reasoning", "unwritable",
+    "malformed", "upstream_error", "bad_request", "no_permission", "no_quota", "rate_limited",
+    "server_error", "redirected", "timeout", "no_connection", "lost", "unserved",
 ]  # fmt: skip
 
 GAVE_UP = (408, 504, 522, 524)  # somebody on the way stopped waiting; it may be billed
 OUTCOMES = get_args(Outcome)
 SURROGATE = re.compile("[\ud800-\udfff]")  # half of a pair: no text that can be written
-MAX_COUNT = 10**9  # tokens; more in one answer are no count of anything
-FINAL = (  # paid for and kept: never asked again
-    *("answered", "truncated", "refused", "filtered", "only_reasoning"),
+FINAL = (  # whole answers, paid for and kept: never asked again
+    *("answered", "truncated", "refused", "filtered", "only_reasoning", "unwritable"),
 )
 THOUGHTS = ("reasoning_content", "reasoning")  # fields of a message that servers put thoughts into
 TAG = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
 FATAL = ("no_permission", "no_quota", "redirected")  # cannot succeed for any other request either
-RETRIED = ("rate_limited", "server_error", "timeout", "no_connection", "malformed", "unserved")
-MAYBE_BILLED = ("malformed", "timeout", "no_connection", "lost")  # reserved cost stays counted
-STANDING = ("bad_request", "malformed")  # what more than one batch found stands for an answer
+RETRIED = (  # failures on the way: asked again, and no stage ends well with one
+    *("rate_limited", "server_error", "timeout", "no_connection"),
+    *("malformed", "upstream_error", "unserved"),
+)
+MAYBE_BILLED = (  # reserved cost stays counted
+    *("malformed", "upstream_error", "timeout", "no_connection", "lost"),
+)
+STANDING = ("bad_request",)  # what more than one batch found stands for an answer
+FINISHES = {  # what servers call the end of an answer that is not simply its end, in lower case
+    **dict.fromkeys(("max_tokens", "model_length", "model_context_window_exceeded"), "length"),
+    **dict.fromkeys(("content_filtered", "guardrail_intervened", "sensitive"), "content_filter"),
+    **dict.fromkeys(("safety", "recitation", "blocklist", "spii"), "content_filter"),
+    **dict.fromkeys(("prohibited_content", "refusal"), "content_filter"),
+    **dict.fromkeys(("abort", "aborted", "cancelled", "canceled"), "error"),
+    **dict.fromkeys(("insufficient_system_resource", "network_error", "server_error"), "error"),
+}
+FILTERED = frozenset(  # codes of an error that says that this one prompt is not answered
+    {"contentfilter", "contentpolicyviolation", "responsibleaipolicyviolation", "invalidprompt"}
+    | {"moderationblocked", "datainspectionfailed", "contentfiltered", "inputmoderationfailed"}
+)
 
 
 @dataclass(frozen=True)
@@ -33,8 +52,7 @@ class Reading:
     A response as it was understood; *text* of a chat only where the outcome is ``answered``.
 
     The text is what stands outside thoughts; *thoughts* says where there were some (empty: none
-    were seen). *completion_tokens* has all that is billed as output; *hidden_tokens* of them stand
-    beside what the server calls completion tokens, and so beyond the output limit.
+    were seen). Tokens are as `usage.Usage` has them.
     """
 
     outcome: Outcome
@@ -45,6 +63,8 @@ class Reading:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     hidden_tokens: int = 0
+    total_tokens: int | None = None
+    counted_by: str = ""
     thoughts: str = ""
 
 
@@ -74,70 +94,155 @@ def _cleaned(found: Reading) -> Reading:
 def _read(
     status: int, body: bytes, understood: Callable[[dict[str, Any], dict[str, Any]], Reading]
 ) -> Reading:
-    if status != 200:
-        return Reading(outcome_of(status, body), detail=f"HTTP {status}{message_of(body)}")
     try:
         content = json.loads(body)
     except (ValueError, RecursionError) as problem:
-        return Reading("malformed", detail=f"not JSON ({problem})")
+        if succeeded(status):
+            return Reading("malformed", detail=f"{_looks(body)} ({problem})")
+        content = None
+    if not succeeded(status):
+        return _refused(status, body, content)
     if not isinstance(content, dict):
         return Reading("malformed", detail="not a JSON object")
-    if content.get("error"):
-        return Reading("malformed", detail=f"error object{message_of(body)}")
+    billed = _billed(content) | {
+        "model": content["model"] if isinstance(content.get("model"), str) else None
+    }
+    if error := _error(content):
+        return _failed(error, body, billed)
     choices = content.get("choices")
     if not isinstance(choices, list):
-        return Reading("malformed", detail="no list of choices")
-    usage: dict[str, Any] = {
-        "model": content["model"] if isinstance(content.get("model"), str) else None,
-        "prompt_tokens": _count(content, "prompt_tokens"),
-        **_completion_tokens(content),
-    }
+        return Reading("malformed", detail="no list of choices", **billed)
     if not choices:
-        return Reading("refused", detail="no choices", **usage)
+        return _empty("no choices", billed, None)
     choice = choices[0]
     if not isinstance(choice, dict):
-        return Reading("malformed", detail="the choice is no object")
-    return understood(choice, usage)
+        return Reading("malformed", detail="the choice is no object", **billed)
+    if choice.get("error"):
+        return _failed(choice["error"], json.dumps(choice).encode(), billed)
+    return understood(choice, billed)
 
 
-def _completion(choice: dict[str, Any], usage: dict[str, Any]) -> Reading:
-    text, finish = choice.get("text"), choice.get("finish_reason")
+def succeeded(status: int) -> bool:
+    """Say whether *status* is one of those that come with an answer."""
+    return 200 <= status < 300
+
+
+def _refused(status: int, body: bytes, content: object) -> Reading:
+    """An answer with a *status* that is no success."""
+    billed = _billed(content) if isinstance(content, dict) else {}
+    outcome = outcome_of(status, body)
+    told = f"HTTP {status}{message_of(body)}"
+    if outcome in ("bad_request", "no_permission"):
+        error = content.get("error") if isinstance(content, dict) else None
+        if _is_filter(error):
+            outcome = "filtered"
+        elif outcome == "bad_request" and body.lstrip()[:1] == b"<":
+            outcome, told = "server_error", f"{told}, a page in place of an answer"
+    return Reading(outcome, detail=told, **billed)
+
+
+def _error(content: dict[str, Any]) -> object:
+    """The error that an answer with a good status carries; something false where it has none."""
+    if content.get("object") == "error":  # as vLLM has it
+        return {"message": content.get("message"), "code": content.get("code")}
+    return content.get("error")
+
+
+def _failed(error: object, body: bytes, billed: dict[str, Any]) -> Reading:
+    """What an *error* within a good answer means: a failure on the way, or one that will stay."""
+    told = f"error object{message_of(body)}"
+    if _is_filter(error):
+        return Reading("filtered", detail=told, **billed)
+    code = error.get("code") if isinstance(error, dict) else None
+    if isinstance(code, str) and code.isascii() and code.isdecimal():
+        code = int(code[:3])
+    outcome = outcome_of(code if type(code) is int and 400 <= code < 600 else 500, body)
+    if b"insufficient_quota" in body[:65536]:
+        outcome = "no_quota"
+    return Reading(outcome if outcome in FATAL else "upstream_error", detail=told, **billed)
+
+
+def _is_filter(error: object) -> bool:
+    """Whether *error* says that a filter kept this one prompt from being answered."""
+    if not isinstance(error, dict):
+        return False
+    inner, metadata = error.get("innererror"), error.get("metadata")
+    codes = [error.get("code"), error.get("type")]
+    codes += [inner.get("code")] if isinstance(inner, dict) else []
+    flagged = isinstance(metadata, dict) and "flagged_input" in metadata
+    return flagged or any(_plain(code) in FILTERED for code in codes)
+
+
+def _plain(code: object) -> str:
+    return re.sub("[^a-z]", "", code.lower()) if isinstance(code, str) else ""
+
+
+def _looks(body: bytes) -> str:
+    """What *body* is, which is no JSON, in words."""
+    start = body.lstrip()[:9].lower()
+    if not start:
+        return "an empty body"
+    if start.startswith((b"data:", b"event:")):
+        return "a stream of events, which was not asked for"
+    return "a page in place of an answer" if start.startswith(b"<") else "not JSON"
+
+
+def _empty(told: str, billed: dict[str, Any], finish: str | None) -> Reading:
+    """An answer without a text: a failure where no output is billed, else what the model gave."""
+    output = billed["completion_tokens"]
+    if output == 0 or (output is None and finish is None):
+        return Reading(
+            "upstream_error", detail=f"{told}, no output billed", finish_reason=finish, **billed
+        )
+    return Reading("refused", detail=told, finish_reason=finish, **billed)
+
+
+def _finish(choice: dict[str, Any]) -> str | None:
+    """Why the answer ended, by the usual name where the server has another."""
+    finish = choice.get("finish_reason")
+    return FINISHES.get(finish.lower(), finish) if isinstance(finish, str) else None
+
+
+def _completion(choice: dict[str, Any], billed: dict[str, Any]) -> Reading:
+    text, finish = choice.get("text"), _finish(choice)
     if not isinstance(text, str):
-        return Reading("malformed", detail="the choice has no text")
+        return Reading("malformed", detail="the choice has no text", **billed)
     if SURROGATE.search(text):
-        return Reading("malformed", detail="half of a surrogate pair")
+        return Reading("malformed", detail="half of a surrogate pair", **billed)
     if finish not in ("stop", "length"):
-        return Reading("malformed", detail=f"finish_reason {finish!r}"[:200])
+        told = f"finish_reason {choice.get('finish_reason')!r}"[:200]
+        return Reading("malformed", detail=told, **billed)
     outcome: Outcome = "answered" if finish == "stop" else "truncated"
-    return Reading(outcome, text=text, finish_reason=finish, **usage)
+    return Reading(outcome, text=text, finish_reason=finish, **billed)
 
 
-def _choice(choice: dict[str, Any], usage: dict[str, Any]) -> Reading:
-    if not isinstance(choice.get("message"), dict):
-        return Reading("malformed", detail="the choice has no message")
-    message, finish = choice["message"], choice.get("finish_reason")
-    finish = finish if isinstance(finish, str) else None
+def _choice(choice: dict[str, Any], billed: dict[str, Any]) -> Reading:
+    message, finish = choice.get("message"), _finish(choice)
+    if finish == "error":
+        told = f"finish_reason {choice['finish_reason']}"
+        return Reading("upstream_error", detail=told, finish_reason=finish, **billed)
+    if not isinstance(message, dict):
+        return Reading("malformed", detail="the choice has no message", **billed)
     written = _written(message.get("content"))
     text = outside(written) if isinstance(written, str) else written
-    usage["thoughts"] = thoughts = _thoughts(message, written, text)
+    thoughts = _thoughts(message, written, text)
+    ended: dict[str, Any] = billed | {"finish_reason": finish, "thoughts": thoughts}
     if finish == "content_filter":
-        return Reading("filtered", detail="content filter", finish_reason=finish, **usage)
+        return Reading("filtered", detail="content filter", **ended)
     if message.get("refusal"):
-        told = str(message["refusal"])[:200]
-        return Reading("refused", detail=told, finish_reason=finish, **usage)
+        return Reading("refused", detail=str(message["refusal"])[:200], **ended)
     if text is not None and not isinstance(text, str):
-        return Reading("malformed", detail="the content is no text", finish_reason=finish)
+        return Reading("malformed", detail="the content is no text", **ended)
     if finish == "length":
         where = f", spent on thoughts in {thoughts}" if thoughts else ""
-        return Reading("truncated", detail=f"output limit{where}", finish_reason=finish, **usage)
+        return Reading("truncated", detail=f"output limit{where}", **ended)
     if not text or not text.strip():
         if thoughts:
-            told = f"there is text in {thoughts} only"
-            return Reading("only_reasoning", detail=told, finish_reason=finish, **usage)
-        return Reading("refused", detail="no content", finish_reason=finish, **usage)
+            return Reading("only_reasoning", detail=f"there is text in {thoughts} only", **ended)
+        return _empty("no content", billed, finish)
     if SURROGATE.search(text):
-        return Reading("malformed", detail="half of a surrogate pair", finish_reason=finish)
-    return Reading("answered", text=text, finish_reason=finish, **usage)
+        return Reading("unwritable", detail="half of a surrogate pair in the text", **ended)
+    return Reading("answered", text=text, **ended)
 
 
 def outside(text: str) -> str:
@@ -203,30 +308,16 @@ def message_of(body: bytes) -> str:
         return ""
 
 
-def _completion_tokens(content: dict[str, Any]) -> dict[str, int | None]:
-    """
-    The output that *content* says is billed, and how much of it is beside the completion tokens.
-
-    Some servers count reasoning tokens within the completion tokens, others beside them: the larger
-    of what the fields come to is taken.
-    """
-    visible, prompt = _count(content, "completion_tokens"), _count(content, "prompt_tokens")
-    if visible is None or prompt is None:
-        return {"completion_tokens": visible}
-    usage = content["usage"]
-    thought = _count({"usage": usage.get("completion_tokens_details")}, "reasoning_tokens") or 0
-    total = _count(content, "total_tokens") or 0
-    apart = visible + thought if thought > visible else visible
-    whole = min(max(visible, apart, total - prompt), MAX_COUNT)
-    return {"completion_tokens": whole, "hidden_tokens": whole - visible}
-
-
-def _count(content: dict[str, Any], name: str) -> int | None:
-    usage = content.get("usage")
-    value = usage.get(name) if isinstance(usage, dict) else None
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_COUNT:
-        return None
-    return value
+def _billed(content: dict[str, Any]) -> dict[str, Any]:
+    """The tokens that *content* is billed at, as fields of a reading."""
+    found: Usage = usage.read(content)
+    return {
+        "prompt_tokens": found.prompt,
+        "completion_tokens": found.completion,
+        "hidden_tokens": found.hidden,
+        "total_tokens": found.total,
+        "counted_by": found.source,
+    }
 
 
 def _clean(text: str) -> str:

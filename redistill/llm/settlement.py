@@ -3,8 +3,10 @@
 from redistill.llm import budget
 from redistill.llm.endpoint import Raw
 from redistill.llm.request import Request
-from redistill.llm.response import FINAL, MAYBE_BILLED, Reading
+from redistill.llm.response import FINAL, MAYBE_BILLED, Reading, succeeded
 from redistill.llm.store import Intent, Result
+
+MANY = 100  # words of a prompt from which a count of half as many tokens cannot be one of all
 
 
 def intent(request: Request, most: budget.Amount, stage: str, round: str) -> Intent:
@@ -28,21 +30,18 @@ def result(
     """
     Count what an attempt has cost: tokens as the server counted them where that is possible.
 
-    A count that is missing, or beyond what was reserved, is replaced by the reservation, and so is
-    the cost of a call that ended without an answer but may have been billed. Reasoning tokens that
-    a server bills beside the completion tokens are no part of the output limit: they are counted.
+    What is billed is counted, even beyond what was reserved. A count that is missing is replaced by
+    the reservation, and so is a smaller one of a call that ended without an answer but may have
+    been billed.
     """
-    prompt, completion = reading.prompt_tokens, reading.completion_tokens
+    prompt, completion, measured = _tokens(request, reading)
     limit = request.max_output
-    counted = reading.outcome in (*FINAL, *MAYBE_BILLED)
-    measured = (
-        prompt is not None
-        and completion is not None
-        and prompt <= request.max_input
-        and (limit is None or completion - reading.hidden_tokens <= limit)
+    failed = reading.outcome in MAYBE_BILLED or (
+        succeeded(raw.status) and reading.outcome not in FINAL
     )
-    if not measured:
-        prompt, completion = (request.max_input, limit or 0) if counted else (0, 0)
+    if failed or (not measured and reading.outcome in FINAL):
+        measured = False
+        prompt, completion = max(prompt, request.max_input), max(completion, limit or 0)
     return Result(
         id=number,
         key=request.key,
@@ -52,12 +51,59 @@ def result(
         detail=reading.detail,
         finish_reason=reading.finish_reason,
         returned_model=reading.model,
-        prompt_tokens=prompt or 0,
-        completion_tokens=completion or 0,
+        prompt_tokens=prompt,
+        completion_tokens=completion,
         nano=None
-        if counted and not measured and limit is None
-        else budget.price(prices, prompt or 0, completion or 0),
+        if limit is None and not measured and (failed or reading.outcome in FINAL)
+        else budget.price(prices, prompt, completion),
         measured=measured,
         seconds=0.0,
         hidden=reading.hidden_tokens if reading.outcome in FINAL else 0,
     )
+
+
+def _tokens(request: Request, reading: Reading) -> tuple[int, int, bool]:
+    """
+    The tokens of prompt and output that *reading* tells, and whether it tells them all.
+
+    Where only their sum is known, as much of it as can be is output, which costs more.
+    """
+    prompt, completion, total = reading.prompt_tokens, reading.completion_tokens, None
+    if prompt is None and completion is None:
+        total = reading.total_tokens
+    if total is not None:
+        limit = total if request.max_output is None else request.max_output
+        completion = max(min(total, limit), total - request.max_input)
+        prompt = total - completion
+    return prompt or 0, completion or 0, prompt is not None and completion is not None
+
+
+def beyond(request: Request, ended: Result) -> int:
+    """Return how many tokens more than could be foreseen *ended*, of *request*, was billed at."""
+    limit = request.max_output
+    output = 0 if limit is None else max(0, ended.completion_tokens - limit)
+    return output + max(0, ended.prompt_tokens - request.max_input)
+
+
+def remarks(request: Request, reading: Reading, ended: Result) -> list[str]:
+    """Say what the user is to know of how an answer was counted, in words that can be counted."""
+    said: list[str] = []
+    if reading.outcome in FINAL and not ended.measured:
+        said.append("answers without a usable count of tokens, counted at their reservation")
+    if reading.counted_by and ended.measured:
+        said.append(f"answers billed by {reading.counted_by} beyond the usual counts")
+    limit = request.max_output
+    if limit is not None and ended.completion_tokens > limit:
+        said.append(f"answers with more output than the limit of {limit} tokens, counted as billed")
+    if reading.outcome in FINAL and 0 < (reading.prompt_tokens or 0) < _words(request) / 2:
+        said.append(
+            "answers to prompts that the server counts at less than half their words: it cuts "
+            "prompts off (Ollama does beyond num_ctx), or leaves out what it has cached"
+        )
+    return said
+
+
+def _words(request: Request) -> int:
+    """Words of the prompt, which no usual tokenizer makes fewer tokens of; 0 for a short one."""
+    words = sum(len(text.split()) for m in request.messages for text in m.values())
+    return words if words >= MANY else 0

@@ -14,7 +14,7 @@ from redistill.console.exceptions import IO, RefusedError
 from redistill.llm import attempt_row, store_file, store_place
 from redistill.llm.budget import Amount, Prices, batch_prices
 from redistill.llm.request import Request, of_canonical
-from redistill.llm.response import MAYBE_BILLED
+from redistill.llm.response import FINAL
 from redistill.llm.store_reader import Store, marks
 
 MIN_FREE = 32 * 1024 * 1024  # bytes that must be free before anything is asked
@@ -202,8 +202,9 @@ class Writer(Store):
         with self.transaction() as connection:
             cursor = connection.execute(
                 "update attempts set prompt_tokens = 0, completion_tokens = 0, nano = 0 "
-                f"where measured = 0 and outcome in ({marks(MAYBE_BILLED)})",
-                MAYBE_BILLED,
+                f"where measured = 0 and state = 'done' and outcome not in ({marks(FINAL)}) "
+                "and (prompt_tokens + completion_tokens > 0 or nano is not 0)",
+                FINAL,
             )
         return int(cursor.rowcount)
 

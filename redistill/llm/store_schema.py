@@ -93,10 +93,8 @@ def migrate(connection: sqlite3.Connection, file: Path) -> None:
     """
     Bring a store of version 0 to today's, all of it or nothing.
 
-    Answers are read once, for the tokens that were billed beside the output limit. What was taken
-    for an answer, and is a failure on the way as it is read today, becomes that failure: it stays
-    counted at what it was, and is asked again. A price that is none becomes unknown. Raises
-    RefusedError (65) as `version` does.
+    Answers are read once, for the tokens that were billed beside the output limit. A price that is
+    none becomes unknown. Raises RefusedError (65) as `version` does.
     """
     with _whole(connection):
         if version(connection, file) == VERSION:
@@ -105,32 +103,23 @@ def migrate(connection: sqlite3.Connection, file: Path) -> None:
             connection.execute("alter table batches rename column made to since")
         for statement in (*FIRST, *LATER, *HIDDEN):
             connection.execute(statement)
-        _read_again(connection)
+        _note_hidden(connection)
         connection.execute(UNPRICED)
         connection.execute(f"pragma user_version = {VERSION}")
 
 
-def _read_again(connection: sqlite3.Connection) -> None:
+def _note_hidden(connection: sqlite3.Connection) -> None:
     rows = connection.execute(
         "select id, key, outcome, status, body, checksum from attempts where state = 'done' "
         f"and outcome in ({', '.join('?' * len(FINAL))}) and typeof(body) = 'blob'",
         FINAL,
     )
     hidden: list[tuple[int, int]] = []
-    failed: list[tuple[str, str, str, int]] = []
     for number, key, outcome, status, body, checksum in rows:
-        if attempt_row.checksum(key, outcome, status, body) != checksum:
-            continue  # damaged: refused when it is asked for, and named by redistill verify
-        reading = response.read(status, body)
-        if reading.outcome not in FINAL:
-            anew = attempt_row.checksum(key, reading.outcome, status, body)
-            failed.append((reading.outcome, reading.detail, anew, number))
-        elif reading.hidden_tokens:
-            hidden.append((reading.hidden_tokens, number))
+        right = attempt_row.checksum(key, outcome, status, body) == checksum
+        if right and (tokens := response.read(status, body).hidden_tokens):
+            hidden.append((tokens, number))  # a damaged one is named by redistill verify
     connection.executemany("update attempts set hidden = ? where id = ?", hidden)
-    connection.executemany(
-        "update attempts set outcome = ?, detail = ?, checksum = ? where id = ?", failed
-    )
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> set[str]:

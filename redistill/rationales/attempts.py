@@ -14,6 +14,14 @@ Choose = Callable[[Sequence[tuple[int, Sequence[str]]]], list[int]]  # which of 
 SILENT = "teacher had nothing to say"
 
 
+@dataclass(frozen=True)
+class Probe:
+    """The first *size* places, and who refuses to go on at the sight of the reasons against."""
+
+    size: int
+    judge: Callable[[Sequence[str | None]], None]
+
+
 @dataclass
 class Attempts:
     """
@@ -47,12 +55,20 @@ class Attempts:
         }
 
 
-def attempt(count: int, ask: Ask, judge: Judge, choose: Choose, rules: TeachSettings) -> Attempts:
+def attempt(
+    count: int,
+    ask: Ask,
+    judge: Judge,
+    choose: Choose,
+    rules: TeachSettings,
+    probe: Probe | None = None,
+) -> Attempts:
     """
     Ask about *count* things, and about those without an accepted reply again.
 
     An attempt draws *rules.draws* replies for each; *choose* picks among the accepted ones. There
-    are *rules.attempts* attempts, each with draws of its own, so that none repeats another.
+    are *rules.attempts* attempts, each with draws of its own, so that none repeats another. In the
+    first the things of a *probe* are asked about before the others, and it may refuse to go on.
     """
     found = Attempts([None] * count, [None] * count)
     for number in range(rules.attempts):
@@ -60,17 +76,30 @@ def attempt(count: int, ask: Ask, judge: Judge, choose: Choose, rules: TeachSett
         if not pending:
             break
         draws = range(number * rules.draws, (number + 1) * rules.draws)
-        accepted: list[tuple[int, list[Reply]]] = []
-        for place, replies in zip(pending, ask(pending, draws), strict=True):
-            good = _accepted(found, place, replies, judge)
-            if good:
-                accepted.append((place, good))
-            elif not replies and found.reasons[place] is None:
-                found.reasons[place] = SILENT
+        first = probe.size if probe and not number else 0
+        accepted = _asked(found, pending[:first], draws, ask, judge)
+        if probe and first:
+            taken = {place for place, _ in accepted}
+            probe.judge([None if p in taken else found.reasons[p] for p in pending[:first]])
+        accepted += _asked(found, pending[first:], draws, ask, judge)
         texts = [(place, [reply.text or "" for reply in good]) for place, good in accepted]
         for (place, good), chosen in zip(accepted, choose(texts), strict=True):
             found.kept[place], found.reasons[place] = good[chosen], None
     return found
+
+
+def _asked(
+    found: Attempts, places: list[int], draws: range, ask: Ask, judge: Judge
+) -> list[tuple[int, list[Reply]]]:
+    """Ask about *places*: those with a reply that is accepted, and the reasons against others."""
+    accepted: list[tuple[int, list[Reply]]] = []
+    for place, replies in zip(places, ask(places, draws) if places else [], strict=True):
+        good = _accepted(found, place, replies, judge)
+        if good:
+            accepted.append((place, good))
+        elif not replies and found.reasons[place] is None:
+            found.reasons[place] = SILENT
+    return accepted
 
 
 def _accepted(found: Attempts, place: int, replies: Sequence[Reply], judge: Judge) -> list[Reply]:

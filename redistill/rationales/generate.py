@@ -7,7 +7,7 @@ from typing import Any
 
 from redistill.grading.grader import Grader
 from redistill.problems.held_out import HeldOut
-from redistill.rationales import guards
+from redistill.rationales import guards, probe
 from redistill.rationales.attempts import Attempts, Choose, attempt
 from redistill.rationales.teacher import Engaged, Reply
 from redistill.records.balance import Balance
@@ -49,13 +49,15 @@ def generate(
     choose: Choose,
     *,
     round: str,
+    max_loss: float,
 ) -> Generated:
     """
     Have *teacher* write one rationale a problem, and say where the other rows went.
 
     A text that does not reach the gold answer in the task's format is rejected with its reason, as
     is one that quotes a question of *held_out*; a problem is asked about in as many attempts as the
-    teacher's rules allow.
+    teacher's rules allow. Where not one of the first few texts is accepted, which is rare within
+    *max_loss*, a paid teacher is not asked for the others: that raises RefusedError (78).
     """
 
     def ask(places: list[int], draws: range) -> list[list[Reply]]:
@@ -65,7 +67,9 @@ def generate(
     def judge(place: int, reply: Reply) -> str | None:
         return guards.first(problems[place], reply.text or "", grader, held_out)
 
-    found = attempt(len(problems), ask, judge, choose, teacher.rules)
+    names = [problem.id for problem in problems]
+    tried = probe.of_first(teacher, names, max_loss)
+    found = attempt(len(problems), ask, judge, choose, teacher.rules, tried)
     rationales = [
         _rationale(problem, reply, teacher, round)
         for problem, reply in zip(problems, found.kept, strict=True)
@@ -73,7 +77,7 @@ def generate(
     ]
     lost = Counter(str(reason) for reason in found.reasons if reason is not None)
     balance = Balance("generate", len(problems), len(rationales), dict(lost))
-    return Generated(rationales, found, found.unsolved([p.id for p in problems]), balance)
+    return Generated(rationales, found, found.unsolved(names), balance)
 
 
 def _rationale(problem: Problem, reply: Reply, teacher: Engaged, round: str) -> Rationale:

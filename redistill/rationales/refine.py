@@ -10,7 +10,7 @@ from pydantic import Field
 from redistill.diagnosis.nearest import Cases
 from redistill.grading.grader import Grader
 from redistill.problems.held_out import HeldOut
-from redistill.rationales import guards
+from redistill.rationales import guards, probe
 from redistill.rationales.attempts import Attempts, Choose, attempt
 from redistill.rationales.teacher import Engaged, Reply, Request
 from redistill.records.balance import Balance
@@ -176,7 +176,9 @@ def refine(
         asked = request.problem, text, old, request.errors, request.mending, reply.kept
         return guards.refined(*asked, grader, held_out, guard)
 
-    found = attempt(len(placed), ask, judge, choose, teacher.rules)
+    names = [request.problem.id for _, request in placed]
+    tried = probe.of_rewrites(teacher, names)
+    found = attempt(len(placed), ask, judge, choose, teacher.rules, tried)
     results = {place: number for number, (place, _) in enumerate(placed)}
     out: list[Rationale] = []
     kept: Counter[str] = Counter()

@@ -20,7 +20,8 @@ class TeachSettings(Section):
 
     *teacher* writes the first rationales, *refiner* the later ones; they may be the same. *prompts*
     names the prompt files of a teacher that is a language model. Each of at most *attempts*
-    attempts draws *draws* texts; of those accepted, *choose* says which is kept.
+    attempts draws *draws* texts; of those accepted, *choose* says which is kept. One that is paid
+    is asked about *probe* problems before the others (null: about all at once).
     """
 
     teacher: str
@@ -29,6 +30,7 @@ class TeachSettings(Section):
     attempts: int
     draws: int
     choose: Literal["first", "shortest", "likely", "rsr"]
+    probe: int | None
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,8 @@ def engage(params: Params, verb: Literal["explain", "refine"]) -> Engaged:
     for name in ("attempts", "draws"):
         if not 1 <= getattr(rules, name) <= 100:
             raise RefusedError(f"{params.file}: teach.{name}: expected 1 to 100", code=CONFIG)
+    if rules.probe is not None and not 1 <= rules.probe <= 1000:
+        raise RefusedError(f"{params.file}: teach.probe: expected 1 to 1000, or null", code=CONFIG)
     name = rules.teacher if verb == "explain" else rules.refiner
     module = load_teacher(name)
     limits = params.section("spending", Spending) if paid(module) else None

@@ -7,13 +7,13 @@ from typing import Any
 
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.llm import (
+    answers,
     batch_orders,
     batches,
     budget,
     client,
     lost_store,
     purchase,
-    response,
     store,
 )
 from redistill.llm import endpoint as endpoints
@@ -126,16 +126,15 @@ def _readings(
     """The answers to *requests*: without key, budget or network where the store has them all."""
     file = store.path()
     with store.reading(file) as known:
-        stored = known.answers(request.key for request in requests)
+        stored = answers.known(known, (request.key for request in requests))
     missing = {request.key: request for request in requests if request.key not in stored}
     if sitting.plan is not None:
         sitting.plan.cached += len(stored)
         sitting.plan.new += missing.values()
     if sitting.plan is not None or not missing:
-        readings = {key: response.read(a.status, a.body) for key, a in stored.items()}
         if sitting.spending is not None:
-            client.check_models({r.key: r for r in requests}, readings, sitting.spending)
-        return readings
+            client.check_models({r.key: r for r in requests}, stored, sitting.spending)
+        return stored
     limits = sitting.spending
     if limits is None:
         raise RefusedError("params.yaml: the teacher needs a section 'spending'", code=CONFIG)

@@ -170,7 +170,11 @@ def test_what_two_batches_refuse_is_a_failure_of_its_problem_and_can_be_asked_ag
 
 @pytest.mark.parametrize(
     ("body", "outcome"),
-    [({"choices": []}, "refused"), ({}, "malformed"), ({"choices": [{"text": 1}]}, "malformed")],
+    [
+        ({"choices": []}, "upstream_error"),
+        ({}, "malformed"),
+        ({"choices": [{"text": 1}]}, "malformed"),
+    ],
 )
 def test_a_body_of_another_shape_is_read_as_it_is_live_and_the_others_are_brought_in(
     body: dict[str, Any], outcome: str, tmp_path: Path

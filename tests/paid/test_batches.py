@@ -205,8 +205,8 @@ def test_an_output_that_never_comes_is_brought_in_by_hand(start: Start, tmp_path
     assert outcomes(run) == {"answered": 4}
 
 
-@pytest.mark.parametrize(("body", "times"), [({"choices": []}, 1), ({"object": "none"}, 2)])
-def test_an_answer_without_a_choice_is_not_bought_without_end(
+@pytest.mark.parametrize(("body", "times"), [({"choices": []}, 3), ({"object": "none"}, 2)])
+def test_a_failure_in_the_place_of_an_answer_is_not_bought_without_end_and_ends_no_stage_well(
     body: dict[str, Any], times: int, start: Start, tmp_path: Path
 ):
     def script(number: int, lines: list[Line]) -> Ending:
@@ -219,10 +219,11 @@ def test_an_answer_without_a_choice_is_not_bought_without_end(
         tmp_path, server.url, 3, teach={"attempts": 1, "draws": 1}, generate={"max_loss": 0.5}
     )
 
-    run.stage("generate", **WAIT)
+    said = run.stage("generate", code=75, REDISTILL_ATTEMPTS="3", **WAIT)
 
     assert len(server.batches) == times
-    assert len(run.out()) == 2
+    assert f"1 requests have no answer after {times} batches" in said
+    assert not (run.root / "out.jsonl").exists()
 
 
 def test_requests_that_the_server_calls_malformed_stop_the_run(start: Start, tmp_path: Path):

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redistill.console.exceptions import RefusedError
-from redistill.llm import budget, client, endpoint, store
+from redistill.llm import attempt_row, budget, client, endpoint, store
 from redistill.llm.budget import Budget, Prices
 from redistill.llm.client import Occasion, Policy
 from redistill.llm.request import Request
@@ -215,30 +215,115 @@ def test_a4_a_server_that_is_not_there_is_no_traceback(serve: Serve):
         '{"choices": [',
         "[]",
         "null",
-        '{"error": {"message": "overloaded"}}',
         '{"choices": "none"}',
         '{"choices": [null]}',
         '{"choices": [{"message": "text"}]}',
         '{"choices": [{"message": {"content": ["a"]}}]}',
-        '{"choices": [{"message": {"content": "half a pair \\ud800"}}]}',
         b"\xff\xfe{}",
         "[" * 100_000,
     ],
 )
-def test_a5_an_answer_of_the_wrong_shape_is_stored_raw_and_tried_once_more(
+def test_a5_an_answer_of_the_wrong_shape_is_stored_raw_tried_once_more_and_ends_no_stage_well(
     body: object, serve: Serve
 ):
     server = serve(always(status(200, body)))
 
-    reading = one(server)
+    with pytest.raises(RefusedError, match=r"no answer yet \(1 malformed") as refusal:
+        one(server)
 
-    assert reading.outcome == "malformed"
-    assert reading.detail
+    assert refusal.value.code == 75
     assert len(server.calls) == client.MAX_SHAPE
     with store.reading(store.path()) as known:
         kept = next(iter(known.export()))
     assert kept["outcome"] == "malformed"
+    assert kept["detail"]
     assert kept["body"] or body == ""
+
+
+NO_TOKENS = {"prompt_tokens": 0, "completion_tokens": 0}
+FAILED = {"index": 0, "message": {"role": "assistant", "content": ""}, "finish_reason": "error"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"message": "overloaded"}},
+        {"error": {"message": "Provider returned error", "code": 429}},
+        {"error": {"message": "upstream", "code": "502"}, "usage": NO_TOKENS},
+        {"object": "error", "message": "overloaded", "code": 500},
+        content() | {"error": "overloaded"},
+        content() | {"choices": [FAILED]},
+        content() | {"choices": [FAILED | {"finish_reason": "stop", "error": {"code": 502}}]},
+        content("half of it", finish="insufficient_system_resource"),
+        content("half of it", finish="abort"),
+        content("", usage=NO_TOKENS),
+        content(None, usage=NO_TOKENS),
+        content(usage=NO_TOKENS) | {"choices": []},
+        {"choices": []},
+    ],
+)
+def test_a_good_status_that_carries_an_error_is_asked_again_as_a_busy_server_is(
+    body: object, serve: Serve
+):
+    server = serve(always(status(200, body)))
+
+    with pytest.raises(RefusedError, match=r"no answer yet \(1 upstream error") as refusal:
+        one(server)
+
+    assert refusal.value.code == 75
+    assert len(server.calls) == QUICK.attempts
+    with store.reading(store.path()) as known:
+        each = budget.reservation(request(), FREE.prices).tokens
+        assert known.committed().tokens == QUICK.attempts * each
+    server.script = always(answer())
+    assert one(server).outcome == "answered"
+
+
+@pytest.mark.parametrize(
+    ("code", "refused"), [(401, 77), (403, 77), (402, 77), ("insufficient_quota", 77)]
+)
+def test_an_error_that_will_stay_stops_the_run_even_with_a_good_status(
+    code: object, refused: int, serve: Serve
+):
+    server = serve(always(status(200, {"error": {"message": "no", "code": code}})))
+
+    with pytest.raises(RefusedError, match="stopped: no_") as refusal:
+        one(server)
+
+    assert refusal.value.code == refused
+    assert len(server.calls) == 1
+
+
+@pytest.mark.parametrize("code", [201, 203, 206])
+def test_a_whole_answer_counts_with_any_status_that_says_success(code: int, serve: Serve):
+    server = serve(always(status(code, content())))
+
+    first, second = one(server), one(server)
+
+    assert first.outcome == second.outcome == "answered"
+    assert len(server.calls) == 1
+    with store.reading(store.path()) as known:
+        assert known.committed().tokens == 15
+
+
+def test_what_an_earlier_version_took_for_an_answer_is_asked_again_once(serve: Serve):
+    server = serve(always(answer("", usage=NO_TOKENS)))
+    with pytest.raises(RefusedError, match="no answer yet"):
+        one(server)
+    with store.writing(store.path()) as writer, writer.transaction() as connection:
+        (kept,) = connection.execute("select body, key, status from attempts limit 1").fetchall()
+        right = attempt_row.checksum(kept[1], "refused", kept[2], kept[0])
+        connection.execute(
+            "update attempts set outcome = 'refused', checksum = ? where id = 1", (right,)
+        )
+    before, server.script = len(server.calls), always(answer())
+
+    assert one(server).outcome == one(server).outcome == "answered"
+
+    assert len(server.calls) == before + 1
+
+
+INNER = {"code": "ResponsibleAIPolicyViolation"}
 
 
 @pytest.mark.parametrize(
@@ -249,6 +334,13 @@ def test_a5_an_answer_of_the_wrong_shape_is_stored_raw_and_tried_once_more(
         (answer(""), "refused"),
         (answer(None, refusal="I cannot"), "refused"),
         (answer("text", finish="content_filter"), "filtered"),
+        (answer("text", finish="SAFETY"), "filtered"),
+        (answer("half", finish="MAX_TOKENS"), "truncated"),
+        (answer("half a pair \ud800"), "unwritable"),
+        (status(400, {"error": {"code": "content_filter", "message": "filtered"}}), "filtered"),
+        (status(400, {"error": {"code": None, "innererror": INNER}}), "filtered"),
+        (status(403, {"error": {"code": 403, "metadata": {"flagged_input": "x"}}}), "filtered"),
+        (status(200, {"error": {"code": "data_inspection_failed"}}), "filtered"),
         (answer("<rationale>half", finish="length"), "truncated"),
     ],
 )
@@ -285,6 +377,112 @@ def test_a8_a_count_that_cannot_be_is_replaced_by_the_reservation(
     with store.reading(store.path()) as known:
         assert known.committed().tokens == budget.reservation(request(), FREE.prices).tokens
     assert "without a usable count of tokens" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("usage", "prompt", "output", "told"),
+    [
+        (
+            {"completion_tokens": 9, "completion_tokens_details": {"reasoning_tokens": 900}},
+            10, 909, "reasoning_tokens",
+        ),
+        ({"completion_tokens": 9, "reasoning_tokens": 900}, 10, 909, "reasoning_tokens"),
+        ({"completion_tokens": 9, "total_tokens": 919}, 10, 909, "total_tokens"),
+        (
+            {"completion_tokens": 9, "completion_tokens_details": {"audio_tokens": 700, "b": 3}},
+            10, 712, "audio_tokens",
+        ),
+        ({"completion_tokens": 9, "completion_tokens_details": {"a": 6, "b": 6}}, 10, 12, "a"),
+        (
+            {"completion_tokens": 9, "prompt_tokens_details": {"cached_tokens": 1000}},
+            1010, 9, "cached_tokens",
+        ),
+        ({"completion_tokens": 9, "prompt_tokens_details": {"cached_tokens": 8}}, 10, 9, ""),
+        (
+            {"output_tokens": 9, "prompt_tokens_details": {"audio_tokens": 9, "text_tokens": 8}},
+            17, 9, "audio_tokens",
+        ),
+        ({"completion_tokens": 9, "cache_read_input_tokens": 500}, 510, 9, "cache_read"),
+        ({"completion_tokens": 12_000}, 10, 12_000, "more output than the limit of 20"),
+        ({"completion_tokens": 5.0}, 10, 5, ""),
+        ({"output_tokens": 7}, 10, 7, ""),
+    ],
+)  # fmt: skip
+def test_what_is_billed_is_counted_whatever_field_says_so(
+    usage: dict[str, object], prompt: int, output: int, told: str, serve: Serve,
+    capsys: pytest.CaptureFixture[str],
+):  # fmt: skip
+    server = serve(always(answer(usage={"prompt_tokens": 10} | usage)))
+
+    assert one(server).outcome == "answered"
+
+    with store.reading(store.path()) as known:
+        (row,) = known.ledger()
+    assert (row["prompt_tokens"], row["completion_tokens"]) == (prompt, output)
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("total", [5, 30, 53_000])
+def test_where_only_the_sum_is_billed_the_sum_is_counted(total: int, serve: Serve):
+    limits = FREE.model_copy(update={"budget": Budget(calls=None, tokens=5000, cost=None)})
+    server = serve(always(answer(usage={"total_tokens": total})))
+
+    assert one(server, limits=limits).outcome == "answered"
+
+    with store.reading(store.path()) as known:
+        assert known.committed().tokens == total
+    if total > 5000:
+        with pytest.raises(RefusedError, match="budget is reached"):
+            ask(server, [request(1)], limits=limits)
+        assert len(server.calls) == 1
+
+
+def test_once_a_server_has_passed_the_limit_the_budget_foresees_that_it_does_again(serve: Serve):
+    limits = FREE.model_copy(update={"budget": Budget(calls=None, tokens=2000, cost=None)})
+    server = serve(always(answer(usage={"prompt_tokens": 10, "completion_tokens": 600})))
+
+    with pytest.raises(RefusedError, match="budget is reached"):
+        ask(
+            server, [request(n) for n in range(9)], limits=limits,
+            policy=replace(QUICK, concurrency=1),
+        )  # fmt: skip
+
+    assert len(server.calls) == 3
+
+
+@pytest.mark.parametrize(("counted", "noticed"), [(60, True), (300, False)])
+def test_a_server_that_cuts_prompts_off_in_silence_is_noticed(
+    counted: int, noticed: bool, serve: Serve, capsys: pytest.CaptureFixture[str]
+):
+    long = request(messages=[{"role": "user", "content": "word " * 250}])
+    server = serve(always(answer(usage={"prompt_tokens": counted, "completion_tokens": 5})))
+
+    ask(server, [long])
+
+    assert ("num_ctx" in capsys.readouterr().err) == noticed
+
+
+def test_no_server_is_left_to_choose_whether_to_stream(serve: Serve):
+    server = serve(always(answer()))
+
+    one(server)
+
+    assert server.calls[0]["stream"] is False
+    assert "stream" not in request().canonical
+
+
+def test_a_prompt_that_is_filtered_is_a_reason_of_its_own_and_stops_nobody_else(serve: Serve):
+    blocked = status(400, {"error": {"code": "content_filter", "message": "filtered"}})
+    server = serve(
+        lambda number, asked: blocked if "7" in asked["messages"][0]["content"] else answer()
+    )
+    requests = [request(n) for n in range(20)]
+
+    first, again = ask(server, requests), ask(server, requests)
+
+    assert first == again
+    assert Counter(r.outcome for r in first.values()) == {"answered": 18, "filtered": 2}
+    assert len(server.calls) == 20
 
 
 @pytest.mark.parametrize("text", ["\\ud83d", "x" * 5000, "\\u0000"])
@@ -466,7 +664,7 @@ def test_the_request_is_sent_as_it_was_configured(serve: Serve):
     ask(server, [request(body=body)], key=KEY)
 
     sent = server.calls[0]
-    assert sent == {"model": "m", "messages": list(request().messages), **body}
+    assert sent == {"model": "m", "messages": list(request().messages), "stream": False, **body}
     assert server.paths == ["/v1/chat/completions"]
     assert {k.lower(): v for k, v in server.headers[0].items()}["authorization"] == f"Bearer {KEY}"
 

@@ -12,6 +12,7 @@ from redistill.console.exceptions import RefusedError
 from redistill.llm import exported_row, store, store_import
 from redistill.llm.budget import Prices
 from redistill.llm.request import Request
+from redistill.llm.response import FINAL
 from redistill.llm.store import Intent, Result
 from redistill.llm.store_import import Merged
 from redistill.records import jsonl
@@ -44,6 +45,7 @@ def put(
     stage: str = "generate",
 ) -> str:
     r = request(number)
+    told = (3, 2, 50, True) if outcome in FINAL else (r.max_input, 5, 50, False)
     with store.writing(file) as writer, writer.transaction() as connection:
         attempt = writer.intend(
             connection,
@@ -52,7 +54,7 @@ def put(
         writer.receive(connection, attempt, 200, body)
         writer.settle(
             connection,
-            Result(attempt, r.key, outcome, 200, body, "", "stop", "m", 3, 2, 50, True, 0.1),
+            Result(attempt, r.key, outcome, 200, body, "", "stop", "m", *told, 0.1),
         )
     return r.key
 

@@ -107,7 +107,9 @@ def test_an_answer_whose_body_is_none_is_refused(rows: list[dict[str, Any]], tmp
 
     with (
         store.writing(tmp_path / "t") as writer,
-        pytest.raises(RefusedError, match="outcome: is answered, and the body reads malformed"),
+        pytest.raises(
+            RefusedError, match="outcome: is answered, and the body reads upstream_error"
+        ),
     ):
         merged(writer, [wrong])
 
@@ -119,8 +121,9 @@ def test_an_answer_is_counted_at_no_less_than_its_body_says(
     with store.writing(tmp_path / "t") as writer:
         merged(writer, [row | {"prompt_tokens": 0, "completion_tokens": 0, "nano": 0}])
         assert (writer.committed().tokens, writer.committed().nano) == (5, None)
+    bare = answer_of(row, chat("4", usage=None)) | {"measured": 0, "prompt_tokens": 0}
     with store.writing(tmp_path / "u") as writer:
-        merged(writer, [row | {"measured": 0, "prompt_tokens": 0}])
+        merged(writer, [bare])
         assert writer.committed().tokens == request(1).max_input + 5
 
 

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from redistill.console.exceptions import RefusedError
-from redistill.llm import attempt_row, hidden_tokens, lost_store, response, store, store_schema
+from redistill.llm import (
+    answers,
+    attempt_row,
+    hidden_tokens,
+    lost_store,
+    response,
+    store,
+    store_schema,
+)
 from tests.paid.test_kills import STRACE
 from tests.paid.test_store import chat, put, request
 
@@ -113,13 +121,12 @@ def test_what_was_billed_beside_the_limit_is_found_in_the_bodies_once(
         assert hidden_tokens.most(known, ["n"]) == hidden_tokens.most(known, []) == 0
 
 
-def test_what_is_no_answer_as_it_is_read_today_is_asked_again_and_stays_counted(tmp_path: Path):
+def test_what_is_no_answer_as_it_is_read_today_stays_as_it_was_and_is_asked_again(tmp_path: Path):
     file = tmp_path / "s"
     old(file, OLD["with lines"], b'{"error": {"message": "overloaded"}}', chat("b"))
 
     with store.writing(file) as writer:
-        assert list(writer.answers([request(0).key, request(1).key])) == [request(1).key]
-        assert [row["outcome"] for row in writer.ledger()] == ["answered", "malformed"]
+        assert list(answers.renewed(writer, [request(0).key, request(1).key])) == [request(1).key]
         assert (writer.committed().calls, writer.committed().tokens) == (2, 10)
         assert list(writer.damaged()) == []
 

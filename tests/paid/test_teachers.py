@@ -129,7 +129,7 @@ def test_replay_has_one_source(tmp_path: Path):
 
 
 RULES = teacher.TeachSettings(
-    teacher="t", refiner="t", prompts="math", attempts=3, draws=2, choose="first"
+    teacher="t", refiner="t", prompts="math", attempts=3, draws=2, choose="first", probe=None
 )
 
 

@@ -88,6 +88,7 @@ def go(
         attempts=attempts,
         draws=draws,
         choose=choose,
+        probe=None,
     )
     teacher = Engaged("tutor", module, TERSE, rules, None)
     lessons = [lesson(p) for p in problems]
