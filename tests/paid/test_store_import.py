@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from redistill.console.exceptions import RefusedError
 from redistill.llm import attempt_row, exported_row, response, store, store_import
 from redistill.llm.store import Writer
 from redistill.records import jsonl
+from tests import forks
+from tests.paid.run import Run, solution
+from tests.paid.server import Action, Script, Server, answer, status
 from tests.paid.test_store import BATCH, chat, put, request
 
 
@@ -221,5 +225,48 @@ def test_whatever_is_changed_is_refused_or_does_no_harm(
         assert after.calls >= before.calls
         assert after.tokens >= before.tokens
         assert after.nano is None or (before.nano is not None and after.nano >= before.nano)
-        for key, answer in stored.items():
-            assert response.read(answer.status, answer.body).text == texts[key]
+        for key, found in stored.items():
+            assert response.read(found.status, found.body).text == texts[key]
+
+
+def odd(number: int, request: dict[str, Any]) -> Action:
+    """A server of odd ways: each of its answers is counted, or fails, in another one."""
+    text = solution(request["messages"][-1]["content"])
+    thought = {"completion_tokens_details": {"reasoning_tokens": 900}}
+    usual = {"prompt_tokens": 30, "completion_tokens": 20}
+    acts = [
+        answer(text, usage=None),
+        answer(text, usage=usual | thought),
+        answer(text, usage={"total_tokens": 5000}),
+        answer(text, usage={"prompt_tokens": 30, "completion_tokens": 12_000}),
+        answer(text, usage={"prompt_tokens": 9000, "completion_tokens": 20}),
+        status(200, {"error": {"message": "overloaded", "code": 529}}),
+        status(200, "<html>"),
+        status(503, {"error": {"message": "busy"}}),
+        status(400, {"error": {"code": "content_filter", "message": "no"}}),
+    ]
+    return acts[number % len(acts)]
+
+
+ODD = {"answered", "upstream_error", "malformed", "server_error", "filtered"}
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_an_export_of_odd_answers_is_the_same_after_an_import(
+    together: bool, serve: Callable[[Script], Server], tmp_path: Path
+):
+    server = serve(odd)
+    run = Run(
+        tmp_path, server.url, 18, openai={"together": together},
+        teach={"draws": 2, "choose": "shortest"}, generate={"max_loss": 1.0},
+    )  # fmt: skip
+    ran = forks.run(*run._words("generate"), tmp_path, **run.env(REDISTILL_CONCURRENCY="1"))
+    run.redistill("store", "export", "one.jsonl")
+
+    here = {"REDISTILL_STORE": str(tmp_path / "other.sqlite")}
+    run.redistill("store", "import", "one.jsonl", **here)
+    run.redistill("store", "export", "two.jsonl", **here)
+
+    rows = jsonl.read_rows(tmp_path / "one.jsonl", store.EXPORTED)
+    assert {row["outcome"] for row in rows} >= ODD, ran.stderr
+    assert (tmp_path / "one.jsonl").read_bytes() == (tmp_path / "two.jsonl").read_bytes()
