@@ -30,7 +30,10 @@ def settings(shipped: str, seed: int, way: str) -> str:
     text = re.sub(r"^seed: \d+", f"seed: {seed}", shipped, count=1, flags=re.MULTILINE)
     for word in way.split("+"):
         if word in ("latest", "all", "distinct"):
-            text, count = re.subn(r"lessons: \w+", f"lessons: {word}", text)
+            rounds = (
+                r"^(  (?!r0:|one-shot-matched:)\S.*)lessons: \w+"  # those two have one text each
+            )
+            text, count = re.subn(rounds, rf"\1lessons: {word}", text, flags=re.M)
         elif word.startswith("folds"):
             text, count = re.subn(r"^  folds: \w+", f"  folds: {word[5:]}", text, flags=re.M)
         else:

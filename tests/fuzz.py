@@ -20,7 +20,7 @@ from typing import Any
 from redistill.graders import choice, math, numeric, yes_no
 from redistill.grading import answers, numbers
 from redistill.grading.grader import Grader
-from redistill.rationales import prompt
+from redistill.rationales import reply, wrapping
 from redistill.records import json_file
 from redistill.solutions import equations, wordings
 
@@ -31,7 +31,7 @@ PIECES = [
     "<rationale>", "</rationale>", " and ", " or ", "٣", "½", "\u202f", "\ud800", "is 5", " apples",
     "/", "0",
 ]  # fmt: skip
-MODULES = [answers, numbers, equations, wordings, prompt, choice, math, numeric, yes_no]
+MODULES = [answers, numbers, equations, wordings, reply, wrapping, choice, math, numeric, yes_no]
 MAX_TEXT = 16384  # characters
 
 
@@ -76,9 +76,9 @@ def _steps(text: str) -> None:
 
 
 def _rationale(text: str) -> None:
-    found = prompt.rationale(text)
-    assert found is None or (found == found.strip() and found in text), found
-    assert found is None or prompt.rationale(f"<rationale>{found}</rationale>") is not None
+    found = reply.read(text).text
+    assert found is None or found == found.strip(), found
+    assert found is None or reply.read(f"<rationale>{found}</rationale>").text is not None
 
 
 SCANNERS: dict[str, Callable[[str], None]] = {

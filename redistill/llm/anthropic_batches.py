@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from redistill.console.exceptions import CONFIG, TRY_AGAIN, RefusedError
-from redistill.llm import anthropic_messages, batch_service, endpoint
+from redistill.llm import anthropic_messages, batch_service, connection
 from redistill.llm.batch_records import Batch
 from redistill.llm.batch_service import TRANSFERS, State, object_of, rows_of, whole
 from redistill.llm.endpoint import Raw
@@ -16,16 +16,19 @@ from redistill.llm.request import Request
 PATH = "/v1/messages/batches"
 SAMPLING = {"temperature", "top_p"}  # what the interface has no more, but had in the version of
 SAMPLED = "2023-06-01"
+SPOKEN = "2026-10-21"  # the version that all else is said in
 PAGE, PAGES = 100, 1000  # batches on a page of the server's list, and pages looked at
 NONE = "1970-01-01T00:00:00+00:00"  # noted where the server had no batch before an order
 APART = timedelta(minutes=1)  # by which the clocks of the servers may differ from each other
 COUNTS = ("processing", "succeeded", "errored", "canceled", "expired")
 
 
-class Connection(endpoint.Connection):
+class Connection(connection.Connection):
     """The same through the anthropic SDK, which is an extra; raises RefusedError without it."""
 
-    def __init__(self, address: str, secret: str) -> None:
+    spoken: Mapping[str, str] = {"anthropic-version": SPOKEN}
+
+    def _open(self, address: str) -> None:
         import httpx2
 
         try:
@@ -38,19 +41,13 @@ class Connection(endpoint.Connection):
             ) from None
         self._sdk = anthropic
         self._raw = httpx2.Response
-        self._secret = secret.encode()
-        self._client: Any = anthropic.AsyncAnthropic(
-            base_url=address.removesuffix("/v1"),
-            api_key=secret or "none",
-            max_retries=0,
-            timeout=endpoint.policy().deadline,
-            http_client=anthropic.DefaultAioHttpClient(follow_redirects=False),
-        )
+        base = address.removesuffix("/v1")
+        self._client = anthropic.AsyncAnthropic(base_url=base, api_key="none", **self._manner())
 
     async def post(self, path: str, content: Mapping[str, Any]) -> Raw:
-        """Send the order *content*, in the SDK's version of the interface or one that knows it."""
+        """Send the order *content*, in a version of the interface that knows all that is in it."""
         sampled = any(SAMPLING & set(line["params"]) for line in content["requests"])
-        options = {"headers": {"anthropic-version": SAMPLED}} if sampled else {}
+        options = {"headers": {"anthropic-version": SAMPLED if sampled else SPOKEN}}
         call = self._client.post(path, body=content, options=options, cast_to=self._raw)
         return await self._raw_of(call)
 
@@ -121,7 +118,7 @@ class Service(batch_service.Service):
         return map(anthropic_messages.line, await self._fetched(file))
 
     async def _fetched(self, file: str) -> list[bytes]:
-        call = partial(self._connection.get, file)
+        call = partial(self._connection.get, file, file=True)
         raw = await self._tried(call, f"fetching {file}", TRANSFERS)
         return raw.body.split(b"\n")
 

@@ -18,7 +18,6 @@ from redistill.llm import (
     batches,
     budget,
     client,
-    endpoint,
     interrupts,
     openai_batches,
     store,
@@ -29,14 +28,15 @@ from redistill.llm.batch_records import Batch
 from redistill.llm.batch_service import Service, State
 from redistill.llm.batches import Order
 from redistill.llm.client import Occasion
+from redistill.llm.connection import Connection
 from redistill.llm.endpoint import Policy
 from redistill.llm.purchase import Manner, Terms
 from redistill.llm.request import Request
 from redistill.llm.response import FATAL, FINAL, Outcome, Reading
 from redistill.llm.store import Writer
 
-INTERFACES: Mapping[Manner, tuple[type[endpoint.Connection], type[Service]]] = {
-    "api": (endpoint.Connection, openai_batches.Service),
+INTERFACES: Mapping[Manner, tuple[type[Connection], type[Service]]] = {
+    "api": (Connection, openai_batches.Service),
     "anthropic": (anthropic_batches.Connection, anthropic_batches.Service),
 }
 ORDERED = State("ordered")
@@ -46,7 +46,7 @@ AtWork = tuple[Batch, State]
 def ask(
     requests: Iterable[Request],
     kind: Manner,
-    connect: Callable[[type[endpoint.Connection]], endpoint.Connection],
+    connect: Callable[[type[Connection]], Connection],
     settings: budget.SpendingSettings,
     policy: Policy,
     occasion: Occasion,
@@ -88,9 +88,7 @@ class _Run:
         self.tried: Counter[str] = Counter()
         self.stop: RefusedError | None = None
 
-    async def all(
-        self, connect: Callable[[type[endpoint.Connection]], endpoint.Connection]
-    ) -> dict[str, Reading]:
+    async def all(self, connect: Callable[[type[Connection]], Connection]) -> dict[str, Reading]:
         """Look, and wait for the next look, until everything is answered."""
         self.stopped = asyncio.Event()
         connection, service = INTERFACES[self.kind]

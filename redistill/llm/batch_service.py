@@ -10,7 +10,8 @@ from typing import Any
 from redistill.console.exceptions import CONFIG, PERMISSION, TRY_AGAIN, RefusedError
 from redistill.llm import response
 from redistill.llm.batch_records import Batch
-from redistill.llm.endpoint import Connection, Policy, Raw, wait
+from redistill.llm.connection import Connection
+from redistill.llm.endpoint import Policy, Raw, wait
 from redistill.llm.request import Request
 
 RAN = ("completed", "ended")  # nothing was left out: each request has a line, or was lost

@@ -186,10 +186,12 @@ class _Run:
 
     def _complete(self) -> None:
         """Refuse to end as if all were answered where calls failed that may work later."""
-        failed = Counter(r.outcome for r in self.readings.values() if r.outcome in RETRIED)
+        lost = [r for r in self.readings.values() if r.outcome in RETRIED]
+        failed, last = Counter(r.outcome for r in lost), {r.outcome: r.detail for r in lost}
         if failed:
             reasons = ", ".join(
-                f"{n} {outcome.replace('_', ' ')}" for outcome, n in sorted(failed.items())
+                f"{n} {outcome.replace('_', ' ')}: {last[outcome]}"
+                for outcome, n in sorted(failed.items())
             )
             raise RefusedError(
                 f"{failed.total()} requests have no answer yet ({reasons}); what was answered is "

@@ -10,12 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from redistill.console.exceptions import RefusedError
 from redistill.llm import attempt_row, batch_row, response, settlement
 from redistill.llm.budget import Prices
-from redistill.llm.endpoint import Raw
+from redistill.llm.endpoint import Raw, most_of_a_body
 from redistill.llm.request import Request, key_of, of_canonical
 from redistill.llm.response import FINAL, Outcome, Reading
 from redistill.llm.store import Result
 
-MAX_BODY = 64 * 1024 * 1024  # bytes, more than a server's answer may have
+MAX_BODY = 64 * 1024 * 1024  # bytes, where REDISTILL_MAX_BODY does not let answers have more
 MAX_COUNT = 10**9  # tokens of one attempt
 MAX_NANO = 10**15  # a million of the currency for one call; sums of such fit 64 bits
 UNPRICED = Prices(input=None, output=None, batch=None)
@@ -173,8 +173,8 @@ def _body(row: _Row) -> bytes | None:
         raw = base64.b64decode(row.body, validate=True) if coded else row.body.encode("utf-8")
     except ValueError as problem:
         raise _FaultError("body", f"is not {row.encoding} ({problem})"[:200]) from None
-    if len(raw) > MAX_BODY:
-        raise _FaultError("body", f"has {len(raw)} bytes, and an answer at most {MAX_BODY}")
+    if len(raw) > (most := max(MAX_BODY, most_of_a_body())):
+        raise _FaultError("body", f"has {len(raw)} bytes, and an answer at most {most}")
     return raw
 
 

@@ -76,7 +76,7 @@ class Service(batch_service.Service):
 
     async def lines(self, file: str) -> Iterable[bytes]:
         """Fetch the lines of the server's *file*."""
-        call = partial(self._connection.get, f"/files/{file}/content")
+        call = partial(self._connection.get, f"/files/{file}/content", file=True)
         raw = await self._tried(call, f"fetching the file {file}", TRANSFERS)
         return raw.body.split(b"\n")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from redistill.llm import usage
+from redistill.llm.thought_tags import outside
 from redistill.llm.usage import Usage
 
 Outcome = Literal[
@@ -21,8 +22,10 @@ SURROGATE = re.compile("[\ud800-\udfff]")  # half of a pair: no text that can be
 FINAL = (  # whole answers, paid for and kept: never asked again
     *("answered", "truncated", "refused", "filtered", "only_reasoning", "unwritable"),
 )
-THOUGHTS = ("reasoning_content", "reasoning")  # fields of a message that servers put thoughts into
-TAG = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
+THOUGHTS = (  # fields of a message that servers put thoughts into, as a text or in parts
+    *("reasoning_content", "reasoning", "reasoning_text", "reasoning_details"),
+    *("thinking", "thoughts"),
+)
 FATAL = ("no_permission", "no_quota", "redirected")  # cannot succeed for any other request either
 RETRIED = (  # failures on the way: asked again, and no stage ends well with one
     *("rate_limited", "server_error", "timeout", "no_connection"),
@@ -245,41 +248,22 @@ def _choice(choice: dict[str, Any], billed: dict[str, Any]) -> Reading:
     return Reading("answered", text=text, **ended)
 
 
-def outside(text: str) -> str:
-    """
-    Return what stands in *text* outside of thoughts.
-
-    Thoughts stand between ``<think>`` and ``</think>``; after one that is never closed; and before
-    a closing one that was never opened, since some templates open it in the prompt.
-    """
-    kept: list[str] = []
-    start, inside = 0, False
-    for tag in TAG.finditer(text):
-        if not inside:
-            kept.append(text[start : tag.start()])
-        if tag[1] and not inside:
-            kept = []
-        inside, start = not tag[1], tag.end()
-    if not inside:
-        kept.append(text[start:])
-    return "".join(kept).strip() if start else text
-
-
 def _written(content: object) -> object:
     """The content of a message; of one in parts, the text of those that are text."""
     if not isinstance(content, list) or not all(isinstance(part, dict) for part in content):
         return content
-    texts = [part.get("text") for part in content if part.get("type") == "text"]
+    texts = [part.get("text") for part in content if part.get("type") in ("text", "output_text")]
     return "".join(texts) if all(isinstance(text, str) for text in texts) else content
 
 
 def _thoughts(message: dict[str, Any], written: object, text: object) -> str:
     """Where *message* has thoughts, in words; empty where it has none."""
     for name in THOUGHTS:
-        if isinstance(message.get(name), str) and message[name].strip():
+        found = message.get(name)
+        if found.strip() if isinstance(found, str) else isinstance(found, list | dict) and found:
             return name
     if isinstance(written, str) and written != text:
-        return "<think> of the content"
+        return "marked thoughts of the content"
     return "parts of the content" if isinstance(message.get("content"), list) and not text else ""
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from redistill.rationales.teacher import Reply, TeachSettings
@@ -12,6 +12,7 @@ Judge = Callable[[int, Reply], str | None]  # why a reply to the thing at a plac
 Choose = Callable[[Sequence[tuple[int, Sequence[str]]]], list[int]]  # which of the accepted texts
 
 SILENT = "teacher had nothing to say"
+RIGHT_UNMARKED = "right, but not between the markers"
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,14 @@ class Attempts:
     """
     What came of asking: the reply kept at each place (None: none), and the last reason against.
 
-    *rejected* counts every reply that was not accepted by its reason, *replies* all of them.
+    *rejected* counts every reply that was not accepted by its reason, *replies* all of them, and
+    *unmarked* those that were accepted although they have no markers.
     """
 
     kept: list[Reply | None]
     reasons: list[str | None]
     replies: int = 0
+    unmarked: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
 
     def __str__(self) -> str:
@@ -40,17 +43,19 @@ class Attempts:
         told = f" ({reasons})" if reasons else ""
         rejected = self.rejected.total()
         accepted = self.replies - rejected
-        return f"{self.replies} replies = {accepted} accepted + {rejected} rejected{told}"
+        bare = f" ({self.unmarked} without markers)" if self.unmarked else ""
+        return f"{self.replies} replies = {accepted} accepted{bare} + {rejected} rejected{told}"
 
     def unsolved(self, names: Sequence[str]) -> list[str]:
         """Return the *names*, one a place, of those that no reply was accepted for."""
         return [name for name, reply in zip(names, self.kept, strict=True) if reply is None]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the replies as a metrics file records them."""
+        """Return the replies as a metrics file records them, *unmarked* where there are any."""
         return {
             "replies": self.replies,
             "accepted": self.replies - self.rejected.total(),
+            **({"unmarked": self.unmarked} if self.unmarked else {}),
             "rejected": dict(sorted(self.rejected.items())),
         }
 
@@ -77,11 +82,11 @@ def attempt(
             break
         draws = range(number * rules.draws, (number + 1) * rules.draws)
         first = probe.size if probe and not number else 0
-        accepted = _asked(found, pending[:first], draws, ask, judge)
+        accepted = _asked(found, pending[:first], draws, ask, judge, rules)
         if probe and first:
             taken = {place for place, _ in accepted}
             probe.judge([None if p in taken else found.reasons[p] for p in pending[:first]])
-        accepted += _asked(found, pending[first:], draws, ask, judge)
+        accepted += _asked(found, pending[first:], draws, ask, judge, rules)
         texts = [(place, [reply.text or "" for reply in good]) for place, good in accepted]
         for (place, good), chosen in zip(accepted, choose(texts), strict=True):
             found.kept[place], found.reasons[place] = good[chosen], None
@@ -89,12 +94,17 @@ def attempt(
 
 
 def _asked(
-    found: Attempts, places: list[int], draws: range, ask: Ask, judge: Judge
+    found: Attempts,
+    places: list[int],
+    draws: range,
+    ask: Ask,
+    judge: Judge,
+    rules: TeachSettings,
 ) -> list[tuple[int, list[Reply]]]:
     """Ask about *places*: those with a reply that is accepted, and the reasons against others."""
     accepted: list[tuple[int, list[Reply]]] = []
     for place, replies in zip(places, ask(places, draws) if places else [], strict=True):
-        good = _accepted(found, place, replies, judge)
+        good = _accepted(found, place, replies, judge, rules)
         if good:
             accepted.append((place, good))
         elif not replies and found.reasons[place] is None:
@@ -102,14 +112,36 @@ def _asked(
     return accepted
 
 
-def _accepted(found: Attempts, place: int, replies: Sequence[Reply], judge: Judge) -> list[Reply]:
+def _accepted(
+    found: Attempts, place: int, replies: Sequence[Reply], judge: Judge, rules: TeachSettings
+) -> list[Reply]:
     good = []
-    for reply in replies:
-        reason = reply.reason if reply.text is None else judge(place, reply)
+    for given in replies:
+        reply, reason = _judged(place, given, judge, rules)
         found.replies += 1
         if reply.text is not None and reason is None:
+            found.unmarked += reply.unmarked is not None
             good.append(reply)
         else:
             found.rejected[reason or "no text"] += 1
             found.reasons[place] = reason or "no text"
     return good
+
+
+def _judged(
+    place: int, reply: Reply, judge: Judge, rules: TeachSettings
+) -> tuple[Reply, str | None]:
+    """
+    The reply as it would be taken, and the reason why it is not.
+
+    One without markers that *judge* has nothing against is taken by a setting, and else told apart
+    from those that no setting makes a rationale of.
+    """
+    if reply.text is not None:
+        return reply, judge(place, reply)
+    if reply.unmarked is None:
+        return reply, reply.reason
+    bare = replace(reply, text=reply.unmarked, reason=None)
+    if judge(place, bare) is not None:
+        return reply, reply.reason
+    return (bare, None) if rules.unmarked == "take" else (reply, RIGHT_UNMARKED)

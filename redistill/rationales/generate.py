@@ -65,7 +65,8 @@ def generate(
         return teacher.module.explain([problems[p] for p in places], teacher.settings, sitting)
 
     def judge(place: int, reply: Reply) -> str | None:
-        return guards.first(problems[place], reply.text or "", grader, held_out)
+        fault = guards.unended(reply.unmarked, grader)
+        return fault or guards.first(problems[place], reply.text or "", grader, held_out)
 
     names = [problem.id for problem in problems]
     tried = probe.of_first(teacher, names, max_loss)

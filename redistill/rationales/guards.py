@@ -1,22 +1,14 @@
 """What a rationale must be before a student learns it; each guard has a name that is counted."""
 
-import re
 from collections.abc import Sequence
 
 from redistill.grading.grader import Grader
 from redistill.problems.held_out import HeldOut
+from redistill.rationales import talk, wrapping
 from redistill.records.fingerprint import normalised
 from redistill.records.types import Error, Problem
 from redistill.settings.sections import Section
 from redistill.solutions.mending import Mending
-
-TALK = re.compile(
-    r"\b(?:the|this|your) (?:student|teacher|learner|tutor)\b"
-    r"|\b(?:previous|earlier|last|wrong) (?:attempt|answer|solution|rationale|explanation)s?\b"
-    r"|\b(?:gold|reference|correct) (?:answer|solution) (?:is|was|says)\b"
-    r"|\bas an ai\b",
-    re.IGNORECASE,
-)
 
 
 class GuardSettings(Section):
@@ -31,20 +23,29 @@ def first(problem: Problem, text: str, grader: Grader, held_out: HeldOut) -> str
     """
     Say why the first rationale *text* of *problem* is not acceptable; None where it is.
 
-    Talk about students and attempts is let through where the problem itself talks so, and a
+    Talk about students and attempts is let through where the problem itself talks so
+    (`talk.talks`), markup that wraps a reply where the question has it (`wrapping.left_in`), and a
     question of *held_out*, which is dev and test, where the problem's own question has it.
     """
     if grader.strict(text) is None:
         return "not in the answer format"
     if not grader.equal(grader.strict(text), problem.answer):
         return "wrong answer"
-    told = f"{problem.question}\n{problem.solution or ''}".casefold()
-    if any(match.group().casefold() not in told for match in TALK.finditer(text)):
+    if wrapping.left_in(text, problem.question):
+        return "leftover markup"
+    if talk.talks(problem, text):
         return "talks about teaching"
     own = " ".join([problem.question, *(problem.choices or {}).values()])
     if held_out.quoted(text) - held_out.quoted(own):
         return "quotes another split"
     return None
+
+
+def unended(unmarked: str | None, grader: Grader) -> str | None:
+    """Say that *unmarked*, a reply without markers, does not end in the answer; else None."""
+    if unmarked is None or grader.strict(unmarked.rpartition("\n")[2]) is not None:
+        return None
+    return "not in the answer format"
 
 
 def refined(

@@ -5,24 +5,26 @@ from collections.abc import Sequence
 
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.llm import purchase, thoughts
-from redistill.rationales.attempts import Probe
+from redistill.rationales.attempts import RIGHT_UNMARKED, Probe
+from redistill.rationales.reply import UNMARKED
 from redistill.rationales.teacher import Engaged
 
 SHOWN = 3  # problems that a message names
 CHANCE = 0.01  # that all texts of a probe are rejected though the run would keep its limit of loss
-MARKERS, FORM = "no rationale between the markers", "not in the answer format"
+FORM = "not in the answer format"
 WAYS_OUT = {
     "truncated": "raise max_tokens or max_completion_tokens in the teacher's body",
     "only reasoning": thoughts.WAY_OUT,
-    MARKERS: "see what was asked with redistill plan --prompt, and the replies with redistill "
-    "show; another of teach.prompts may fit this teacher",
+    UNMARKED: "see the prompt with redistill show, and the replies with redistill store export; "
+    "another of teach.prompts may fit this teacher",
     FORM: "the prompt of teach.prompts and grade.grader may speak of different answer forms",
+    RIGHT_UNMARKED: "teach.unmarked: take teaches such replies",
     "wrong answer": "see field 'answer' of these problems, and whether grade.grader fits them",
     "bad request": "mend the teacher's section in params.yaml",
 }
 SETTINGS = (  # reasons that say nothing of the problem, but of how the teacher is asked
     *("truncated", "only reasoning", "refused", "filtered", "unwritable", "bad request"),
-    *(MARKERS, FORM),
+    *(UNMARKED, RIGHT_UNMARKED, FORM),
 )
 
 
@@ -66,7 +68,9 @@ def _judged(names: Sequence[str], reasons: Sequence[str | None], only: Sequence[
     if found.total() < len(reasons) or (only and not set(found) <= set(only)):
         return
     told = ", ".join(f"{n} {reason}" for reason, n in found.most_common())
-    way_out = next((WAYS_OUT[r] for r, _ in found.most_common() if r in WAYS_OUT), "see docs")
+    way_out = next(
+        (WAYS_OUT[r] for r, _ in found.most_common() if r in WAYS_OUT), "see docs/teachers.md"
+    )
     raise RefusedError(
         f"not one text for the first {len(reasons)} problems was accepted ({told}; "
         f"{', '.join(names[:SHOWN])}, ...), so the other {len(names) - len(reasons)} are not asked "

@@ -1,4 +1,4 @@
-"""Prompts for a teacher that is a language model, and the rationale read out of its reply."""
+"""Prompts for a teacher that is a language model."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,10 +7,8 @@ from functools import cache
 from pathlib import Path
 
 from redistill.console.exceptions import CONFIG, RefusedError
-from redistill.llm import request as llm_request
-from redistill.llm.response import Reading
 from redistill.rationales import situation
-from redistill.rationales.teacher import Reply, Request
+from redistill.rationales.teacher import Request
 from redistill.records.fingerprint import digest
 from redistill.records.types import Error, Exemplar, Problem
 from redistill.solutions import gaps
@@ -18,10 +16,8 @@ from redistill.solutions.mending import Mending
 
 FOLDER = Path(__file__).parent.parent / "prompts"
 BLANK = re.compile(r"\[\[([a-z_]+)\]\]")
-OPEN, CLOSE = "<rationale>", "</rationale>"
 NOTHING, UNKNOWN = "(none)", "not located"
 UNSETTLED = "(how far it is right is for you to say)"
-KEPT = ("<kept>", "</kept>")
 
 
 @cache
@@ -107,28 +103,6 @@ def fence(*texts: str) -> str:
         if not any(mark in text for text in texts):
             return mark
         number += 1
-
-
-def rationale(reply: str) -> str | None:
-    """Read the text between the last complete pair of markers in *reply*, None without a pair."""
-    return _between(reply, OPEN, CLOSE) or None
-
-
-def _between(reply: str, opening: str, closing: str) -> str | None:
-    end = reply.rfind(closing)
-    start = reply.rfind(opening, 0, end) if end >= 0 else -1
-    return reply[start + len(opening) : end].strip() if start >= 0 else None
-
-
-def reply(reading: Reading, request: llm_request.Request) -> Reply:
-    """Say what the answer to *request* is worth: the rationale between its markers, or a reason."""
-    if reading.outcome != "answered":
-        return Reply(None, reason=reading.outcome.replace("_", " "))
-    text = rationale(reading.text)
-    if text is None:
-        return Reply(None, reason="no rationale between the markers")
-    kept = _between(reading.text, *KEPT)
-    return Reply(text, teacher=request.model, fingerprint=request.key[:16], kept=kept)
 
 
 def _question_fields(problem: Problem) -> dict[str, str]:

@@ -174,7 +174,8 @@ def refine(
         request = placed[place][1]
         old, text = request.rationale.text, reply.text or ""
         asked = request.problem, text, old, request.errors, request.mending, reply.kept
-        return guards.refined(*asked, grader, held_out, guard)
+        fault = guards.unended(reply.unmarked, grader)
+        return fault or guards.refined(*asked, grader, held_out, guard)
 
     names = [request.problem.id for _, request in placed]
     tried = probe.of_rewrites(teacher, names)

@@ -21,7 +21,8 @@ class TeachSettings(Section):
     *teacher* writes the first rationales, *refiner* the later ones; they may be the same. *prompts*
     names the prompt files of a teacher that is a language model. Each of at most *attempts*
     attempts draws *draws* texts; of those accepted, *choose* says which is kept. One that is paid
-    is asked about *probe* problems before the others (null: about all at once).
+    is asked about *probe* problems before the others (null: about all at once). *unmarked* says
+    whether a reply without markers is taken where all of it is an acceptable rationale.
     """
 
     teacher: str
@@ -31,6 +32,7 @@ class TeachSettings(Section):
     draws: int
     choose: Literal["first", "shortest", "likely", "rsr"]
     probe: int | None
+    unmarked: Literal["reject", "take"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Reply:
 
     *teacher* is who wrote the text where that is not the module itself, *fingerprint* the key of
     the request that it answers. *kept* is what a teacher that mends an attempt says that it keeps.
+    *unmarked* is what a language model wrote in place of a marked rationale, and may be one.
     """
 
     text: str | None
@@ -67,6 +70,7 @@ class Reply:
     teacher: str | None = None
     fingerprint: str | None = None
     kept: str | None = None
+    unmarked: str | None = None
 
 
 @dataclass

@@ -36,6 +36,11 @@ def without_keys(settings: Mapping[str, Any]) -> dict[str, str] | None:
 
 
 def _names(content: Mapping[str, Any]) -> list[str]:
-    """Every variable that a ``key:`` of a section names."""
+    """Every variable that a ``key:`` of a section names, or an ``env:`` of one of its headers."""
     sections = [s for s in content.values() if isinstance(s, Mapping)]
-    return [s["key"] for s in sections if isinstance(s.get("key"), str)]
+    keys = [section.get("key") for section in sections]
+    for section in sections:
+        headers = section.get("headers")
+        values = headers.values() if isinstance(headers, Mapping) else ()
+        keys += [value.get("env") for value in values if isinstance(value, Mapping)]
+    return [name for name in keys if isinstance(name, str)]

@@ -11,6 +11,7 @@ from redistill.llm import response, store
 from redistill.llm.request import Request
 from redistill.llm.store import Intent, Result, Writer
 from redistill.rationales import prompt as rationales_prompt
+from redistill.rationales.reply import reply
 from redistill.rationales.teacher import Reply, Sitting
 from redistill.rationales.teacher import Request as Refinement
 from redistill.records.types import Problem
@@ -74,10 +75,7 @@ def _replies(
             _write(missing, settings, sitting, writer)
             stored = writer.answers(requests)
     readings = {key: response.read(a.status, a.body) for key, a in stored.items()}
-    return [
-        [rationales_prompt.reply(readings[r.key], r) for r in row if r.key in readings]
-        for row in rows
-    ]
+    return [[reply(readings[r.key], r) for r in row if r.key in readings] for row in rows]
 
 
 def _request(prompt: str, problem: str, draw: int, identity: str, settings: Settings) -> Request:

@@ -5,29 +5,36 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from pydantic import Field
+
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.llm import (
+    address,
     answers,
     batch_orders,
     batches,
     budget,
     client,
+    headers,
     lost_store,
     purchase,
     store,
 )
-from redistill.llm import endpoint as endpoints
-from redistill.llm.endpoint import Raw
+from redistill.llm.connection import Connection
+from redistill.llm.endpoint import Raw, policy
+from redistill.llm.headers import Variable
 from redistill.llm.request import Request
 from redistill.llm.response import Reading
+from redistill.llm.secret import secret_in
 from redistill.rationales import prompt as rationales_prompt
+from redistill.rationales.reply import reply
 from redistill.rationales.teacher import Reply, Sitting
 from redistill.rationales.teacher import Request as Refinement
 from redistill.records.types import Problem
 from redistill.settings.sections import Section
 
 ASKS = PAID = True
-URL, KEY = "openai.base_url", "openai.key"
+URL, KEY, HEADERS = "openai.base_url", "openai.key", "openai.headers"
 ADDRESS = "REDISTILL_BASE_URL"  # where the same service is reached from this machine
 RESERVED = ("model", "messages", "stream", "n", "seed")  # set by us, or not understood by us
 
@@ -45,6 +52,8 @@ class Settings(Section):
 
     *examples* are turns that stand between the system prompt and the prompt, in every call.
     *key* is the name of the environment variable that holds the key, null where none is needed.
+    *headers* are sent with each call, and *query* stands behind its path; a header's value is text,
+    or ``{env: NAME}`` for what the environment variable NAME holds. Neither needs to be there.
     *seed* is sent, increased by the number of the draw, where it is not null. *together* asks for
     all draws of a prompt in one call with ``n``, for a server that knows it; without a seed.
     """
@@ -57,6 +66,8 @@ class Settings(Section):
     seed: int | None
     together: bool
     body: dict[str, Any]
+    headers: dict[str, str | Variable] = Field(default_factory=dict)  # older projects have neither
+    query: dict[str, str] = Field(default_factory=dict)
 
 
 def explain(problems: Sequence[Problem], settings: Settings, sitting: Sitting) -> list[list[Reply]]:
@@ -106,18 +117,20 @@ def _request(prompt: str, settings: Settings, draw: int, problem: str) -> Reques
         )
     if settings.seed is not None:
         body["seed"] = settings.seed + draw
-    endpoint = endpoints.endpoint(settings.base_url, URL)
-    return Request(endpoint, settings.model, messages, body, draw, problem)
+    return Request(_identity(settings), settings.model, messages, body, draw, problem)
+
+
+def _identity(settings: Settings) -> str:
+    """What answers: the service with its query and its headers, but for those that are secret."""
+    headers.check(settings.headers, HEADERS)
+    return address.identity(settings.base_url, URL, settings.query, headers.plain(settings.headers))
 
 
 def _replies(
     rows: Sequence[Sequence[Request]], settings: Settings, sitting: Sitting
 ) -> list[list[Reply]]:
     readings = _readings([request for row in rows for request in row], settings, sitting)
-    return [
-        [rationales_prompt.reply(readings[r.key], r) for r in row if r.key in readings]
-        for row in rows
-    ]
+    return [[reply(readings[r.key], r) for r in row if r.key in readings] for row in rows]
 
 
 def _readings(
@@ -129,6 +142,8 @@ def _readings(
         stored = answers.known(known, (request.key for request in requests))
     missing = {request.key: request for request in requests if request.key not in stored}
     if sitting.plan is not None:
+        if missing:
+            _reachable(settings)  # before anything is paid
         sitting.plan.cached += len(stored)
         sitting.plan.new += missing.values()
     if sitting.plan is not None or not missing:
@@ -147,23 +162,36 @@ def _readings(
         batches.refuse_held(writer, missing, manner)
     if manner == "files":
         return batches.ask_by_files(requests, limits, occasion, file)
-    secret, policy = endpoints.secret(settings.key, KEY), endpoints.policy()
+    secret, pace = secret_in(settings.key, KEY), policy()
     if manner is not None:
         connect = partial(_connection, settings, secret)
-        return batch_orders.ask(requests, manner, connect, limits, policy, occasion, file)
+        return batch_orders.ask(requests, manner, connect, limits, pace, occasion, file)
     with store.writing(file) as writer:
         batches.refuse_held(writer, missing, manner)  # a batch may have been made since
         sender = Sender(settings, secret)
-        return client.ask(
-            requests, sender, writer, limits, policy, occasion, together=settings.together
-        )
+        try:
+            return client.ask(
+                requests, sender, writer, limits, pace, occasion, together=settings.together
+            )
+        except RefusedError as refusal:
+            raise RefusedError(f"{refusal}{sender.advice}", code=refusal.code) from None
 
 
-def _connection(
-    settings: Settings, secret: str, kind: type[endpoints.Connection] = endpoints.Connection
-) -> endpoints.Connection:
-    address = endpoints.endpoint(os.environ.get(ADDRESS) or settings.base_url, URL)
-    return kind(address, secret)
+def _reachable(settings: Settings) -> str:
+    """The address that calls go to from here."""
+    here = os.environ.get(ADDRESS)
+    return address.reachable(here or settings.base_url, ADDRESS if here else URL)
+
+
+def _connection(settings: Settings, secret: str, kind: type[Connection] = Connection) -> Connection:
+    values = headers.read(settings.headers, HEADERS)
+    return kind(
+        _reachable(settings),
+        secret,
+        values,
+        settings.query,
+        list(headers.hidden(settings.headers, values)),
+    )
 
 
 class Sender:
@@ -171,6 +199,11 @@ class Sender:
 
     def __init__(self, settings: Settings, secret: str) -> None:
         self._connection = _connection(settings, secret)
+
+    @property
+    def advice(self) -> str:
+        """What is likely wrong with the address, after a semicolon; empty where nothing is."""
+        return self._connection.advice
 
     async def __call__(self, request: Request) -> Raw:
         """Send *request*; raises TimeoutError, or OSError where there is no connection."""

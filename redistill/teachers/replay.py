@@ -7,7 +7,7 @@ from pathlib import Path
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.llm import response
 from redistill.llm import store as stores
-from redistill.rationales import prompt
+from redistill.rationales.reply import replied
 from redistill.rationales.teacher import Reply, Request, Sitting
 from redistill.records.fingerprint import normalised
 from redistill.records.jsonl import read
@@ -102,7 +102,5 @@ def _stored(file: Path, sitting: Sitting) -> dict[str, list[Reply]]:
     with stores.reading(file) as known:
         for problem, model, answer in known.of_problems(sitting.round):
             reading = response.read(answer.status, answer.body)
-            text = prompt.rationale(reading.text)
-            reason = None if text else "no rationale between the markers"
-            found[problem].append(Reply(text, reason=reason, teacher=model))
+            found[problem].append(replied(reading.text, model))
     return found

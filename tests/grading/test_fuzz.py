@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from redistill.graders import choice, math, numeric, yes_no
 from redistill.grading import answers, numbers
-from redistill.rationales import guards, prompt
+from redistill.llm import thought_tags
+from redistill.rationales import reply, talk, wrapping
+from redistill.records.types import Problem
 from redistill.solutions import equations, wordings
 from tests import fuzz
 from tests.imports import ROOT
@@ -54,6 +56,7 @@ ATTACKS = {
     "talk": "the student ", "lines": "\n", "brackets": "((1+", "frac": "\\frac{1}{",
     "exponents": "1e1e", "dashes": "- 1 ",
 }  # fmt: skip
+ASKED = Problem(id="p", question="How many?", answer="1")
 STARTS = ("", "#### ", "The answer is ", "**", "\\boxed{")
 # Those that cap their text are given as much as they look at, the others four times that.
 SCANS: dict[str, tuple[Callable[[str], object], int]] = {
@@ -70,8 +73,10 @@ SCANS: dict[str, tuple[Callable[[str], object], int]] = {
     "equations.work": (equations.work, 4000),
     "wordings.bare": (wordings.bare, 1000),
     "wordings.spoken": (wordings.spoken, 1000),
-    "prompt.rationale": (prompt.rationale, 4000),
-    "guards.TALK": (guards.TALK.findall, 4000),
+    "reply.read": (reply.read, 4000),
+    "thought_tags.outside": (thought_tags.outside, 4000),
+    "talk.talks": (lambda text: talk.talks(ASKED, text), 1000),
+    "wrapping.left_in": (lambda text: wrapping.left_in(text, ""), 4000),
 }
 
 

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -34,7 +35,7 @@ class Server:
     *calls* holds every request body in the order of arrival, *headers* their headers.
     """
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, tls: ssl.SSLContext | None = None) -> None:
         self.script = script
         self.calls: list[dict[str, Any]] = []
         self.headers: list[Mapping[str, str]] = []
@@ -48,7 +49,7 @@ class Server:
 
             def do_POST(self) -> None:
                 size = int(self.headers.get("content-length", 0))
-                body = json.loads(self.rfile.read(size))
+                body = json.loads(self.rfile.read(size) or "{}")
                 with outer._lock:
                     outer.calls.append(body)
                     outer.headers.append(dict(self.headers))
@@ -64,10 +65,14 @@ class Server:
                     with outer._lock:
                         outer._now -= 1
 
+            do_GET = do_POST
+
             def log_message(self, *_: object) -> None:
                 """Stay silent."""
 
         self._server = Quiet(("127.0.0.1", 0), Handler)
+        if tls:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self.url = self._server.begin()
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from redistill.console.exceptions import RefusedError
 from redistill.llm.request import Request as Call
 from redistill.llm.response import Reading
 from redistill.rationales import prompt as prompts
+from redistill.rationales import reply as replying
 from redistill.rationales.teacher import Request
 from redistill.records.types import Error, Exemplar, Problem, Rationale, Version
 from redistill.solutions import gaps
@@ -264,15 +265,15 @@ def test_an_unknown_blank_and_an_unknown_kind_are_refused_by_name():
     ],
 )
 def test_the_last_complete_rationale_between_markers_is_read(reply: str, text: str | None):
-    assert prompts.rationale(reply) == text
+    assert replying.read(reply).text == text
 
 
 def test_a_reply_without_use_carries_its_reason():
     call = Call("e", "m", [], {})
 
-    assert prompts.reply(Reading("truncated"), call).reason == "truncated"
-    assert prompts.reply(Reading("answered", text="x"), call).reason == (
+    assert replying.reply(Reading("truncated"), call).reason == "truncated"
+    assert replying.reply(Reading("answered", text="x"), call).reason == (
         "no rationale between the markers"
     )
-    kept = prompts.reply(Reading("answered", text="<rationale>x</rationale>"), call)
+    kept = replying.reply(Reading("answered", text="<rationale>x</rationale>"), call)
     assert (kept.text, kept.teacher, kept.fingerprint) == ("x", "m", call.key[:16])

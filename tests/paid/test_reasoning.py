@@ -9,17 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redistill.llm import response
+from redistill.llm import response, thought_tags
 from redistill.llm import usage as usage_fields
 from redistill.llm.request import Request as Call
 from redistill.llm.response import Reading
-from redistill.rationales import prompt as prompts
+from redistill.rationales import reply as replying
 from tests.paid.run import Run, solution
 from tests.paid.server import Action, Script, Server, answer, content
 
 Serve = Callable[[Script], Server]
 CALL = Call("https://example.org/v1", "m", [{"role": "user", "content": "q"}], {"max_tokens": 50})
 DRAFT = "<rationale>\n0 + 7 = 7\n#### 7\n</rationale>"
+ANALYSIS = "<|channel|>analysis<|message|>a<|end|>"  # as gpt-oss writes thoughts
 GOOD = "<rationale>\n1 + 7 = 8\n#### 8\n</rationale>"
 
 
@@ -43,10 +44,32 @@ def read(text: str | None, finish: str = "stop", usage: object = None, **message
         ("<THINK>a</Think>b", "b"),
         ("<thinking>a</thinking>b", "b"),
         ("2 <thinks> 1", "2 <thinks> 1"),
+        ("2 <think/> 1", "2 <think/> 1"),
+        ("<think>a<think>b</think>c</think>d", "d"),
+        ("[THINK]a[/THINK]b", "b"),
+        ("<seed:think>a</seed:think>b", "b"),
+        ("<think:6124c78e>a</think:6124c78e>b", "b"),
+        ('<reasoning effort="low">a</reasoning>b', "b"),
+        ("<thought>a</thought>b", "b"),
+        ("<|begin_of_thought|>a<|end_of_thought|>b", "b"),
+        ("<|START_THINKING|>a<|END_THINKING|>b", "b"),
+        ("<|inner_prefix|>a<|inner_suffix|>b", "b"),
+        ("◁think▷a◁/think▷b", "b"),
+        ("<|channel>thought\na<channel|>b", "b"),
+        (f"{ANALYSIS}<|start|>assistant<|channel|>final<|message|>b", "b"),
+        (f"{ANALYSIS}<|start|>assistant<|channel|>final <|constrain|>json<|message|>b", "b"),
+        (ANALYSIS, ""),
+        ("analysisWe need a.assistantfinalb", "b"),
+        ("analysisWe need a.", ""),
+        ("analysis of a: b", "analysis of a: b"),
+        ("Here is my thought process:\na\nHere is my response:\nb", "b"),
+        ("b. Here is my response: c", "b. Here is my response: c"),
+        ("<|im_start|>assistant/think\na<|im_end|>\n<|im_start|>assistant\nb", "b"),
+        ("<think>a [/THINK] b</think>c", "c"),
     ],
 )
 def test_the_text_is_what_stands_outside_of_thoughts(text: str, left: str):
-    assert response.outside(text) == left
+    assert thought_tags.outside(text) == left
 
 
 @pytest.mark.parametrize(
@@ -59,7 +82,7 @@ def test_the_text_is_what_stands_outside_of_thoughts(text: str, left: str):
     ],
 )
 def test_a_draft_among_thoughts_is_never_taught(text: str, taught: str | None):
-    assert prompts.reply(read(text), CALL).text == taught
+    assert replying.reply(read(text), CALL).text == taught
 
 
 def test_thoughts_in_a_field_or_a_part_are_not_taught_and_the_answer_beside_them_is():
@@ -78,14 +101,14 @@ def test_thoughts_in_a_field_or_a_part_are_not_taught_and_the_answer_beside_them
     [
         (read("", reasoning_content=DRAFT), "reasoning_content"),
         (read(None, reasoning=DRAFT), "reasoning"),
-        (read(f"<think>{DRAFT}</think>"), "<think> of the content"),
-        (read(f"<think>{DRAFT}"), "<think> of the content"),
+        (read(f"<think>{DRAFT}</think>"), "marked thoughts of the content"),
+        (read(f"<think>{DRAFT}"), "marked thoughts of the content"),
     ],
 )
 def test_thoughts_without_an_answer_are_a_reason_of_their_own(reading: Reading, place: str):
     assert reading.outcome == "only_reasoning"
     assert reading.detail == f"there is text in {place} only"
-    assert prompts.reply(reading, CALL).reason == "only reasoning"
+    assert replying.reply(reading, CALL).reason == "only reasoning"
     assert read("").outcome == "refused"
 
 
@@ -194,3 +217,33 @@ def test_some_answers_that_are_thoughts_alone_are_rejected_and_told_of(
     assert run.metrics()["attempts"]["rejected"] == {"only reasoning": 20}
     assert len(run.out()) == 10
     assert "max_completion_tokens" in said
+
+
+@pytest.mark.parametrize(("setting", "taken"), [("reject", 0), ("take", 1)])
+def test_of_wrapped_drafted_and_unmarked_replies_the_rationales_are_taught(
+    setting: str, taken: int, serve: Serve, tmp_path: Path
+):
+    def script(number: int, request: dict[str, Any]) -> Action:
+        prompt = request["messages"][-1]["content"]
+        right = solution(prompt)
+        inner = right.partition("<rationale>\n")[2].removesuffix("\n</rationale>")
+        if "Number 0:" in prompt:
+            return answer(f"<rationale>\n```\n{inner}<|im_end|>\n```\n</rationale>")
+        if "Number 1:" in prompt:
+            return answer(f"<think>Maybe {right} hmm</think>\nFirst, 1 + 1.\n#### 3")
+        if "Number 2:" in prompt:
+            return answer(f"{right}\nI put it between <rationale> and </rationale>.")
+        return answer(f"[THINK]<rationale>1\n#### 1</rationale>[/THINK]{inner}")
+
+    run = Run(tmp_path, serve(script).url, 4, teach={"attempts": 1, "unmarked": setting},
+              generate={"max_loss": 0.9})  # fmt: skip
+
+    run.stage("generate")
+
+    found, told = {row.problem: row.text for row in run.out()}, run.metrics()["attempts"]
+    assert {name: found.get(name) for name in ("p00000", "p00001", "p00002")} == {
+        "p00000": "First 0 + 7 = 7.\n#### 7", "p00001": None, "p00002": "First 2 + 7 = 9.\n#### 9"
+    }  # fmt: skip
+    assert ("p00003" in found, told.get("unmarked", 0)) == (bool(taken), taken)
+    right = {} if taken else {"right, but not between the markers": 1}
+    assert told["rejected"] == {"no rationale between the markers": 1} | right

@@ -303,7 +303,7 @@ def test_a_stage_does_not_end_well_while_calls_that_may_work_later_have_no_answe
     run = Run(tmp_path, server.url, 6, guard={"max_growth": 20.0})
 
     said = run.stage("refine", code=75)
-    assert "1 requests have no answer yet (1 server error)" in said
+    assert "1 requests have no answer yet (1 server error: HTTP 5" in said
     assert not (tmp_path / "out.jsonl").exists()
     server.script = solving()
     before = len(server.calls)

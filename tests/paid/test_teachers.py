@@ -129,8 +129,9 @@ def test_replay_has_one_source(tmp_path: Path):
 
 
 RULES = teacher.TeachSettings(
-    teacher="t", refiner="t", prompts="math", attempts=3, draws=2, choose="first", probe=None
-)
+    teacher="t", refiner="t", prompts="math", attempts=3, draws=2, choose="first",
+    probe=None, unmarked="reject",
+)  # fmt: skip
 
 
 def test_attempts_end_with_the_first_accepted_reply_and_never_repeat_a_draw():

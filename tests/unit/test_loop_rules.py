@@ -79,6 +79,7 @@ def go(
     attempts: int = 1,
     draws: int = 1,
     choose: str = "first",
+    unmarked: str = "reject",
     afresh: int | None = None,
 ) -> refining.Refined:
     rules = TeachSettings(
@@ -89,6 +90,7 @@ def go(
         draws=draws,
         choose=choose,
         probe=None,
+        unmarked=unmarked,
     )
     teacher = Engaged("tutor", module, TERSE, rules, None)
     lessons = [lesson(p) for p in problems]

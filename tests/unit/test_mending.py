@@ -8,6 +8,7 @@ from redistill.llm.request import Request as Call
 from redistill.llm.response import Reading
 from redistill.problems.held_out import HeldOut
 from redistill.rationales import controls, guards, prompt, refine
+from redistill.rationales import reply as replying
 from redistill.rationales.teacher import Request, Sitting
 from redistill.records.types import Error, Problem, Rationale, Version
 from redistill.rounds.branches import Arm, Branch, Round
@@ -124,7 +125,7 @@ def test_a_reply_says_what_it_keeps_between_markers_of_its_own():
     call = Call("http://127.0.0.1", "m", [], {})
     said = "Wrong at the end.\n<kept>\nWater.\n</kept>\n<rationale>\nWater.\n#### B\n</rationale>"
 
-    reply = prompt.reply(Reading("answered", text=said), call)
+    reply = replying.reply(Reading("answered", text=said), call)
 
     assert (reply.kept, reply.text) == ("Water.", "Water.\n#### B")
 

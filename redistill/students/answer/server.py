@@ -22,7 +22,10 @@ from typing import IO, Any, NoReturn
 from redistill.console.exceptions import CONFIG, TRY_AGAIN, RefusedError
 from redistill.console.progress import Progress
 from redistill.llm import endpoint, response
+from redistill.llm.address import reachable
+from redistill.llm.connection import Connection
 from redistill.llm.response import RETRIED, Reading
+from redistill.llm.secret import secret_in
 from redistill.records.types import Output
 from redistill.students.answer.local import Draws, Engine
 from redistill.students.model.note import NOTE
@@ -107,12 +110,12 @@ def _dialect() -> str:
 
 
 def _secret() -> str:
-    return endpoint.secret(KEY if os.environ.get(KEY) else None, KEY)
+    return secret_in(KEY if os.environ.get(KEY) else None, KEY)
 
 
 def _found(url: str, student: Path) -> Server:
     """The running server at *url*, if it serves the weights of *student*."""
-    address, secret, wanted = endpoint.endpoint(url, URL), _secret(), name(student)
+    address, secret, wanted = reachable(url, URL), _secret(), name(student)
     try:
         listed = asyncio.run(_models(address, secret))
     except OSError as problem:
@@ -226,7 +229,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 async def _models(address: str, secret: str) -> list[str]:
     """The models that a server lists; raises OSError while it does not."""
-    connection = endpoint.Connection(address, secret)
+    connection = Connection(address, secret)
     try:
         async with asyncio.timeout(10):
             raw = await connection.get("/models")
@@ -284,7 +287,7 @@ def _understood(reading: Reading, prompt: Sequence[int]) -> Output:
 
 async def _all(server: Server, bodies: Sequence[dict[str, Any]], say: str) -> list[Reading]:
     policy = endpoint.policy()
-    connection = endpoint.Connection(server.address, server.secret)
+    connection = Connection(server.address, server.secret)
     readings: dict[int, Reading] = {}
     progress = Progress(say, len(bodies))
     waiting = iter(enumerate(bodies))
@@ -308,7 +311,7 @@ async def _all(server: Server, bodies: Sequence[dict[str, Any]], say: str) -> li
 
 async def _one(
     server: Server,
-    connection: endpoint.Connection,
+    connection: Connection,
     body: dict[str, Any],
     policy: endpoint.Policy,
 ) -> Reading:

@@ -1,0 +1,62 @@
+"""Compressed bodies: whole where they are whole, and never grown unseen."""
+
+import gzip
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from redistill.llm.inflation import PIECE, BodyError, Inflation
+
+
+def raw_deflated(content: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packer.compress(content) + packer.flush()
+
+
+def inflated(packed: bytes, size: int, encoding: str) -> bytes:
+    """What *packed* holds, if it comes in parts of *size* bytes."""
+    inflation = Inflation(encoding)
+    parts = [packed[start : start + size] for start in range(0, len(packed), size)]
+    out = b"".join(piece for part in parts for piece in inflation.pieces(part))
+    inflation.end()
+    return out
+
+
+PACKED = {
+    "gzip": gzip.compress,
+    "x-gzip": lambda content: gzip.compress(content[:3]) + gzip.compress(content[3:]),
+    "deflate": zlib.compress,
+    "Deflate ": raw_deflated,
+    "identity": lambda content: content,
+}
+
+
+@pytest.mark.parametrize("encoding", PACKED)
+@given(st.binary(max_size=300), st.integers(1, 50))
+def test_a_body_comes_out_as_it_went_in_however_it_is_cut(encoding: str, body: bytes, size: int):
+    assert inflated(PACKED[encoding](body), size, encoding) == body
+
+
+def test_a_bomb_comes_in_pieces_of_a_fixed_size():
+    bomb = gzip.compress(bytes(30_000_000))
+
+    pieces = [len(piece) for piece in Inflation("gzip").pieces(bomb)]
+
+    assert sum(pieces) == 30_000_000
+    assert max(pieces) == PIECE
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "compress"])
+def test_an_encoding_that_is_not_known_is_named(encoding: str):
+    with pytest.raises(BodyError, match=encoding):
+        Inflation(encoding)
+
+
+@pytest.mark.parametrize(
+    "body", [gzip.compress(b"whole" * 99)[:-9], b"no gzip", gzip.compress(b"a") + b"rest", b"\x1f"]
+)
+def test_a_damaged_body_is_none(body: bytes):
+    with pytest.raises(BodyError, match=r"breaks off|cannot be inflated"):
+        inflated(body, len(body), "gzip")
