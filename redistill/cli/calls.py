@@ -10,6 +10,7 @@ from redistill.console.safe_text import safe_text
 from redistill.records import jsonl
 
 OF_BATCHES = ("line", "batch")  # fields of an export that one of an earlier version does not have
+LONGEST = 256 * 1024 * 1024  # bytes of a line: a body of any size that is stored, and its escapes
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -76,7 +77,7 @@ def export_store(file: Path) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 def import_store(file: Path) -> None:
     """Add what FILE has and the store does not: an export's calls, or the answers of a batch."""
-    from redistill.llm import batch_file, batches, line_file, store
+    from redistill.llm import batch_file, batches, line_file, store, store_import
 
     first = next(line_file.read(file), b"")
     if batch_file.is_output(first):
@@ -96,14 +97,16 @@ def import_store(file: Path) -> None:
             )
         return
     fields = [f for f in store.EXPORTED if f not in OF_BATCHES or f'"{f}":'.encode() in first]
-    rows = (dict.fromkeys(OF_BATCHES) | row for row in jsonl.read_rows(file, fields))
+    rows = (
+        dict.fromkeys(OF_BATCHES) | row for row in jsonl.read_rows(file, fields, longest=LONGEST)
+    )
     with store.writing(store.path()) as writer:
-        added, under_way = writer.merge(rows)
-    click.echo(f"{added} calls added")
-    if under_way:
+        merged = store_import.merge(writer, rows)
+    click.echo(f"{merged.added} calls added")
+    if merged.under_way:
         click.echo(
-            f"{under_way} calls left out that were under way when FILE was written: they may have "
-            "been billed, and are asked again"
+            f"{merged.under_way} calls left out that were under way when FILE was written: they "
+            "may have been billed, and are asked again"
         )
 
 

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 from redistill.llm import response
 from redistill.llm.response import FINAL, Reading
-from redistill.llm.store import Store, Writer
+from redistill.llm.store import Writer
+from redistill.llm.store_reader import Store
 
 
 def known(store: Store, keys: Iterable[str]) -> dict[str, Reading]:

@@ -17,7 +17,8 @@ from redistill.llm.endpoint import Raw
 from redistill.llm.purchase import Manner
 from redistill.llm.request import Request, of_canonical
 from redistill.llm.response import FINAL, STANDING, Outcome, Reading
-from redistill.llm.store import CHUNK, Store, Writer
+from redistill.llm.store import Writer
+from redistill.llm.store_reader import CHUNK, Store
 
 GIVEN_UP = 2  # batches that refused a request: it is not put into another
 COLUMNS = ", ".join(batch_row.COLUMNS)

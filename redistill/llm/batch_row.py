@@ -13,7 +13,10 @@ STATES = (*AT_WORK, "done", "withdrawn", "abandoned")
 TOKEN = re.compile(r"[0-9a-f]{32}")
 WORD = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 NAME = re.compile(r"[\w.:-]{1,200}", re.ASCII)  # a server's, of a batch
-NOTE = re.compile(r"[\w.:+ -]*", re.ASCII)  # of the file uploaded, or of batches before an order
+LINE = re.compile(r"[^\x00-\x1f\x7f]{0,2000}")
+NOTE = re.compile(
+    r"[\w.:+ -]{0,10000}", re.ASCII
+)  # of the file uploaded, or of batches before an order
 
 
 def written(values: Sequence[Any]) -> dict[str, Any] | None:
@@ -29,20 +32,18 @@ def read(batch: dict[str, Any]) -> list[Any]:
     as one that is to be looked for.
     """
     if not isinstance(batch, dict) or set(batch) != set(COLUMNS):
-        raise ValueError("the batch")
-    words = all(WORD.fullmatch(str(batch[name])) for name in ("kind", "stage", "round"))
-    if not words or not TOKEN.fullmatch(str(batch["token"])) or batch["state"] not in STATES:
-        raise ValueError("the batch's token, kind, stage, round or state")
-    for name, form in (("file", NOTE), ("remote", NAME)):
-        if batch[name] is not None and not form.fullmatch(str(batch[name])):
-            raise ValueError(f"the batch's {name}")
-    for name in ("since", "input", "output"):
-        value = batch[name]
-        unknown = value is None and name != "since"
-        if not unknown and (not isinstance(value, int | float) or not 0 <= value < 1e11):
-            raise ValueError(f"the batch's {name}")
-    if not isinstance(batch["endpoint"], str):
-        raise ValueError("the batch's endpoint")
+        raise ValueError("batch: has other fields")
+    forms = {"token": TOKEN, "kind": WORD, "stage": WORD, "round": WORD, "endpoint": LINE}
+    for name, form in (forms | {"file": NOTE, "remote": NAME}).items():
+        unknown = batch[name] is None and name not in forms
+        if not unknown and not (isinstance(batch[name], str) and form.fullmatch(batch[name])):
+            raise ValueError(f"batch.{name}: no batch has that")
+    if batch["state"] not in STATES:
+        raise ValueError("batch.state: no batch has that")
+    for name, most in (("since", 1e11), ("input", 1e9), ("output", 1e9)):
+        unknown = batch[name] is None and name != "since"
+        if not unknown and not (type(batch[name]) in (int, float) and 0 <= batch[name] < most):
+            raise ValueError(f"batch.{name}: no batch has that")
     sought = batch["state"] == "made" and batch["kind"] == "api"
     state = "ordering" if sought else batch["state"]
     return [state if name == "state" else batch[name] for name in COLUMNS]

@@ -22,7 +22,8 @@ from redistill.llm.client import Occasion
 from redistill.llm.purchase import Manner, Terms
 from redistill.llm.request import Request
 from redistill.llm.response import Reading
-from redistill.llm.store import Store, Writer
+from redistill.llm.store import Writer
+from redistill.llm.store_reader import Store
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable
 
-from redistill.llm import response
-from redistill.llm.store import Store
+from redistill.llm.store_reader import Store, marks
 
 
 def most(known: Store, models: Iterable[str]) -> int:
@@ -13,5 +12,10 @@ def most(known: Store, models: Iterable[str]) -> int:
     Answers of all stages and rounds count, and those that were set aside: what a model did once it
     can do again, whoever asks.
     """
-    bodies = (body for model in sorted(set(models)) for body in known.bodies(model))
-    return max((response.read(200, body).hidden_tokens for body in bodies), default=0)
+    wanted = sorted(set(models))
+    ((found,),) = known.rows(
+        "select coalesce(max(hidden), 0) from attempts "
+        f"where model in ({marks(wanted)}) and hidden > 0",
+        wanted,
+    )
+    return int(found)

@@ -58,6 +58,7 @@ def result(
         else budget.price(prices, prompt, completion),
         measured=measured,
         seconds=0.0,
+        hidden=reading.hidden_tokens if reading.outcome in FINAL else 0,
     )
 
 

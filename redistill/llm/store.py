@@ -1,60 +1,25 @@
 """The record store: every request to a teacher and what came back, on disk before it counts."""
 
-import fcntl
 import os
 import shutil
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from redistill.console.exceptions import DATA, IO, TRY_AGAIN, RefusedError
-from redistill.llm import attempt_row, batch_row
+from redistill.console.exceptions import IO, RefusedError
+from redistill.llm import attempt_row, store_file, store_place
 from redistill.llm.budget import Amount, Prices, batch_prices
-from redistill.llm.request import Request, key_of, of_canonical
-from redistill.llm.response import FINAL, MAYBE_BILLED, STANDING
+from redistill.llm.request import Request, of_canonical
+from redistill.llm.response import FINAL
+from redistill.llm.store_reader import Store, marks
 
-PATH = Path(".redistill/store.sqlite")
-VARIABLE = "REDISTILL_STORE"  # names another file
 MIN_FREE = 32 * 1024 * 1024  # bytes that must be free before anything is asked
-CHUNK = 500
-SCHEMA = """
-create table if not exists requests (key text primary key, request text not null);
-create table if not exists attempts (
-  id integer primary key, uid text not null unique, key text not null,
-  stage text not null, round text not null, problem text not null, model text not null,
-  started real not null, state text not null, outcome text, status integer, detail text,
-  finish_reason text, returned_model text, body blob, checksum text,
-  prompt_tokens integer not null, completion_tokens integer not null, nano integer,
-  measured integer not null default 0, seconds real, retired integer not null default 0
-);
-create index if not exists attempts_by_key on attempts (key);
-create table if not exists batches (
-  token text primary key, kind text not null, endpoint text not null, stage text not null,
-  round text not null, since real not null, state text not null, file text, remote text,
-  input real, output real
-);
-create table if not exists batched (attempt integer primary key, batch text not null);
-create index if not exists batched_by_batch on batched (batch);
-create table if not exists lines (attempt integer primary key, identity text not null);
-"""
-COLUMNS, EXPORTED = attempt_row.COLUMNS, attempt_row.EXPORTED
-SELECTABLE = (
-    "finish_reason", "outcome", "stage", "round", "model", "returned_model", "problem", "key",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A stored response: its HTTP status, its raw body, and the model that the server named."""
-
-    key: str
-    status: int
-    body: bytes
+EXPORTED = attempt_row.EXPORTED
+path = store_place.path
 
 
 @dataclass(frozen=True)
@@ -89,184 +54,12 @@ class Result:
     nano: int | None
     measured: bool
     seconds: float
+    hidden: int = 0  # of the tokens, those billed beside the output limit
 
     @property
     def amount(self) -> Amount:
         """What the attempt is counted at."""
         return Amount(1, self.prompt_tokens + self.completion_tokens, self.nano)
-
-
-def path() -> Path:
-    """Find the store: the file that REDISTILL_STORE names, else `.redistill/store.sqlite`."""
-    return Path(os.environ.get(VARIABLE) or PATH)
-
-
-class Store:
-    """
-    A store opened for reading; `writing` opens it for writing.
-
-    What it hands out was written whole: each body is held against its checksum. Raises
-    RefusedError (65) for a file that is damaged or no store.
-    """
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        with _told(file):
-            self.connection = _connect(file)
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self.connection.close()
-
-    def answers(self, keys: Iterable[str]) -> dict[str, Answer]:
-        """Read the stored answers to those of the requests *keys* that have one."""
-        wanted = list(dict.fromkeys(keys))
-        found: dict[str, Answer] = {}
-        for start in range(0, len(wanted), CHUNK):
-            part = wanted[start : start + CHUNK]
-            rows = self.rows(
-                "select id, key, status, outcome, body, checksum from attempts "
-                f"where key in ({_marks(part)}) and state = 'done' and retired = 0 "
-                f"and outcome in ({_marks(FINAL)}) order by id",
-                [*part, *FINAL],
-            )
-            for number, key, status, outcome, body, checksum in rows:
-                right = isinstance(body, bytes) and attempt_row.checksum(key, outcome, status, body)
-                if right != checksum:
-                    raise RefusedError(
-                        f"{self.file}: attempt {number}: its body is not what was written; "
-                        f"restore the file, or have it asked again with "
-                        f"redistill retry --where key={key}"
-                    )
-                found.setdefault(key, Answer(key, status, body))
-        return found
-
-    def of_problems(self, round: str) -> list[tuple[str, str, Answer]]:
-        """Read problem, model and answer of every call that was made for *round*, in order."""
-        rows = self.rows(
-            "select problem, model, key from attempts where round = ? "
-            f"and state = 'done' and retired = 0 and outcome in ({_marks(FINAL)}) "
-            "order by id",
-            [round, *FINAL],
-        )
-        stored = self.answers(key for _, _, key in rows)
-        return [(problem, model, stored[key]) for problem, model, key in rows]
-
-    def bodies(self, model: str) -> Iterator[bytes]:
-        """Read the raw bodies of all final answers of *model*, also of those that were retired."""
-        rows = self._each(
-            "select body from attempts where model = ? and state = 'done' "
-            f"and outcome in ({_marks(FINAL)}) and typeof(body) = 'blob'",
-            [model, *FINAL],
-        )
-        return (body for (body,) in rows)
-
-    def committed(self) -> Amount:
-        """Add up what all attempts together have spent or reserved."""
-        row = self.rows(
-            "select count(*), coalesce(sum(prompt_tokens + completion_tokens), 0), "
-            "coalesce(sum(nano), 0), coalesce(sum(nano is null), 0) from attempts",
-            [],
-        )[0]
-        return Amount(row[0], row[1], None if row[3] else row[2])
-
-    def ledger(self) -> list[dict[str, Any]]:
-        """
-        Count the attempts by stage, round, model and outcome, with tokens and money.
-
-        None is an unknown amount, *batched* how many of the calls went by batch.
-        """
-        rows = self.rows(
-            "select stage, round, model, "
-            "coalesce(outcome, case state when 'batched' then 'in_batch' else 'open' end), "
-            "count(*), sum(prompt_tokens), sum(completion_tokens), sum(nano), sum(nano is null), "
-            "sum(measured), count(b.attempt) from attempts a left join batched b "
-            "on b.attempt = a.id group by 1, 2, 3, 4 order by 1, 2, 3, 4",
-            [],
-        )
-        return [
-            {
-                "stage": row[0],
-                "round": row[1],
-                "model": row[2],
-                "outcome": row[3],
-                "calls": row[4],
-                "prompt_tokens": row[5],
-                "completion_tokens": row[6],
-                "nano": None if row[8] else row[7],
-                "measured": row[9],
-                "batched": row[10],
-            }
-            for row in rows
-        ]
-
-    def export(self) -> Iterator[dict[str, Any]]:
-        """
-        Read every attempt with its request, sorted by key and time, as JSON objects.
-
-        One that was put into a batch has that *batch* with it, and the identity of its *line*.
-        """
-        rows = self.rows(
-            f"select {', '.join('a.' + c for c in COLUMNS)}, r.request, l.identity, "
-            f"{', '.join('b.' + c for c in batch_row.COLUMNS)} from attempts a "
-            "join requests r using (key) left join lines l on l.attempt = a.id "
-            "left join batched i on i.attempt = a.id left join batches b on b.token = i.batch "
-            "order by a.key, a.started, a.uid",
-            [],
-        )
-        own = (*COLUMNS, "request", "line")
-        for row in rows:
-            content = dict(zip(own, row[: len(own)], strict=True))
-            content["body"], content["encoding"] = attempt_row.as_text(content["body"])
-            yield content | {"batch": batch_row.written(row[len(own) :])}
-
-    def damaged(self) -> Iterator[str]:
-        """
-        Find what in the file is not what was written: pages, requests, and bodies of final answers.
-
-        A row has no hash over its other columns (times, counts, names).
-        """
-        for (fault,) in self.rows("pragma integrity_check", []):
-            if fault != "ok":
-                yield str(fault).replace("\n", " ")
-        for key, text in self._each("select key, request from requests order by key", []):
-            if not isinstance(text, str) or key_of(text) != key:
-                yield f"request {key!r}: its text is not what was written"
-        rows = self._each(
-            "select id, key, outcome, status, body, checksum from attempts "
-            f"where state = 'done' and outcome in ({_marks(FINAL)}) order by id",
-            FINAL,
-        )
-        for number, key, outcome, status, body, checksum in rows:
-            right = isinstance(body, bytes) and attempt_row.checksum(key, outcome, status, body)
-            if right != checksum:
-                yield f"attempt {number}: its body is not what was written"
-
-    def select(self, where: dict[str, str]) -> list[tuple[int, str, str, str]]:
-        """Find id, stage, round and key of the answers that match *where* and count at present."""
-        unknown = [name for name in where if name not in SELECTABLE]
-        if unknown or not where:
-            raise RefusedError(
-                f"--where: {unknown[0] if unknown else 'nothing'}: "
-                f"known are {', '.join(SELECTABLE)}",
-                code=2,
-            )
-        conditions = " and ".join(f"{name} = ?" for name in where)
-        return self.rows(
-            "select id, stage, round, key from attempts where state = 'done' and retired = 0 "
-            f"and (outcome in ({_marks(FINAL)}) or (outcome in ({_marks(STANDING)}) "
-            f"and id in (select attempt from batched))) and {conditions} order by id",
-            [*FINAL, *STANDING, *where.values()],
-        )
-
-    def _each(self, statement: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
-        with _told(self.file):
-            yield from self.connection.execute(statement, values)
-
-    def rows(self, statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-        """Read the rows that *statement* selects; raises RefusedError as opening the file does."""
-        with _told(self.file):
-            return self.connection.execute(statement, values).fetchall()
 
 
 class Writer(Store):
@@ -279,25 +72,14 @@ class Writer(Store):
     """
 
     def __init__(self, file: Path) -> None:
-        with _told(file):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(file)
+        file = store_file.real(file)
+        with store_file.told(file):
+            self._lock = store_file.lock(file)
         try:
-            free = shutil.disk_usage(file.parent).free
-            if free < MIN_FREE:
-                raise RefusedError(
-                    f"{file}: {free} bytes are free and {MIN_FREE} are needed before anything "
-                    "is asked and paid for; make room, then run dvc repro",
-                    code=IO,
-                )
-            with _told(file):
-                os.close(os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-            super().__init__(file)
-            with self.transaction() as connection:
-                connection.execute(
-                    "update attempts set state = 'done', outcome = 'lost', "
-                    "detail = 'the run ended before an answer came' where state = 'open'"
-                )
+            with store_file.told(file):
+                _room(file)
+                super().__init__(file, store_file.for_writing(file))
+            self._lose()
         except BaseException:
             os.close(self._lock)
             raise
@@ -307,10 +89,21 @@ class Writer(Store):
         super().close()
         os.close(self._lock)
 
+    def _lose(self) -> None:
+        try:
+            with self.transaction() as connection:
+                connection.execute(
+                    "update attempts set state = 'done', outcome = 'lost', "
+                    "detail = 'the run ended before an answer came' where state = 'open'"
+                )
+        except BaseException:
+            super().close()
+            raise
+
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Open a transaction that is on disk when the block ends, or has no effect at all."""
-        with _told(self.file):
+        with store_file.told(self.file):
             self.connection.execute("begin immediate")
             try:
                 yield self.connection
@@ -371,13 +164,13 @@ class Writer(Store):
         connection.execute(
             "update attempts set state = 'done', outcome = ?, checksum = ?, detail = ?, "
             "finish_reason = ?, returned_model = ?, prompt_tokens = ?, "
-            "completion_tokens = ?, nano = ?, measured = ?, seconds = ? where id = ?",
+            "completion_tokens = ?, nano = ?, measured = ?, seconds = ?, hidden = ? where id = ?",
             (
                 result.outcome,
                 attempt_row.checksum(result.key, result.outcome, result.status, result.body),
                 result.detail, result.finish_reason, result.returned_model, result.prompt_tokens,
                 result.completion_tokens, result.nano, int(result.measured),
-                round(result.seconds, 3), result.id,
+                round(result.seconds, 3), result.hidden, result.id,
             ),
         )  # fmt: skip
 
@@ -409,63 +202,11 @@ class Writer(Store):
         with self.transaction() as connection:
             cursor = connection.execute(
                 "update attempts set prompt_tokens = 0, completion_tokens = 0, nano = 0 "
-                f"where measured = 0 and outcome in ({_marks(MAYBE_BILLED)})",
-                MAYBE_BILLED,
+                f"where measured = 0 and state = 'done' and outcome not in ({marks(FINAL)}) "
+                "and (prompt_tokens + completion_tokens > 0 or nano is not 0)",
+                FINAL,
             )
         return int(cursor.rowcount)
-
-    def merge(self, rows: Iterable[dict[str, Any]]) -> tuple[int, int]:
-        """
-        Add exported attempts that are not here yet: those that have ended or wait in a batch.
-
-        One that waits here and has ended there has ended; one of a batch that is at work there and
-        has ended here is left alone. Returns how many were added, and how many left out because
-        they were under way. Raises RefusedError for one that no store of ours has written, and adds
-        none then.
-        """
-        added = under_way = 0
-        with self.transaction() as connection:
-            for number, row in enumerate(rows, 1):
-                if row["state"] != "done" and (row["state"] != "batched" or not row["batch"]):
-                    under_way += 1
-                    continue
-                values, batch = attempt_row.imported(number, row)
-                added += self._merged(connection, row, values, batch)
-        return added, under_way
-
-    def _merged(
-        self,
-        connection: sqlite3.Connection,
-        row: dict[str, Any],
-        values: Sequence[Any],
-        batch: Sequence[Any] | None,
-    ) -> int:
-        """Add one attempt with its *batch*; returns whether it was not here."""
-        if batch:
-            insert = f"insert or ignore into batches ({', '.join(batch_row.COLUMNS)})"
-            connection.execute(f"{insert} values ({_marks(batch)})", batch)
-            state = "select state from batches where token = ?"
-            ((known,),) = connection.execute(state, batch[:1])
-            if row["state"] == "batched" and known not in batch_row.AT_WORK:
-                return 0
-        connection.execute(
-            "insert or ignore into requests values (?, ?)", (row["key"], row["request"])
-        )
-        changed = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS)
-        cursor = connection.execute(
-            f"insert into attempts ({', '.join(COLUMNS)}) values ({_marks(COLUMNS)}) "
-            f"on conflict (uid) do update set {changed} "
-            "where attempts.state = 'batched' and excluded.state = 'done' returning id",
-            values,
-        )
-        for (attempt,) in (found := cursor.fetchall()):
-            if batch:
-                connection.execute(
-                    "insert or ignore into batched values (?, ?)", (attempt, batch[0])
-                )
-            if row["line"]:
-                connection.execute("insert into lines values (?, ?)", (attempt, row["line"]))
-        return len(found)
 
 
 @contextmanager
@@ -480,62 +221,25 @@ def writing(file: Path) -> Iterator[Writer]:
 
 @contextmanager
 def reading(file: Path) -> Iterator[Store]:
-    """Open the store *file* for reading; an empty one where there is none."""
-    store = Store(file if file.exists() else Path(":memory:"))
+    """
+    Open the store *file* for reading, so that nothing in it changes; empty where there is none.
+
+    Raises RefusedError (65) for a file that is damaged, empty, or no store.
+    """
+    file = store_file.real(file)
+    with store_file.told(file):
+        store = Store(file, store_file.for_reading(file))
     try:
         yield store
     finally:
         store.close()
 
 
-def _connect(file: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(file, timeout=30, isolation_level=None, check_same_thread=False)
-    try:
-        connection.execute("pragma journal_mode = wal")
-        connection.execute("pragma synchronous = full")
-        connection.execute("pragma cell_size_check = on")
-        connection.executescript(SCHEMA)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _locked(file: Path) -> int:
-    lock = os.open(f"{file}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        holder = os.read(lock, 200).decode("ascii", "replace").strip() or "another process"
-        os.close(lock)
+def _room(file: Path) -> None:
+    free = shutil.disk_usage(file.parent).free
+    if free < MIN_FREE:
         raise RefusedError(
-            f"{file}: is being written by {holder}; wait for it to end, or end it",
-            code=TRY_AGAIN,
-        ) from None
-    os.ftruncate(lock, 0)
-    started = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
-    os.pwrite(lock, f"pid {os.getpid()}, started {started} UTC".encode("ascii"), 0)
-    return lock
-
-
-@contextmanager
-def _told(file: Path) -> Iterator[None]:
-    """Turn what sqlite says of a full disk or a damaged file into one clear refusal."""
-    try:
-        yield
-    except (sqlite3.OperationalError, OSError) as problem:
-        raise RefusedError(
-            f"{file}: cannot be written or read: {problem}; nothing more is asked. Mend that, then "
-            "run dvc repro: what was answered is stored",
+            f"{file}: {free} bytes are free and {MIN_FREE} are needed before anything "
+            "is asked and paid for; make room, then run dvc repro",
             code=IO,
-        ) from problem
-    except (sqlite3.DatabaseError, UnicodeDecodeError) as problem:
-        raise RefusedError(
-            f"{file}: damaged, or not a record store: {problem}; restore it, or move it away and "
-            "import an export",
-            code=DATA,
-        ) from problem
-
-
-def _marks(values: Sequence[Any]) -> str:
-    return ", ".join("?" * len(values))
+        )

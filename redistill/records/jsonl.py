@@ -106,9 +106,11 @@ def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> int:
     return count
 
 
-def read_rows(path: Path, fields: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Read plain rows that have exactly *fields*, as strictly as `read` does."""
-    for number, line in _lines(path):
+def read_rows(
+    path: Path, fields: Sequence[str], longest: int = MAX_LINE
+) -> Iterator[dict[str, Any]]:
+    """Read plain rows of *longest* bytes that have exactly *fields*, as strictly as `read` does."""
+    for number, line in _lines(path, longest=longest):
         row = _object(path, number, line)
         for name in fields:
             if name not in row:
@@ -141,7 +143,9 @@ def _distinct(one: str, other: str) -> bool:
     return unicodedata.normalize("NFC", one) != unicodedata.normalize("NFC", other)
 
 
-def _lines(path: Path, shown: Path | None = None) -> Iterator[tuple[int, bytes]]:
+def _lines(
+    path: Path, shown: Path | None = None, longest: int = MAX_LINE
+) -> Iterator[tuple[int, bytes]]:
     shown = shown or path
     try:
         file = path.open("rb")
@@ -149,10 +153,10 @@ def _lines(path: Path, shown: Path | None = None) -> Iterator[tuple[int, bytes]]
         raise RefusedError(f"{shown}: cannot be read: {problem.strerror}") from problem
     with file:
         number = 0
-        while line := file.readline(MAX_LINE + 2):
+        while line := file.readline(longest + 2):
             number += 1
-            if len(line.rstrip(b"\r\n")) > MAX_LINE:
-                _refuse(shown, number, None, f"longer than {MAX_LINE} bytes")
+            if len(line.rstrip(b"\r\n")) > longest:
+                _refuse(shown, number, None, f"longer than {longest} bytes")
             if number == 1:
                 line = line.removeprefix(b"\xef\xbb\xbf")
                 if not line:

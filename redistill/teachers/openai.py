@@ -16,6 +16,7 @@ from redistill.llm import (
     budget,
     client,
     headers,
+    lost_store,
     purchase,
     store,
 )
@@ -154,6 +155,7 @@ def _readings(
         raise RefusedError("params.yaml: the teacher needs a section 'spending'", code=CONFIG)
     budget.check(limits, settings.body, what="openai")
     occasion = client.Occasion(sitting.stage, sitting.round)
+    lost_store.tell(file, "openai")
     manner = purchase.manner_at(settings.base_url)
     with store.writing(file) as writer:
         writer.priced(settings.model, limits.prices)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from redistill.llm import store
-from redistill.llm.store import VARIABLE
+from redistill.llm.store_place import VARIABLE
 from tests.imports import ROOT
 from tests.paid.run import Run, solving
 from tests.paid.server import Script, Server

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from redistill.console.exceptions import RefusedError
-from redistill.llm import store
+from redistill.llm import exported_row, store, store_import
 from redistill.llm.budget import Prices
 from redistill.llm.request import Request
+from redistill.llm.response import FINAL
 from redistill.llm.store import Intent, Result
+from redistill.llm.store_import import Merged
 from redistill.records import jsonl
 
 BATCH = {
@@ -27,6 +29,14 @@ def request(number: int) -> Request:
     return Request("https://example.org/v1", "m", messages, {"max_tokens": 5}, problem=f"p{number}")
 
 
+def chat(text: str, **fields: object) -> bytes:
+    """The body of a whole answer that says *text*, and is counted as `put` counts it."""
+    choice = {"message": {"content": text}, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 3, "completion_tokens": 2}
+    content = {"model": "m", "choices": [choice], "usage": usage, **fields}
+    return json.dumps(content, ensure_ascii=False).encode()
+
+
 def put(
     file: Path,
     number: int,
@@ -35,6 +45,7 @@ def put(
     stage: str = "generate",
 ) -> str:
     r = request(number)
+    told = (3, 2, 50, True) if outcome in FINAL else (r.max_input, 5, 50, False)
     with store.writing(file) as writer, writer.transaction() as connection:
         attempt = writer.intend(
             connection,
@@ -43,7 +54,7 @@ def put(
         writer.receive(connection, attempt, 200, body)
         writer.settle(
             connection,
-            Result(attempt, r.key, outcome, 200, body, "", "stop", "m", 3, 2, 50, True, 0.1),
+            Result(attempt, r.key, outcome, 200, body, "", "stop", "m", *told, 0.1),
         )
     return r.key
 
@@ -138,15 +149,17 @@ def test_an_answer_that_is_set_aside_is_no_answer(tmp_path: Path):
 @pytest.mark.parametrize("stage", ["generate", "refine", "control", "a-stage.of_yours"])
 def test_an_export_imported_elsewhere_is_the_same_store(stage: str, tmp_path: Path):
     file, copy, out = tmp_path / "s", tmp_path / "t", tmp_path / "s.jsonl"
-    put(file, 1, '{"é": "\u2028"}'.encode(), stage=stage)
-    put(file, 2, b"\xff\x00 not text", stage=stage)
+    put(file, 1, chat("é\u2028"), stage=stage)
+    put(file, 2, b"\xff\x00 not text", outcome="malformed", stage=stage)
 
     with store.reading(file) as known:
         jsonl.write_rows(out, known.export())
     lines = out.read_text(encoding="utf-8").rstrip("\n").split("\n")
     for expected in (2, 0):
         with store.writing(copy) as writer:
-            assert writer.merge(jsonl.read_rows(out, store.EXPORTED)) == (expected, 0)
+            assert store_import.merge(writer, jsonl.read_rows(out, store.EXPORTED)) == Merged(
+                expected, 0
+            )
 
     assert [json.loads(line)["key"] for line in lines] == sorted(request(n).key for n in (1, 2))
     assert bodies(copy, 3) == bodies(file, 3)
@@ -157,19 +170,19 @@ def test_an_export_imported_elsewhere_is_the_same_store(stage: str, tmp_path: Pa
 
 def test_a_malformed_export_is_refused_by_line_and_nothing_of_it_is_taken(tmp_path: Path):
     file, out = tmp_path / "s", tmp_path / "s.jsonl"
-    put(file, 1)
+    put(file, 1, chat("4"))
     with store.reading(file) as known:
         jsonl.write_rows(out, known.export())
     out.write_text(out.read_text() + '{"key": "x"}\n')
 
     with store.writing(tmp_path / "t") as writer, pytest.raises(RefusedError, match=r":2: field"):
-        writer.merge(jsonl.read_rows(out, store.EXPORTED))
+        store_import.merge(writer, jsonl.read_rows(out, store.EXPORTED))
     assert bodies(tmp_path / "t", 3) == {}
 
 
 def test_an_export_that_no_store_wrote_is_refused_and_a_running_call_is_left_out(tmp_path: Path):
     file, out = tmp_path / "s", tmp_path / "s.jsonl"
-    put(file, 1)
+    put(file, 1, chat("4"))
     with store.reading(file) as known:
         row = next(iter(known.export()))
     for change in [
@@ -194,11 +207,13 @@ def test_an_export_that_no_store_wrote_is_refused_and_a_running_call_is_left_out
         jsonl.write_rows(out, [row | change])
         with store.writing(tmp_path / "t") as writer:
             with pytest.raises(RefusedError, match="row 1 of the export"):
-                writer.merge(jsonl.read_rows(out, store.EXPORTED))
+                store_import.merge(writer, jsonl.read_rows(out, store.EXPORTED))
             assert writer.ledger() == []
-    jsonl.write_rows(out, [row | {"state": "open", "body": None}])
+    jsonl.write_rows(
+        out, [row | dict.fromkeys(exported_row.BARE) | {"state": "open", "measured": 0}]
+    )
     with store.writing(tmp_path / "t") as writer:
-        assert writer.merge(jsonl.read_rows(out, store.EXPORTED)) == (0, 1)
+        assert store_import.merge(writer, jsonl.read_rows(out, store.EXPORTED)) == Merged(0, 1)
 
 
 def test_no_flipped_bit_is_handed_out_as_an_answer(tmp_path: Path):
