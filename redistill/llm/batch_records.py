@@ -66,7 +66,7 @@ def make(
     requests: Sequence[Request],
     prices: budget.Prices,
     occasion: Occasion,
-    hidden: int = 0,
+    overrun: int = 0,
 ) -> Batch:
     """Note a batch of *requests* with all their intents, at *prices*; see `budget.reservation`."""
     token, now = uuid.uuid4().hex, time.time()
@@ -81,7 +81,7 @@ def make(
             ),
         )
         for request in requests:
-            most = budget.reservation(request, prices, hidden)
+            most = budget.reservation(request, prices, overrun)
             writer.intend(connection, settlement.intent(request, most, stage, round), token)
     return batch
 

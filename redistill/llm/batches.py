@@ -11,8 +11,8 @@ from redistill.llm import (
     batch_records,
     budget,
     client,
-    hidden_tokens,
     line_file,
+    overrun,
     purchase,
     store,
 )
@@ -86,11 +86,11 @@ def place(
     missing = {key: r for key, r in wanted.requests.items() if key not in readings}
     held = batch_records.held(writer, missing)
     free = [request for key, request in missing.items() if key not in held]
-    hidden = hidden_tokens.most(writer, (request.model for request in free))
+    more = overrun.most(writer, (request.model for request in free))
     committed, told = writer.committed(), None
     affordable: list[Request] = []
     for request in free:
-        most = budget.reservation(request, wanted.settings.prices, hidden)
+        most = budget.reservation(request, wanted.settings.prices, more)
         told = budget.exceeded(wanted.settings.budget, committed, most)
         if told:
             break
@@ -98,7 +98,7 @@ def place(
         affordable.append(request)
     parts = batch_file.split(affordable, wanted.terms.lines, wanted.terms.size)
     prices = wanted.settings.prices
-    made = [batch_records.make(writer, kind, p, prices, wanted.occasion, hidden) for p in parts]
+    made = [batch_records.make(writer, kind, p, prices, wanted.occasion, more) for p in parts]
     return made, told
 
 

@@ -68,17 +68,24 @@ def price(prices: Prices, prompt: int, completion: int) -> int | None:
     return math.ceil(1000 * (prompt * prices.input + completion * prices.output))
 
 
-def reservation(request: Request, prices: Prices, hidden: int = 0) -> Amount:
+def reservation(request: Request, prices: Prices, overrun: int = 0) -> Amount:
     """
     Bound what one call of *request* can cost; money is None without an output limit.
 
-    *hidden* are tokens that the server is known to bill beyond the output limit.
+    *overrun* are tokens that the server is known to bill beyond that.
     """
     prompt, output = request.max_input, request.max_output
     if output is None:
         return Amount(1, prompt, None)
-    output += hidden
+    output += overrun
     return Amount(1, prompt + output, price(prices, prompt, output))
+
+
+def overrun(request: Request, prompt: int, completion: int) -> int:
+    """Return how many tokens *prompt* and *completion* are beyond what *request* was to take."""
+    limit = request.max_output
+    output = 0 if limit is None else max(0, completion - limit)
+    return output + max(0, prompt - request.max_input)
 
 
 def in_batch(settings: SpendingSettings) -> SpendingSettings:

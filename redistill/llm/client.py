@@ -17,8 +17,8 @@ from redistill.llm import (
     answers,
     budget,
     choices,
-    hidden_tokens,
     interrupts,
+    overrun,
     response,
     settlement,
     thoughts,
@@ -84,7 +84,7 @@ def ask(
     missing = [request for key, request in unique.items() if key not in readings]
     if missing:
         run = _Run(send, writer, settings, policy, occasion, len(missing))
-        run.hidden = hidden_tokens.most(writer, (request.model for request in missing))
+        run.overrun = overrun.most(writer, (request.model for request in missing))
         groups = choices.together(missing) if together else [[request] for request in missing]
         readings |= asyncio.run(run.all(groups))
     return readings
@@ -143,7 +143,7 @@ class _Run:
         self.commits = Commits(writer)
         self.readings: dict[str, Reading] = {}
         self.window: deque[bool] = deque(maxlen=WINDOW)
-        self.bad = self.hidden = 0
+        self.bad = self.overrun = 0
         self.thoughts: int | None = 0  # answers that were thoughts alone; None after another
         self.in_flight = 0
         self.refusal: RefusedError | None = None
@@ -266,7 +266,7 @@ class _Run:
     ) -> tuple[list[int], list[budget.Amount]] | None:
         """The numbers of attempts, and their costs, reserved on disk; None: the run stops."""
         prices, occasion = self.settings.prices, self.occasion
-        mosts = [budget.reservation(request, prices, self.hidden) for request in group]
+        mosts = [budget.reservation(request, prices, self.overrun) for request in group]
         together = sum(mosts, budget.Amount())
         async with self.settled:
             while told := budget.exceeded(self.settings.budget, self.committed, together):
@@ -336,7 +336,7 @@ class _Run:
         result = replace(ended, seconds=seconds)
         self.commits.later(lambda c: self.writer.settle(c, result))
         self.told.update(settlement.remarks(request, reading, ended))
-        self.hidden = max(self.hidden, settlement.beyond(request, ended))
+        self.overrun = max(self.overrun, ended.overrun)
         self.committed += budget.difference(result.amount, most)
 
     def _judge(self, request: Request, reading: Reading) -> None:

@@ -136,7 +136,7 @@ def _read(row: _Row) -> Imported:
     if batch and row.batch is not None and row.batch["endpoint"] != request.endpoint:
         raise _FaultError("batch", "is of another endpoint than the request")
     body = _body(row)
-    columns = row.model_dump(include=set(attempt_row.COLUMNS)) | {"body": body, "hidden": 0}
+    columns = row.model_dump(include=set(attempt_row.COLUMNS)) | {"body": body, "overrun": 0}
     under_way = row.state in ("open", "received") or (row.state == "batched" and batch is None)
     if row.state == "done":
         _ended(row, request, body, columns)
@@ -207,12 +207,12 @@ def _ended(row: _Row, request: Request, body: bytes | None, columns: dict[str, A
             raise _FaultError("outcome", f"is {row.outcome}, and the body reads {reading.outcome}")
         anew = attempt_row.checksum(row.key, reading.outcome, row.status, raw.body)
         columns |= {"outcome": reading.outcome, "checksum": anew}  # as this version reads it
-    columns["hidden"] = reading.hidden_tokens if reading.outcome in FINAL else 0
     _counted(row, request, settlement.result(0, request, raw, reading, UNPRICED), columns)
 
 
 def _counted(row: _Row, request: Request, least: Result, columns: dict[str, Any]) -> None:
     """Bound the tokens of what has ended from below, as it is counted today, and from above."""
+    columns["overrun"] = least.overrun
     released = row.prompt_tokens == row.completion_tokens == row.nano == 0
     if row.outcome in FINAL or not released:
         _at_least(columns, least.prompt_tokens, least.completion_tokens)

@@ -58,7 +58,7 @@ def result(
         else budget.price(prices, prompt, completion),
         measured=measured,
         seconds=0.0,
-        hidden=reading.hidden_tokens if reading.outcome in FINAL else 0,
+        overrun=budget.overrun(request, prompt, completion),
     )
 
 
@@ -76,13 +76,6 @@ def _tokens(request: Request, reading: Reading) -> tuple[int, int, bool]:
         completion = max(min(total, limit), total - request.max_input)
         prompt = total - completion
     return prompt or 0, completion or 0, prompt is not None and completion is not None
-
-
-def beyond(request: Request, ended: Result) -> int:
-    """Return how many tokens more than could be foreseen *ended*, of *request*, was billed at."""
-    limit = request.max_output
-    output = 0 if limit is None else max(0, ended.completion_tokens - limit)
-    return output + max(0, ended.prompt_tokens - request.max_input)
 
 
 def remarks(request: Request, reading: Reading, ended: Result) -> list[str]:

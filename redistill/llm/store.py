@@ -54,7 +54,7 @@ class Result:
     nano: int | None
     measured: bool
     seconds: float
-    hidden: int = 0  # of the tokens, those billed beside the output limit
+    overrun: int = 0  # of the tokens, those beyond what could be foreseen
 
     @property
     def amount(self) -> Amount:
@@ -164,13 +164,13 @@ class Writer(Store):
         connection.execute(
             "update attempts set state = 'done', outcome = ?, checksum = ?, detail = ?, "
             "finish_reason = ?, returned_model = ?, prompt_tokens = ?, "
-            "completion_tokens = ?, nano = ?, measured = ?, seconds = ?, hidden = ? where id = ?",
+            "completion_tokens = ?, nano = ?, measured = ?, seconds = ?, overrun = ? where id = ?",
             (
                 result.outcome,
                 attempt_row.checksum(result.key, result.outcome, result.status, result.body),
                 result.detail, result.finish_reason, result.returned_model, result.prompt_tokens,
                 result.completion_tokens, result.nano, int(result.measured),
-                round(result.seconds, 3), result.hidden, result.id,
+                round(result.seconds, 3), result.overrun, result.id,
             ),
         )  # fmt: skip
 

@@ -12,7 +12,7 @@ from redistill.llm.response import FINAL
 from redistill.llm.store import Writer
 from redistill.llm.store_reader import marks
 
-COLUMNS = (*attempt_row.COLUMNS, "hidden")
+COLUMNS = (*attempt_row.COLUMNS, "overrun")
 MOST = 2**62  # what tokens or money of all attempts may come to; sqlite adds up to 2**63
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from redistill.console.exceptions import DATA, RefusedError
 from redistill.llm import attempt_row, batch_row, response
+from redistill.llm.budget import overrun
+from redistill.llm.request import of_canonical
 from redistill.llm.response import FINAL
 
 VERSION = 1  # `pragma user_version`; stores from before it was set have 0
@@ -30,9 +32,9 @@ create table if not exists batches (
     "create index if not exists batched_by_batch on batched (batch)",
     "create table if not exists lines (attempt integer primary key, identity text not null)",
 )
-HIDDEN = (  # tokens billed beside the output limit, found without a look at the bodies
-    "alter table attempts add column hidden integer not null default 0",
-    "create index attempts_by_hidden on attempts (model, hidden) where hidden > 0",
+OVERRUN = (  # tokens billed beyond what could be foreseen, found without a look at the bodies
+    "alter table attempts add column overrun integer not null default 0",
+    "create index attempts_by_overrun on attempts (model, overrun) where overrun > 0",
 )
 UNPRICED = (  # an import took any price: one below nothing made room in a budget of money
     "update attempts set nano = null where typeof(nano) not in ('integer', 'null') or nano < 0"
@@ -47,7 +49,7 @@ COLUMNS = {  # a file that has not these is no store
     "attempts": {"id", *attempt_row.COLUMNS},
 }
 ADDED = {  # by version 1
-    "attempts": COLUMNS["attempts"] | {"hidden"},
+    "attempts": COLUMNS["attempts"] | {"overrun"},
     "batches": set(batch_row.COLUMNS),
     "batched": {"attempt", "batch"},
     "lines": {"attempt", "identity"},
@@ -57,7 +59,7 @@ ADDED = {  # by version 1
 def create(connection: sqlite3.Connection) -> None:
     """Lay out an empty store of today's version."""
     with _whole(connection):
-        for statement in (*FIRST, *LATER, *HIDDEN):
+        for statement in (*FIRST, *LATER, *OVERRUN):
             connection.execute(statement)
         connection.execute(f"pragma user_version = {VERSION}")
 
@@ -93,33 +95,37 @@ def migrate(connection: sqlite3.Connection, file: Path) -> None:
     """
     Bring a store of version 0 to today's, all of it or nothing.
 
-    Answers are read once, for the tokens that were billed beside the output limit. A price that is
-    none becomes unknown. Raises RefusedError (65) as `version` does.
+    Answers are read once, for the tokens that were billed beyond what could be foreseen. A price
+    that is none becomes unknown. Raises RefusedError (65) as `version` does.
     """
     with _whole(connection):
         if version(connection, file) == VERSION:
             return
         if "made" in _columns(connection, "batches"):  # its first name
             connection.execute("alter table batches rename column made to since")
-        for statement in (*FIRST, *LATER, *HIDDEN):
+        for statement in (*FIRST, *LATER, *OVERRUN):
             connection.execute(statement)
-        _note_hidden(connection)
+        _note_overrun(connection)
         connection.execute(UNPRICED)
         connection.execute(f"pragma user_version = {VERSION}")
 
 
-def _note_hidden(connection: sqlite3.Connection) -> None:
+def _note_overrun(connection: sqlite3.Connection) -> None:
     rows = connection.execute(
-        "select id, key, outcome, status, body, checksum from attempts where state = 'done' "
-        f"and outcome in ({', '.join('?' * len(FINAL))}) and typeof(body) = 'blob'",
+        "select a.id, a.key, a.outcome, a.status, a.body, a.checksum, r.request from attempts a "
+        "join requests r using (key) where a.state = 'done' "
+        f"and a.outcome in ({', '.join('?' * len(FINAL))}) and typeof(a.body) = 'blob'",
         FINAL,
     )
-    hidden: list[tuple[int, int]] = []
-    for number, key, outcome, status, body, checksum in rows:
-        right = attempt_row.checksum(key, outcome, status, body) == checksum
-        if right and (tokens := response.read(status, body).hidden_tokens):
-            hidden.append((tokens, number))  # a damaged one is named by redistill verify
-    connection.executemany("update attempts set hidden = ? where id = ?", hidden)
+    found: list[tuple[int, int]] = []
+    for number, key, outcome, status, body, checksum, text in rows:
+        if attempt_row.checksum(key, outcome, status, body) != checksum:
+            continue  # redistill verify names it
+        read = response.read(status, body)
+        billed = read.prompt_tokens or 0, read.completion_tokens or read.total_tokens or 0
+        if tokens := overrun(of_canonical(text), *billed):
+            found.append((tokens, number))
+    connection.executemany("update attempts set overrun = ? where id = ?", found)
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> set[str]:

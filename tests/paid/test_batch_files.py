@@ -446,7 +446,7 @@ def test_what_another_run_puts_into_a_batch_meanwhile_is_not_asked_live(
             run.stage("generate", code=4, **FILES)
         return policy()
 
-    monkeypatch.setattr(endpoint, "policy", slowly)
+    monkeypatch.setattr(openai, "policy", slowly)
     with pytest.raises(RefusedError, match="3 of the requests wait in the batch"):
         openai.explain(run.problems, settings, sitting)
 
