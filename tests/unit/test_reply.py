@@ -107,12 +107,12 @@ def made(unmarked: str, *texts: str) -> generate.Generated:
     rules = TeachSettings.model_validate(
         {
             "teacher": "t", "refiner": "t", "prompts": "math", "attempts": 1, "draws": 1,
-            "choose": "first", "unmarked": unmarked,
+            "choose": "first", "probe": None, "unmarked": unmarked,
         }
     )  # fmt: skip
     teacher = Engaged("t", Teaching(*texts), Section(), rules)  # type: ignore[arg-type]
     return generate.generate(
-        [ASKED], teacher, NUMERIC, HeldOut(), lambda t: [0 for _ in t], round="r0"
+        [ASKED], teacher, NUMERIC, HeldOut(), lambda t: [0 for _ in t], round="r0", max_loss=1.0
     )
 
 
