@@ -14,15 +14,27 @@ def known(store: Store, keys: Iterable[str]) -> dict[str, Reading]:
 
     An earlier version took some failures on the way for answers: those are left out.
     """
-    stored = store.answers(keys)
-    readings = {key: response.read(answer.status, answer.body) for key, answer in stored.items()}
-    return {key: reading for key, reading in readings.items() if reading.outcome in FINAL}
+    return _apart(store, keys)[0]
 
 
 def renewed(writer: Writer, keys: Iterable[str]) -> dict[str, Reading]:
     """Read what `known` reads, and set aside what it leaves out, so that it is asked again."""
-    wanted = list(keys)
-    found = known(writer, wanted)
-    for key in writer.answers(key for key in wanted if key not in found):
-        writer.retire({"key": key})
+    found, none = _apart(writer, keys)
+    if none:
+        writer.set_aside(none)
     return found
+
+
+def _apart(store: Store, keys: Iterable[str]) -> tuple[dict[str, Reading], list[int]]:
+    """The first answer to each of *keys*, and the attempts that are none today."""
+    found: dict[str, Reading] = {}
+    none: list[int] = []
+    for number, answer in store.each_answer(keys):
+        if answer.key in found:
+            continue
+        reading = response.read(answer.status, answer.body)
+        if reading.outcome in FINAL:
+            found[answer.key] = reading
+        else:
+            none.append(number)
+    return found, none

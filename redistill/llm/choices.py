@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from redistill.llm import response
+from redistill.llm import response, usage
 from redistill.llm.endpoint import Raw
 from redistill.llm.request import Request
 from redistill.llm.response import Reading
@@ -68,19 +68,22 @@ def _content(raw: Raw) -> dict[str, Any] | None:
     return content if isinstance(choices, list) and choices else None
 
 
-def _share(whole: Reading, place: int, parts: int) -> dict[str, int] | None:
+def _share(whole: Reading, place: int, parts: int) -> dict[str, int | bool] | None:
     """The tokens of the choice at *place* among *parts*, which add up to those of *whole*."""
     if whole.total_tokens is not None:
         return {"total_tokens": _part(whole.total_tokens, place, parts)}
-    if whole.prompt_tokens is None or whole.completion_tokens is None:
-        return None
-    visible = whole.completion_tokens - whole.hidden_tokens
-    prompt = 0 if place else whole.prompt_tokens
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": _part(visible, place, parts),
-        "total_tokens": prompt + _part(whole.completion_tokens, place, parts),
-    }
+    told: dict[str, int | bool] = {}
+    if whole.prompt_tokens is not None:
+        told = {"prompt_tokens": 0, usage.SHARED: True} if place else {}
+        told = told or {"prompt_tokens": whole.prompt_tokens}
+    if whole.completion_tokens is not None:
+        output = _part(whole.completion_tokens, place, parts)
+        told["completion_tokens"] = _part(
+            whole.completion_tokens - whole.hidden_tokens, place, parts
+        )
+        if whole.prompt_tokens is not None:
+            told["total_tokens"] = int(told["prompt_tokens"]) + output
+    return told or None
 
 
 def _part(total: int, place: int, parts: int) -> int:

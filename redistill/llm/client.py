@@ -116,7 +116,7 @@ def another_model(request: Request, reading: Reading) -> RefusedError:
     return RefusedError(
         f"the server answered as {reading.model!r}, not as {request.model!r}, and "
         "spending.strict_model is set; name that model, or set the answers aside with "
-        f"redistill retry --where returned_model={reading.model}",
+        f"redistill retry --where returned_model={reading.model!r}",
         code=DATA,
     )
 

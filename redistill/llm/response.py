@@ -18,6 +18,8 @@ Outcome = Literal[
 
 GAVE_UP = (408, 504, 522, 524)  # somebody on the way stopped waiting; it may be billed
 OUTCOMES = get_args(Outcome)
+MAX_DEPTH = 5  # of errors within errors
+SHORT = 500  # bytes of a text that is a message, and no page
 SURROGATE = re.compile("[\ud800-\udfff]")  # half of a pair: no text that can be written
 FINAL = (  # whole answers, paid for and kept: never asked again
     *("answered", "truncated", "refused", "filtered", "only_reasoning", "unwritable"),
@@ -39,14 +41,18 @@ FINISHES = {  # what servers call the end of an answer that is not simply its en
     **dict.fromkeys(("max_tokens", "model_length", "model_context_window_exceeded"), "length"),
     **dict.fromkeys(("content_filtered", "guardrail_intervened", "sensitive"), "content_filter"),
     **dict.fromkeys(("safety", "recitation", "blocklist", "spii"), "content_filter"),
-    **dict.fromkeys(("prohibited_content", "refusal"), "content_filter"),
-    **dict.fromkeys(("abort", "aborted", "cancelled", "canceled"), "error"),
+    **dict.fromkeys(("prohibited_content", "refusal", "error_toxic"), "content_filter"),
+    **dict.fromkeys(("abort", "aborted", "cancelled", "canceled", "failed", "timeout"), "error"),
     **dict.fromkeys(("insufficient_system_resource", "network_error", "server_error"), "error"),
+    **dict.fromkeys(("error_limit", "internal_error", "overloaded", "malformed_response"), "error"),
 }
-FILTERED = frozenset(  # codes of an error that says that this one prompt is not answered
-    {"contentfilter", "contentpolicyviolation", "responsibleaipolicyviolation", "invalidprompt"}
-    | {"moderationblocked", "datainspectionfailed", "contentfiltered", "inputmoderationfailed"}
+FILTER = re.compile(  # codes, without all but letters, of an error that is about this one prompt
+    "contentfilter|contentpolicy|contentmanagement|responsibleai|moderation|datainspection"
+    "|invalidprompt|guardrail|safetyviolation|promptblocked|sensitiveword"
 )
+FILTERED = "content management policy"  # what Azure says where it names no code
+ON_THE_WAY = (421, 423, 424, 425, 499)  # of a gateway: the request never came to be judged
+TELLING = ("message", "detail", "error_msg", "msg", "errors", "error", "description", "title")
 
 
 @dataclass(frozen=True)
@@ -116,7 +122,7 @@ def _read(
     if not isinstance(choices, list):
         return Reading("malformed", detail="no list of choices", **billed)
     if not choices:
-        return _empty("no choices", billed, None)
+        return Reading("upstream_error", detail="no choices", **billed)
     choice = choices[0]
     if not isinstance(choice, dict):
         return Reading("malformed", detail="the choice is no object", **billed)
@@ -136,19 +142,19 @@ def _refused(status: int, body: bytes, content: object) -> Reading:
     outcome = outcome_of(status, body)
     told = f"HTTP {status}{message_of(body)}"
     if outcome in ("bad_request", "no_permission"):
-        error = content.get("error") if isinstance(content, dict) else None
-        if _is_filter(error):
+        if _is_filter(content):
             outcome = "filtered"
-        elif outcome == "bad_request" and body.lstrip()[:1] == b"<":
-            outcome, told = "server_error", f"{told}, a page in place of an answer"
+        elif outcome == "bad_request" and (status in ON_THE_WAY or not message_of(body, "JSON")):
+            outcome, told = "server_error", f"{told}, which is no error of the interface"
     return Reading(outcome, detail=told, **billed)
 
 
 def _error(content: dict[str, Any]) -> object:
     """The error that an answer with a good status carries; something false where it has none."""
-    if content.get("object") == "error":  # as vLLM has it
-        return {"message": content.get("message"), "code": content.get("code")}
-    return content.get("error")
+    if content.get("error"):
+        return content["error"]
+    bare = "choices" not in content and any(content.get(name) for name in TELLING)
+    return content if bare or content.get("object") == "error" else None
 
 
 def _failed(error: object, body: bytes, billed: dict[str, Any]) -> Reading:
@@ -165,19 +171,20 @@ def _failed(error: object, body: bytes, billed: dict[str, Any]) -> Reading:
     return Reading(outcome if outcome in FATAL else "upstream_error", detail=told, **billed)
 
 
-def _is_filter(error: object) -> bool:
-    """Whether *error* says that a filter kept this one prompt from being answered."""
-    if not isinstance(error, dict):
+def _is_filter(error: object, depth: int = 0) -> bool:
+    """Whether *error* says, at whatever depth, that a filter kept this prompt from an answer."""
+    if isinstance(error, list):
+        return any(_is_filter(inner, depth + 1) for inner in error[:10])
+    if not isinstance(error, dict) or depth > MAX_DEPTH:
         return False
-    inner, metadata = error.get("innererror"), error.get("metadata")
-    codes = [error.get("code"), error.get("type")]
-    codes += [inner.get("code")] if isinstance(inner, dict) else []
-    flagged = isinstance(metadata, dict) and "flagged_input" in metadata
-    return flagged or any(_plain(code) in FILTERED for code in codes)
-
-
-def _plain(code: object) -> str:
-    return re.sub("[^a-z]", "", code.lower()) if isinstance(code, str) else ""
+    codes = [error.get(name) for name in ("code", "type", "status", "reason")]
+    if any(FILTER.search(re.sub("[^a-z]", "", c.lower())) for c in codes if isinstance(c, str)):
+        return True
+    message = error.get("message")
+    if "flagged_input" in error or (isinstance(message, str) and FILTERED in message):
+        return True
+    inner = (value for name, value in error.items() if name not in ("usage", "choices"))
+    return any(_is_filter(v, depth + 1) for v in inner if isinstance(v, dict | list))
 
 
 def _looks(body: bytes) -> str:
@@ -192,8 +199,7 @@ def _looks(body: bytes) -> str:
 
 def _empty(told: str, billed: dict[str, Any], finish: str | None) -> Reading:
     """An answer without a text: a failure where no output is billed, else what the model gave."""
-    output = billed["completion_tokens"]
-    if output == 0 or (output is None and finish is None):
+    if not billed["completion_tokens"]:
         return Reading(
             "upstream_error", detail=f"{told}, no output billed", finish_reason=finish, **billed
         )
@@ -203,7 +209,10 @@ def _empty(told: str, billed: dict[str, Any], finish: str | None) -> Reading:
 def _finish(choice: dict[str, Any]) -> str | None:
     """Why the answer ended, by the usual name where the server has another."""
     finish = choice.get("finish_reason")
-    return FINISHES.get(finish.lower(), finish) if isinstance(finish, str) else None
+    if not isinstance(finish, str):
+        return None
+    low = finish.lower()
+    return FINISHES.get(low, "error" if low.startswith("error") else low)
 
 
 def _completion(choice: dict[str, Any], billed: dict[str, Any]) -> Reading:
@@ -252,7 +261,8 @@ def _written(content: object) -> object:
     """The content of a message; of one in parts, the text of those that are text."""
     if not isinstance(content, list) or not all(isinstance(part, dict) for part in content):
         return content
-    texts = [part.get("text") for part in content if part.get("type") in ("text", "output_text")]
+    kinds = ("text", "output_text", None)  # a part without a type is one of text
+    texts = [p["text"] for p in content if p.get("type") in kinds and "text" in p]
     return "".join(texts) if all(isinstance(text, str) for text in texts) else content
 
 
@@ -282,14 +292,31 @@ def outcome_of(status: int, body: bytes) -> Outcome:
     return "server_error" if status >= 500 else "bad_request"
 
 
-def message_of(body: bytes) -> str:
-    """Read the message of the error object in *body*, after a colon; empty where there is none."""
+def message_of(body: bytes, what: str = "anything") -> str:
+    """
+    Read what *body* says of an error, after a colon; empty where it says nothing.
+
+    It may be JSON of any of the usual shapes, or a short text where it need not be *what* ``JSON``.
+    """
     try:
-        error = json.loads(body)["error"]
-        told = error["message"] if isinstance(error, dict) else error
-        return f": {' '.join(str(told).split())[:200]}"
-    except (ValueError, KeyError, TypeError, RecursionError):
+        told = _message(json.loads(body), 0)
+    except (ValueError, RecursionError):
+        plain = what != "JSON" and body[:1] != b"<" and len(body) < SHORT
+        told = body.decode("utf-8", "replace") if plain else ""
+    told = " ".join(told.split())[:200]
+    return f": {told}" if told else ""
+
+
+def _message(content: object, depth: int) -> str:
+    """The first message within *content*, which may be an error, or hold or list some."""
+    if isinstance(content, str) or depth > MAX_DEPTH:
+        return content if isinstance(content, str) else ""
+    if isinstance(content, list):
+        return next(filter(None, (_message(inner, depth + 1) for inner in content[:10])), "")
+    if not isinstance(content, dict):
         return ""
+    names = ("error", *TELLING) if depth == 0 else TELLING
+    return next(filter(None, (_message(content.get(name), depth + 1) for name in names)), "")
 
 
 def _billed(content: dict[str, Any]) -> dict[str, Any]:

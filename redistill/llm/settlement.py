@@ -6,7 +6,8 @@ from redistill.llm.request import Request
 from redistill.llm.response import FINAL, MAYBE_BILLED, Reading, succeeded
 from redistill.llm.store import Intent, Result
 
-MANY = 100  # words of a prompt from which a count of half as many tokens cannot be one of all
+MANY = 100  # words of a prompt from which a count of fewer tokens cannot be one of all
+WRITTEN = ("answered", "truncated", "only_reasoning", "unwritable")  # outcomes with output
 
 
 def intent(request: Request, most: budget.Amount, stage: str, round: str) -> Intent:
@@ -69,6 +70,8 @@ def _tokens(request: Request, reading: Reading) -> tuple[int, int, bool]:
     Where only their sum is known, as much of it as can be is output, which costs more.
     """
     prompt, completion, total = reading.prompt_tokens, reading.completion_tokens, None
+    if completion == 0 and reading.outcome in WRITTEN:
+        completion = None  # the server does not count what it wrote
     if prompt is None and completion is None:
         total = reading.total_tokens
     if total is not None:
@@ -88,15 +91,21 @@ def remarks(request: Request, reading: Reading, ended: Result) -> list[str]:
     limit = request.max_output
     if limit is not None and ended.completion_tokens > limit:
         said.append(f"answers with more output than the limit of {limit} tokens, counted as billed")
-    if reading.outcome in FINAL and 0 < (reading.prompt_tokens or 0) < _words(request) / 2:
+    if reading.outcome in FINAL and 0 < (reading.prompt_tokens or 0) < _least(request):
         said.append(
-            "answers to prompts that the server counts at less than half their words: it cuts "
-            "prompts off (Ollama does beyond num_ctx), or leaves out what it has cached"
+            "answers to prompts that the server counts at fewer tokens than they have words: it "
+            "cuts prompts off (Ollama does beyond num_ctx), or leaves out what it has cached"
         )
     return said
 
 
-def _words(request: Request) -> int:
-    """Words of the prompt, which no usual tokenizer makes fewer tokens of; 0 for a short one."""
-    words = sum(len(text.split()) for m in request.messages for text in m.values())
-    return words if words >= MANY else 0
+def _least(request: Request) -> float:
+    """
+    The fewest tokens that a usual tokenizer makes of the prompt; 0 for a short one.
+
+    It makes no fewer than 0.8 a word, nor than one of four characters beyond ASCII.
+    """
+    texts = [text for message in request.messages for text in message.values()]
+    words = sum(len(text.split()) for text in texts)
+    foreign = sum(len(text) - len(text.encode("ascii", "ignore")) for text in texts)
+    return max(0.8 * words, foreign / 4) if max(words, foreign / 4) >= MANY else 0.0

@@ -5,7 +5,7 @@ import shutil
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,11 +191,15 @@ class Writer(Store):
     def retire(self, where: dict[str, str]) -> list[tuple[int, str, str, str]]:
         """Let the answers that match *where* count no longer, so that they are asked again."""
         chosen = self.select(where)
+        self.set_aside(row[0] for row in chosen)
+        return chosen
+
+    def set_aside(self, numbers: Iterable[int]) -> None:
+        """Let the answers of the attempts *numbers* count no longer."""
         with self.transaction() as connection:
             connection.executemany(
-                "update attempts set retired = 1 where id = ?", [(row[0],) for row in chosen]
+                "update attempts set retired = 1 where id = ?", [(number,) for number in numbers]
             )
-        return chosen
 
     def reconcile(self) -> int:
         """Release what attempts without an answer have reserved; returns how many there were."""

@@ -46,8 +46,14 @@ class Store:
 
     def answers(self, keys: Iterable[str]) -> dict[str, Answer]:
         """Read the stored answers to those of the requests *keys* that have one."""
-        wanted = list(dict.fromkeys(keys))
         found: dict[str, Answer] = {}
+        for _, answer in self.each_answer(keys):
+            found.setdefault(answer.key, answer)
+        return found
+
+    def each_answer(self, keys: Iterable[str]) -> Iterator[tuple[int, Answer]]:
+        """Read every stored answer to the requests *keys*, with the number of its attempt."""
+        wanted = list(dict.fromkeys(keys))
         for start in range(0, len(wanted), CHUNK):
             part = wanted[start : start + CHUNK]
             rows = self.rows(
@@ -64,8 +70,7 @@ class Store:
                         f"restore the file, or have it asked again with "
                         f"redistill retry --where key={key}"
                     )
-                found.setdefault(key, Answer(key, status, body))
-        return found
+                yield number, Answer(key, status, body)
 
     def of_problems(self, round: str) -> list[tuple[str, str, Answer]]:
         """Read problem, model and answer of every call that was made for *round*, in order."""

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-MAX_COUNT = 10**7  # tokens; more in one answer are no count of anything
+MAX_COUNT = 10**8  # tokens; more in one answer are no count of anything
 TOTAL = "total_tokens"
+SHARED = "prompt_counted_elsewhere"  # our own mark: of several draws of a call, not the first
 PROMPTS = ("prompt_tokens", "input_tokens", "prompt_eval_count")
 OUTPUTS = ("completion_tokens", "output_tokens", "eval_count")
 BESIDE = ("cache_creation_input_tokens", "cache_read_input_tokens")  # beside the input tokens
@@ -54,6 +55,8 @@ def read(content: Mapping[str, Any]) -> Usage:
         return Usage(total=total, source=TOTAL if total is not None else "")
     if total is not None:
         prompt, output = _completed(prompt, output, total)
+    if prompt is not None and not prompt.tokens and fields.get(SHARED) is not True:
+        prompt = None  # no prompt takes nothing: the server does not count it
     return Usage(
         None if prompt is None else prompt.tokens,
         None if output is None else output.tokens,
@@ -82,9 +85,13 @@ def _hidden(fields: Mapping[str, Any], output: _Claim | None) -> int:
 def _prompt(fields: Mapping[str, Any]) -> _Claim | None:
     base = _largest(_named(fields, PROMPTS))
     details = _details(fields, "prompt_tokens_details", "input_tokens_details")
+    kinds = _sum(details, PLAIN)
     cached = max(_count(details, "cached_tokens") or 0, _count(fields, "cached_tokens") or 0)
-    found = [base, _sum(fields, SPLIT, "prompt_cache_miss_tokens"), _sum(details, PLAIN)]
+    found = [base, _sum(fields, SPLIT, "prompt_cache_miss_tokens"), kinds]
     if base is not None:
+        if any((_count(details, name) or 0) > base.tokens for name in PLAIN):
+            beside = _sum(details, PLAIN[1:])
+            found.append(beside and _Claim(base.tokens + beside.tokens, beside.source))
         if cached > base.tokens:
             found.append(_Claim(base.tokens + cached, "cached_tokens"))
         beside = _sum(fields, BESIDE, "cache_read_input_tokens")
@@ -97,8 +104,9 @@ def _prompt(fields: Mapping[str, Any]) -> _Claim | None:
 def _output(fields: Mapping[str, Any]) -> _Claim | None:
     base = _largest(_named(fields, OUTPUTS))
     details = dict(_details(fields, "completion_tokens_details", "output_tokens_details"))
-    if _count(fields, "reasoning_tokens") is not None:
-        details.setdefault("reasoning_tokens", fields["reasoning_tokens"])
+    apart = _count(fields, "reasoning_tokens")
+    if apart is not None and apart > (_count(details, "reasoning_tokens") or 0):
+        details["reasoning_tokens"] = apart
     parts = {name: n for name in details if (n := _count(details, name))}
     found = [base]
     if parts:
@@ -111,7 +119,13 @@ def _output(fields: Mapping[str, Any]) -> _Claim | None:
 
 
 def _details(fields: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
-    return next((found for name in names if isinstance(found := fields.get(name), dict)), {})
+    """The details under all of *names* together: of one that is told twice, the larger."""
+    told: dict[str, int] = {}
+    for place in names:
+        found = fields.get(place)
+        if isinstance(found, dict):
+            told |= {name: max(told.get(name, 0), _count(found, name) or 0) for name in found}
+    return told
 
 
 def _named(fields: Mapping[str, Any], names: Iterable[str]) -> list[_Claim]:
@@ -137,6 +151,8 @@ def _largest(claims: Iterable[_Claim | None]) -> _Claim | None:
 def _count(fields: Mapping[str, Any], name: str) -> int | None:
     value = fields.get(name)
     if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 12:
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_COUNT:
         return None

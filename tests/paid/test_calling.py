@@ -329,7 +329,6 @@ INNER = {"code": "ResponsibleAIPolicyViolation"}
 @pytest.mark.parametrize(
     ("action", "outcome"),
     [
-        (status(200, content() | {"choices": []}), "refused"),
         (answer(None), "refused"),
         (answer(""), "refused"),
         (answer(None, refusal="I cannot"), "refused"),
@@ -363,7 +362,7 @@ def test_a6_a7_what_was_paid_for_without_a_use_is_kept_and_not_asked_again(
         {"prompt_tokens": -1, "completion_tokens": 5},
         {"prompt_tokens": 10**12, "completion_tokens": 5},
         {"prompt_tokens": 5, "completion_tokens": 10**9},
-        {"prompt_tokens": "5", "completion_tokens": 5},
+        {"prompt_tokens": "five", "completion_tokens": 5},
         "much",
     ],
 )

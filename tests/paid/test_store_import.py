@@ -106,16 +106,17 @@ def answer_of(row: dict[str, Any], body: bytes) -> dict[str, Any]:
     return row | {"body": body.decode(), "checksum": told}
 
 
-def test_an_answer_whose_body_is_none_is_refused(rows: list[dict[str, Any]], tmp_path: Path):
-    wrong = answer_of(by_problem(rows, "p1"), b'{"error": {"message": "busy"}}')
+def test_an_answer_whose_body_is_none_is_taken_as_what_it_is(
+    rows: list[dict[str, Any]], tmp_path: Path
+):
+    row = by_problem(rows, "p1")
+    wrong = answer_of(row, b'{"error": {"message": "busy"}}')
 
-    with (
-        store.writing(tmp_path / "t") as writer,
-        pytest.raises(
-            RefusedError, match="outcome: is answered, and the body reads upstream_error"
-        ),
-    ):
+    with store.writing(tmp_path / "t") as writer:
         merged(writer, [wrong])
+        assert [found["outcome"] for found in writer.ledger()] == ["upstream_error"]
+        assert writer.answers([row["key"]]) == {}
+        assert writer.committed().tokens >= row["prompt_tokens"] + row["completion_tokens"]
 
 
 def test_an_answer_is_counted_at_no_less_than_its_body_says(
