@@ -9,7 +9,7 @@ PIECE = 256 * 1024  # bytes that are inflated at a time
 HEAD = 2  # bytes by which formats are told apart, and from text
 GZIP, DEFLATE = ("gzip", "x-gzip"), "deflate"
 MAGIC = b"\x1f\x8b"  # with which gzip begins
-JSON = re.compile(rb"[{\[][\s\"{}\[\]]")  # how an answer begins that is not compressed at all
+JSON = re.compile(rb"\{(?:[\" ]|\s+\")")  # how an answer begins that is not compressed at all
 LAYERS = 3  # compressions over each other; a bomb of bombs has more
 # Compressions that are not undone. Another name, such as utf-8 or none, says nothing of a body.
 UNREAD = (

@@ -16,7 +16,9 @@ def test_a_stage_that_calls_no_teacher_sees_neither_the_key_nor_a_header_s_secre
         monkeypatch.setenv(name, "value")
     settings = {
         "seed": 1,
-        "openai": {"key": "A_KEY", "headers": {"api-key": {"env": "A_HEADER"}, "X-Title": "t"},
+        "openai": {
+            "key": "A_KEY",
+            "headers": {"api-key": {"env": "A_HEADER"}, "X-Title": "t"},
             "query": {"code": {"env": "A_QUERY"}, "v": "1"},
         },
     }
