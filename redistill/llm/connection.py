@@ -154,8 +154,9 @@ class Connection:
         content = response.content
         redaction = self.redaction if 200 <= response.status_code < 300 else self._failures
         if len(content) > LARGE:  # others go on meanwhile
-            return await asyncio.to_thread(redaction.body, content)
-        body = redaction.body(content)
+            body = await asyncio.to_thread(redaction.body, content)
+        else:
+            body = redaction.body(content)
         return body[: max(0, len(body) - redaction.reach)] if response.stream.cut else body
 
     def _fault(self, problem: Any) -> OSError:
