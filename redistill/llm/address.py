@@ -12,6 +12,7 @@ from redistill.console.exceptions import CONFIG, RefusedError
 PLAIN_HTTP = "REDISTILL_PLAIN_HTTP"  # hosts to which key and data may go in the clear
 PATH = "/chat/completions"  # what is added to the address of a service
 VERSION = re.compile(r"/v\d")  # of an interface, in the path of an address
+RELEASE = re.compile(r"\d{4}-\d\d-\d\d(?:-[a-z]{1,20})?|v\d|preview|latest")  # of Azure's
 CHOICES = b"choices"  # what every answer has
 AZURE = ".azure.com"
 
@@ -141,13 +142,13 @@ def _parts(address: str, what: str) -> SplitResult:
 
 
 def _without_query(parts: SplitResult) -> str:
-    """How the address *parts* is set without its query, of which a version alone is repeated."""
+    """How the address *parts* is set without its query: a key may stand there, even as a name."""
     base = f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/').removesuffix(PATH)}"
-    names = [
-        f"{name}: {text if name == 'api-version' and text.isprintable() else '...'}"
+    told = [
+        f"{name}: {text}" if name == "api-version" and RELEASE.fullmatch(text) else "...: ..."
         for name, text in parse_qsl(parts.query, keep_blank_values=True)
     ]
-    return f"set base_url: {base} and openai.query: {{{', '.join(names)}}}"
+    return f"set base_url: {base} and openai.query: {{{', '.join(dict.fromkeys(told))}}}"
 
 
 def _opened() -> list[str]:

@@ -16,15 +16,23 @@ class BoundedStream(httpx2.AsyncByteStream):
 
     One that is larger, cannot be inflated or is encoded in a way that is not known raises BodyError
     where the answer is *good*; of another one as much as could be read is its body, since its
-    status says enough.
+    status says enough. Its end may be half of a key then, and *cut* is true: *margin* more bytes
+    than the bound are read of it, which are to be dropped once the whole keys are taken out.
     """
 
     def __init__(
-        self, stream: httpx2.AsyncByteStream, encoding: str, most: int, *, good: bool
+        self,
+        stream: httpx2.AsyncByteStream,
+        encoding: str,
+        most: int,
+        *,
+        good: bool,
+        margin: int = 0,
     ) -> None:
+        self.cut = False
         self._stream = stream
         self._encoding = encoding
-        self._most = most if good else min(most, FAILED)
+        self._most = most if good else min(most, FAILED) + margin
         self._good = good
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -35,6 +43,7 @@ class BoundedStream(httpx2.AsyncByteStream):
         except BodyError:
             if self._good:
                 raise
+            self.cut = True
 
     async def _pieces(self) -> AsyncIterator[bytes]:
         inflation = Inflation(self._encoding)

@@ -25,6 +25,7 @@ from redistill.llm import (
 )
 from redistill.llm.endpoint import Policy, Raw, wait
 from redistill.llm.group_commit import Commits
+from redistill.llm.inflation import BodyError
 from redistill.llm.request import Request
 from redistill.llm.response import FATAL, FINAL, RETRIED, Reading
 from redistill.llm.store import Writer
@@ -295,6 +296,8 @@ class _Run:
                 raw = await self.send(choices.as_one(group))
         except TimeoutError:
             failed = Reading("timeout", detail=f"no answer within {self.policy.deadline:g} s")
+        except BodyError as problem:  # it came, and may be billed
+            failed = Reading("malformed", detail=str(problem)[:200])
         except OSError as problem:
             failed = Reading("no_connection", detail=f"{type(problem).__name__}: {problem}"[:200])
         answers = [None] * len(group) if failed else choices.divided(raw, len(group))

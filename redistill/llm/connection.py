@@ -1,5 +1,6 @@
 """One connection to a service: what goes out is ours alone, what comes in is bounded and clean."""
 
+import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
@@ -12,6 +13,7 @@ from redistill.llm.redaction import Redaction
 # Headers of a request that stay as the SDK makes them; any other may be from the environment.
 KEPT = ("host", "content-length", "transfer-encoding", "connection")
 MULTIPART = "multipart/form-data"
+LARGE = 1_000_000  # bytes of a body that are not looked through between two steps of others
 MOST: ContextVar[int] = ContextVar("most bytes of the answer that is waited for")
 
 
@@ -20,8 +22,9 @@ class Connection:
     Carries requests through the openai SDK, which neither retries, redirects nor parses.
 
     To every request the *headers* and the *query* are added. *hidden* are secrets beside *secret*,
-    the key: what comes back holds none of them. The SDK knows no key, and of the environment
-    nothing goes out: it is here alone that the headers of a request are made.
+    the key: what comes back holds none of them, and *redaction* takes them out of what is decoded
+    from that. The SDK knows no key, and of the environment nothing goes out: it is here alone that
+    the headers of a request are made.
     """
 
     spoken: Mapping[str, str] = {}  # headers of a call that say which version is spoken, if any
@@ -37,7 +40,11 @@ class Connection:
         self.advice = ""  # on the address, where the last answer makes it doubtful
         self._query = query or {}
         self._proxy = addresses.proxy(address)
-        self._redaction = Redaction([secret, *hidden, *addresses.secrets(self._proxy)])
+        proxied = [*addresses.secrets(self._proxy)]
+        self.redaction = Redaction([secret, *hidden, *proxied])
+        # A proxy is heard where there is no answer: there its password is found, however short
+        self._failures = Redaction([secret, *hidden], proxied)
+        self._secret = {name: "..." for name, text in self._query.items() if text in hidden}
         self._body, self._file = most_of_a_body(), most_of_a_file()
         own = {name.lower(): text for name, text in (headers or {}).items()}
         self._headers = {
@@ -90,7 +97,9 @@ class Connection:
         # the SDK reads the text of an error, whatever the server says that it is written in
         response.headers["content-type"] = "text/plain; charset=utf-8"
         good = 200 <= response.status_code < 300
-        response.stream = BoundedStream(response.stream, encoding, MOST.get(), good=good)
+        response.stream = BoundedStream(
+            response.stream, encoding, MOST.get(), good=good, margin=self._failures.reach
+        )
 
     async def post(self, path: str, content: Mapping[str, Any]) -> Raw:
         """
@@ -128,15 +137,27 @@ class Connection:
         except self._sdk.APIConnectionError as problem:  # a timeout is one of them
             raise self._fault(problem) from None
         except BodyError as problem:
-            raise BodyError(self._redaction.text(str(problem))) from None
+            raise BodyError(self._failures.text(str(problem))) from None
         except Exception as problem:  # a header or a line that the libraries below cannot read
             told = f"an answer that cannot be read: {type(problem).__name__}"
             raise ConnectionError(told) from None
         status, after = response.status_code, response.headers.get("retry-after")
-        body = self._redaction.body(response.content)
-        told = addresses.advice(str(response.request.url), status, body)
-        self.advice = told and self._redaction.text(told)
-        return Raw(status, body, after and self._redaction.text(after))
+        body = await self._clean(response)
+        url = response.request.url
+        asked = str(url.copy_merge_params(self._secret)) if self._secret else str(url)
+        told = addresses.advice(asked, status, body)
+        self.advice = told and self._failures.text(told)
+        return Raw(status, body, after and self._failures.text(after))
+
+    async def _clean(self, response: Any) -> bytes:
+        """The body of *response* without secrets, and without half of one where it was cut off."""
+        content = response.content
+        redaction = self.redaction if 200 <= response.status_code < 300 else self._failures
+        if len(content) > LARGE:  # others go on meanwhile
+            body = await asyncio.to_thread(redaction.body, content)
+        else:
+            body = redaction.body(content)
+        return body[: max(0, len(body) - redaction.reach)] if response.stream.cut else body
 
     def _fault(self, problem: Any) -> OSError:
         """What is raised for *problem*, a connection that the SDK says has failed."""
@@ -144,7 +165,7 @@ class Connection:
         lost = type(cause).__name__ == "ConnectTimeout"  # what aiohttp's lost connections become
         if isinstance(problem, self._sdk.APITimeoutError) and not lost:
             return TimeoutError()
-        told = self._redaction.text(str(cause))
+        told = self._failures.text(str(cause))
         return BodyError(told) if isinstance(cause, BodyError) else ConnectionError(told)
 
     async def close(self) -> None:

@@ -36,11 +36,11 @@ def without_keys(settings: Mapping[str, Any]) -> dict[str, str] | None:
 
 
 def _names(content: Mapping[str, Any]) -> list[str]:
-    """Every variable that a ``key:`` of a section names, or an ``env:`` of one of its headers."""
+    """Every variable that a ``key:`` of a section names, or an ``env:`` in its headers or query."""
     sections = [s for s in content.values() if isinstance(s, Mapping)]
     keys = [section.get("key") for section in sections]
     for section in sections:
-        headers = section.get("headers")
-        values = headers.values() if isinstance(headers, Mapping) else ()
+        added = [section.get("headers"), section.get("query")]
+        values = [v for some in added if isinstance(some, Mapping) for v in some.values()]
         keys += [value.get("env") for value in values if isinstance(value, Mapping)]
     return [name for name in keys if isinstance(name, str)]

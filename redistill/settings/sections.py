@@ -14,6 +14,7 @@ from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.settings.secrets import refuse_keys
 
 MAX_BYTES = 1024 * 1024
+SECRET = {"key", "headers", "query"}  # settings that a message does not repeat
 
 
 class Section(BaseModel):
@@ -92,7 +93,10 @@ class Params:
             case "missing":
                 return f"{self.file}: {place}: missing"
             case _:
-                return f"{self.file}: {place}: {error['msg']}, got {error['input']!r}"
+                told = repr(error["input"])
+                if not SECRET.isdisjoint(error["loc"]):  # a key, it may be, in the wrong place
+                    told = type(error["input"]).__name__
+                return f"{self.file}: {place}: {error['msg']}, got {told}"
 
 
 def read(path: Path) -> Params:

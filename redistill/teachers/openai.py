@@ -34,7 +34,8 @@ from redistill.records.types import Problem
 from redistill.settings.sections import Section
 
 ASKS = PAID = True
-URL, KEY, HEADERS = "openai.base_url", "openai.key", "openai.headers"
+URL, KEY = "openai.base_url", "openai.key"
+HEADERS, QUERY = "openai.headers", "openai.query"
 ADDRESS = "REDISTILL_BASE_URL"  # where the same service is reached from this machine
 RESERVED = ("model", "messages", "stream", "n", "seed")  # set by us, or not understood by us
 
@@ -52,8 +53,9 @@ class Settings(Section):
 
     *examples* are turns that stand between the system prompt and the prompt, in every call.
     *key* is the name of the environment variable that holds the key, null where none is needed.
-    *headers* are sent with each call, and *query* stands behind its path; a header's value is text,
-    or ``{env: NAME}`` for what the environment variable NAME holds. Neither needs to be there.
+    *headers* are sent with each call, and *query* stands behind its path; a value of either is
+    text, or ``{env: NAME}`` for what the environment variable NAME holds. Neither needs to be
+    there.
     *seed* is sent, increased by the number of the draw, where it is not null. *together* asks for
     all draws of a prompt in one call with ``n``, for a server that knows it; without a seed.
     """
@@ -67,7 +69,7 @@ class Settings(Section):
     together: bool
     body: dict[str, Any]
     headers: dict[str, str | Variable] = Field(default_factory=dict)  # older projects have neither
-    query: dict[str, str] = Field(default_factory=dict)
+    query: dict[str, str | Variable] = Field(default_factory=dict)
 
 
 def explain(problems: Sequence[Problem], settings: Settings, sitting: Sitting) -> list[list[Reply]]:
@@ -123,7 +125,9 @@ def _request(prompt: str, settings: Settings, draw: int, problem: str) -> Reques
 def _identity(settings: Settings) -> str:
     """What answers: the service with its query and its headers, but for those that are secret."""
     headers.check(settings.headers, HEADERS)
-    return address.identity(settings.base_url, URL, settings.query, headers.plain(settings.headers))
+    headers.check_query(settings.query, QUERY)
+    query, told = headers.plain(settings.query), headers.plain(settings.headers)
+    return address.identity(settings.base_url, URL, query, told)
 
 
 def _replies(
@@ -185,13 +189,9 @@ def _reachable(settings: Settings) -> str:
 
 def _connection(settings: Settings, secret: str, kind: type[Connection] = Connection) -> Connection:
     values = headers.read(settings.headers, HEADERS)
-    return kind(
-        _reachable(settings),
-        secret,
-        values,
-        settings.query,
-        list(headers.hidden(settings.headers, values)),
-    )
+    query = headers.read_query(settings.query, QUERY)
+    hidden = [*headers.hidden(settings.headers, values), *headers.hidden(settings.query, query)]
+    return kind(_reachable(settings), secret, values, query, hidden)
 
 
 class Sender:
@@ -208,6 +208,10 @@ class Sender:
     async def __call__(self, request: Request) -> Raw:
         """Send *request*; raises TimeoutError, or OSError where there is no connection."""
         return await self._connection.post("/chat/completions", request.content)
+
+    def masked(self, text: str) -> str:
+        """Return *text*, as it was decoded from an answer, without the key and other secrets."""
+        return self._connection.redaction.text(text)
 
     async def close(self) -> None:
         """Let go of the connections."""

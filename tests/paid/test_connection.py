@@ -141,8 +141,26 @@ def test_an_encoding_that_is_not_read_is_a_failure_on_the_way_and_named(
         one(server)
 
     assert refusal.value.code == 75
-    assert len(server.calls) == QUICK.attempts
+    assert len(server.calls) == 2  # as of any other answer of a wrong shape: it may be billed
     assert {call["accept-encoding"] for call in lower(server)} == {"identity"}
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "utf-8", "deflate", "gzip, gzip", "none"])
+def test_a_whole_answer_under_a_header_that_is_left_over_is_an_answer(encoding: str, serve: Serve):
+    server = serve(always(status(200, content("whole"), content_encoding=encoding)))
+
+    assert one(server).text == "whole"
+    assert len(server.calls) == 1
+
+
+def test_an_answer_over_the_bound_is_paid_twice_at_most(serve: Serve, tmp_path: Path):
+    server = serve(always(answer("#" * 300_000)))
+    run = Run(tmp_path, server.url, 1)
+
+    said = run.stage("generate", code=75, **SMALL)
+
+    assert "1 malformed: the body is larger than 200000 bytes" in said
+    assert len(server.calls) == 2
 
 
 def test_a_compressed_answer_is_an_answer(serve: Serve):
@@ -267,6 +285,7 @@ def test_query_and_plain_headers_are_part_of_a_request_and_secret_ones_are_not(s
     plain, secret = {"X-Beta": "1"}, {"api-key": Variable(env="A")}
     assert key() == key(headers={}, query={}) == key(headers=secret)
     assert key(headers=secret) == key(headers={"api-key": Variable(env="B")})
+    assert key(query={"sig": Variable(env="A")}) == key(query={"sig": Variable(env="B")}) == key()
     different = [key(), key(query={"v": "1"}), key(query={"v": "2"}), key(headers=plain)]
     assert len(set(different)) == 4
     assert key(headers=plain | secret) == key(headers={"x-beta": "1"})
@@ -303,6 +322,30 @@ def test_a_header_that_cannot_or_must_not_stand_in_the_settings_is_refused(
 
     assert told in said
     assert "a-plain-value" not in said
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ({"api-key": "zq9PpQ77"}, "openai.query.api-key: put its value into an environment"),
+        ({"SIG": "zq9PpQ77"}, "openai.query.SIG: put its value into an environment variable"),
+        ({"code": "zq9PpQ77"}, "openai.query.code: put its value into an environment variable"),
+        ({"zq9PpQ77secret99": ""}, "openai.query: a secret: put its value"),
+        ({"api-key": 9977}, "openai.query.api-key.str: Input should be a valid string, got int"),
+    ],
+)
+def test_a_secret_in_the_query_of_the_settings_is_refused_without_being_repeated(
+    query: dict[str, object], told: str, serve: Serve, tmp_path: Path
+):
+    server = serve(solving())
+    run = Run(tmp_path, server.url, 1, openai={"query": query})
+
+    said = run.stage("generate", code=78)
+
+    assert told in said
+    assert "zq9PpQ77" not in said
+    assert "9977" not in said
+    assert server.calls == []
 
 
 def test_case_b13_an_address_without_its_version_is_told_with_the_likely_one(

@@ -8,16 +8,20 @@ import re
 import select
 import shutil
 import socket
+import sqlite3
 import ssl
 import subprocess
 import threading
 import time
 import urllib.parse
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from redistill.llm.bounded_stream import FAILED
+from redistill.llm.redaction import CUT
 from tests.paid.run import VARIABLE, Run, solution, solving
 from tests.paid.server import Action, Script, Server, after, always, answer, content, status
 
@@ -285,6 +289,78 @@ def test_a_header_out_of_the_environment_is_as_secret_as_the_key(serve: Serve, t
     assert server.headers[0]["authorization"] == f"Token {KEY}"
     assert "who is [key]?" in said
     assert places(run, said) == []
+
+
+def test_a_query_out_of_the_environment_is_as_secret_as_the_key(serve: Serve, tmp_path: Path):
+    server = serve(always(status(404, {"error": {"message": f"who is {KEY}?"}})))
+    run = teacher(tmp_path, server.url, "query")
+    run.settings["openai"] |= {"key": None, "query": {"code": {"env": VARIABLE}, "v": "1"}}
+    run.save()
+
+    said = run.stage("generate", code=77, **{VARIABLE: KEY})
+
+    assert server.paths[0].endswith(f"?code={urllib.parse.quote(KEY)}&v=1")
+    assert "?code=...&v=1" in said
+    assert places(run, said) == []
+    said = run.stage("generate", code=77, **{VARIABLE: "short"})
+    assert "short" not in said
+
+
+@pytest.mark.parametrize("written", ["plain", "escapes", "escapes within JSON", "percent"])
+@pytest.mark.parametrize("left", [1, 9])
+def test_a_key_that_the_bound_of_a_failed_body_cuts_is_not_stored(
+    written: str, left: int, serve: Serve, tmp_path: Path
+):
+    """Whether it is the bound of what is kept, or of what is read, that cuts it."""
+    key = WRITTEN[written].encode()
+    for number, bound in enumerate((FAILED, FAILED + CUT * len(KEY))):
+        body = b"x" * (bound - len(key) + left) + key + b"yy" * 9
+        run = teacher(tmp_path, serve(always(status(500, body))).url, str(number), 1)
+
+        run.stage("generate", code=75, REDISTILL_ATTEMPTS="1", **{VARIABLE: KEY})
+
+        (kept,) = stored(run)
+        assert kept.strip(b"x") in (b"", b"[key]" + b"y" * 18, b"[key]"[: len(kept.strip(b"x"))])
+
+
+def test_a_failed_body_that_breaks_off_within_a_key_holds_no_half_of_it(
+    serve: Serve, tmp_path: Path
+):
+    packer = zlib.compressobj(wbits=31)
+    half = packer.compress(b"x" * 5000 + KEY[:-1].encode()) + packer.flush(zlib.Z_SYNC_FLUSH)
+    run = teacher(tmp_path, serve(always(status(500, half, content_encoding="gzip"))).url, "a", 1)
+
+    run.stage("generate", code=75, REDISTILL_ATTEMPTS="1", **{VARIABLE: KEY})
+
+    (kept,) = stored(run)
+    assert set(kept) == {ord("x")}
+
+
+def stored(run: Run) -> list[bytes]:
+    with sqlite3.connect(run.root / "store.sqlite") as store:
+        return [row[0] for row in store.execute("select body from attempts")]
+
+
+def test_a_short_password_of_a_proxy_that_gives_it_back_is_nowhere(tmp_path: Path):
+    password = "pw7+Q"
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+
+        def refuse() -> None:
+            near, _ = proxy.accept()
+            near.recv(65536)
+            near.sendall(f"HTTP/1.1 407 not with {password}\r\ncontent-length: 0\r\n\r\n".encode())
+            near.close()
+
+        threading.Thread(target=refuse, daemon=True).start()
+        quoted = urllib.parse.quote(password, safe="")
+        run = teacher(tmp_path, f"https://{HOST}/v1", "short", 1)
+        env = {"https_proxy": f"http://u:{quoted}@127.0.0.1:{proxy.getsockname()[1]}"}
+
+        said = run.stage("generate", code=75, REDISTILL_ATTEMPTS="1", **env, **{VARIABLE: KEY})
+
+    assert "not with [key]" in said
+    assert password not in said
+    assert password.encode() not in (run.root / "store.sqlite").read_bytes()
 
 
 def test_a_password_in_an_address_that_is_malformed_is_not_printed(tmp_path: Path):

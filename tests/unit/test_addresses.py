@@ -36,7 +36,9 @@ def test_a_query_and_a_plain_header_are_part_of_who_answers_in_whatever_order():
     [
         "https://user:SECRET@example.org/v1", "https://user:SECRET", "http://SECRET@:1",
         "SECRET@example.org", "https://user:SECRET@ex ample.org:port", "https://[SECRET",
-        "https://example.org/v1?api-key=SECRET", "https://example.org/#SECRET", "ftp://SECRET@h",
+        "https://example.org/v1?api-key=SECRET",
+        "https://example.org/v1?SECRET", "https://example.org/v1?SECRET=1&api-version=SECRET",
+        "https://example.org/#SECRET", "ftp://SECRET@h",
     ],
 )  # fmt: skip
 def test_what_may_be_a_password_in_an_address_is_not_repeated(text: str):
@@ -60,7 +62,7 @@ def test_azures_address_is_told_apart_into_settings():
     with pytest.raises(RefusedError) as refusal:
         address.identity(f"{AZURE}/chat/completions?api-version=2025-01-01-preview&key=K", URL)
 
-    told = "openai.query: {api-version: 2025-01-01-preview, key: ...}"
+    told = "openai.query: {api-version: 2025-01-01-preview, ...: ...}"
     assert f"set base_url: {AZURE} and {told}" in str(refusal.value)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redistill.llm.inflation import PIECE, BodyError, Inflation
+from redistill.llm.inflation import MAGIC, PIECE, BodyError, Inflation
 
 
 def raw_deflated(content: bytes) -> bytes:
@@ -30,6 +30,8 @@ PACKED = {
     "deflate": zlib.compress,
     "Deflate ": raw_deflated,
     "identity": lambda content: content,
+    "gzip, gzip": lambda content: gzip.compress(gzip.compress(content)),
+    "deflate, gzip": lambda content: gzip.compress(zlib.compress(content)),
 }
 
 
@@ -37,6 +39,28 @@ PACKED = {
 @given(st.binary(max_size=300), st.integers(1, 50))
 def test_a_body_comes_out_as_it_went_in_however_it_is_cut(encoding: str, body: bytes, size: int):
     assert inflated(PACKED[encoding](body), size, encoding) == body
+
+
+@pytest.mark.parametrize(
+    "encoding", ["gzip", "deflate", "gzip, gzip", "utf-8", "none", "gzip, deflate", "strange"]
+)
+@pytest.mark.parametrize("body", [b'{"choices": []}', b"\n  [{}]", b"<html>no"])
+@pytest.mark.parametrize("size", [1, 2, 99])
+def test_a_body_that_is_not_compressed_is_passed_on_whatever_its_header_says(
+    encoding: str, body: bytes, size: int
+):
+    if "deflate" in encoding and not body.startswith(b"{"):
+        size = len(body)  # a format without magic bytes: all that has come is looked at
+    assert inflated(body, size, encoding) == body
+
+
+def test_a_bomb_within_a_bomb_comes_in_bounded_pieces():
+    bomb = gzip.compress(gzip.compress(bytes(30_000_000)))
+
+    pieces = [len(piece) for piece in Inflation("gzip, gzip").pieces(bomb)]
+
+    assert sum(pieces) == 30_000_000
+    assert max(pieces) == PIECE
 
 
 def test_a_bomb_comes_in_pieces_of_a_fixed_size():
@@ -48,14 +72,17 @@ def test_a_bomb_comes_in_pieces_of_a_fixed_size():
     assert max(pieces) == PIECE
 
 
-@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "compress"])
+@pytest.mark.parametrize(
+    "encoding", ["br", "zstd", "gzip, br", "compress", ", ".join(["gzip"] * 4)]
+)
 def test_an_encoding_that_is_not_known_is_named(encoding: str):
     with pytest.raises(BodyError, match=encoding):
         Inflation(encoding)
 
 
 @pytest.mark.parametrize(
-    "body", [gzip.compress(b"whole" * 99)[:-9], b"no gzip", gzip.compress(b"a") + b"rest", b"\x1f"]
+    "body",
+    [gzip.compress(b"whole" * 99)[:-9], MAGIC + b"no gzip", gzip.compress(b"a") + b"rest", b"\x1f"],
 )
 def test_a_damaged_body_is_none(body: bytes):
     with pytest.raises(BodyError, match=r"breaks off|cannot be inflated"):

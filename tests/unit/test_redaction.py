@@ -4,6 +4,7 @@ import base64
 import html
 import json
 import string
+import threading
 import time
 import urllib.parse
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from redistill.llm.redaction import Redaction, redacted
+from redistill.llm.redaction import PART, Redaction, redacted
 
 KEY = "sk-ab/cd+ef=gh\"ij'kl"
 KEYS = st.text(string.ascii_letters + string.digits + "/+=-_.\"'&%\\<> ", min_size=12, max_size=40)
@@ -105,3 +106,32 @@ def test_no_body_takes_long_to_look_through(evil: bytes):
         return time.process_time() - started
 
     assert seconds(400_000) < 8 * seconds(200_000) + 0.2
+
+
+@pytest.mark.parametrize("at", [0, PART - 20, PART - 1, PART, PART + 7, 3 * PART - 30])
+@pytest.mark.parametrize("way", [WAYS[0], WAYS[1], WAYS[6]])
+def test_a_key_is_found_wherever_a_long_body_has_it(at: int, way):
+    body = b"x" * at + "".join(map(way, KEY)).encode() + b"y" * PART
+
+    assert redacted(body * 2, KEY) == (b"x" * at + b"[key]" + b"y" * PART) * 2
+
+
+@pytest.mark.timed
+@pytest.mark.parametrize("evil", [b"\\" * 9999 + b"\\u0041", b"\\u0073\\u006b\\u002d", b"&#0"])
+def test_others_go_on_while_a_body_is_looked_through(evil: bytes):
+    body = evil * (4_000_000 // len(evil))
+    redaction, longest = Redaction([KEY]), 0.0
+    thread = threading.Thread(target=redaction.body, args=(body,))
+    thread.start()
+    while thread.is_alive():
+        started = time.monotonic()
+        time.sleep(0.001)
+        longest = max(longest, time.monotonic() - started)
+
+    assert longest < 0.5
+
+
+def test_a_password_is_found_that_would_be_a_dummy_among_keys():
+    redaction = Redaction(["short"], ["pw7+", "abc"])
+
+    assert redaction.text("short pw7+ pw7%2B abc") == "short [key] [key] abc"

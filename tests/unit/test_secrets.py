@@ -12,18 +12,22 @@ from redistill.settings.secrets import without_keys
 def test_a_stage_that_calls_no_teacher_sees_neither_the_key_nor_a_header_s_secret(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    for name in ("A_KEY", "A_HEADER", "OTHER"):
+    for name in ("A_KEY", "A_HEADER", "A_QUERY", "OTHER"):
         monkeypatch.setenv(name, "value")
     settings = {
         "seed": 1,
-        "openai": {"key": "A_KEY", "headers": {"api-key": {"env": "A_HEADER"}, "X-Title": "t"}},
+        "openai": {
+            "key": "A_KEY",
+            "headers": {"api-key": {"env": "A_HEADER"}, "X-Title": "t"},
+            "query": {"code": {"env": "A_QUERY"}, "v": "1"},
+        },
     }
 
     kept = without_keys(settings)
 
     assert kept is not None
     assert "OTHER" in kept
-    assert not {"A_KEY", "A_HEADER"} & set(kept)
+    assert not {"A_KEY", "A_HEADER", "A_QUERY"} & set(kept)
     assert without_keys({"openai": {"key": None, "headers": None}}) is None
 
 
