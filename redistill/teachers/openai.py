@@ -14,10 +14,12 @@ from redistill.llm import (
     batch_orders,
     batches,
     budget,
+    choices,
     client,
     headers,
     lost_store,
     purchase,
+    response,
     store,
 )
 from redistill.llm.connection import Connection
@@ -37,6 +39,7 @@ ASKS = PAID = True
 URL, KEY = "openai.base_url", "openai.key"
 HEADERS, QUERY = "openai.headers", "openai.query"
 ADDRESS = "REDISTILL_BASE_URL"  # where the same service is reached from this machine
+WITHHELD = b'{"error": {"message": "the answer has the key in pieces, and is not kept"}}'
 RESERVED = ("model", "messages", "stream", "n", "seed")  # set by us, or not understood by us
 
 
@@ -207,11 +210,17 @@ class Sender:
 
     async def __call__(self, request: Request) -> Raw:
         """Send *request*; raises TimeoutError, or OSError where there is no connection."""
-        return await self._connection.post("/chat/completions", request.content)
+        raw = await self._connection.post("/chat/completions", request.content)
+        for part in choices.divided(raw, int(request.body.get("n", 1))):
+            if part is not None and self._joins_a_secret(part):
+                return Raw(raw.status, WITHHELD, raw.retry_after)
+        return raw
 
-    def masked(self, text: str) -> str:
-        """Return *text*, as it was decoded from an answer, without the key and other secrets."""
-        return self._connection.redaction.text(text)
+    def _joins_a_secret(self, raw: Raw) -> bool:
+        """Whether *raw* has a secret in pieces, which are one only in the text that is read."""
+        found = response.read(raw.status, raw.body)
+        texts = (found.text, found.detail, found.model or "")
+        return any(self._connection.redaction.text(text) != text for text in texts)
 
     async def close(self) -> None:
         """Let go of the connections."""

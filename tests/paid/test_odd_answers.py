@@ -143,9 +143,10 @@ def test_a_key_that_an_answer_has_in_pieces_is_not_taught(
         return answer([{"type": "text", "text": text} for text in (one, other)])  # type: ignore[arg-type]
 
     run = Run(tmp_path, serve(script).url, 2, openai={"key": VARIABLE})
-    run.stage("generate", **{VARIABLE: KEY})
+    said = run.stage("generate", code=75, **{VARIABLE: KEY})
 
-    assert KEY not in (tmp_path / "out.jsonl").read_text()
+    assert "the answer has the key in pieces" in said
+    assert KEY[:9].encode() not in (tmp_path / "store.sqlite").read_bytes()
 
 
 @pytest.mark.parametrize("finish", ["ERROR", "Error", "error_toxic", "failed", "timeout"])
