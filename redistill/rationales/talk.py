@@ -87,6 +87,26 @@ ALWAYS = re.compile(
     rf"|\byour (?:\w+ )?(?:was|is|came out|comes out|were|are|ran) (?:\w+ )?{_TOO}\b"
     r"|\byour (?:sum|total|result|product|difference|count|arithmetic|figure|subtraction|addition|"
     r"division|multiplication|logic|number) (?:was|were|came|did|does|should|must|needs?|ha[sd])\b"
+    r"|\bhope(?:fully)?,? (?:this|that|it) (?:\w+ )?(?:clears?|helps?|clarif\w+|makes|explains?)\b"
+    r"|\bthank(?:s| you) for (?:the|your|asking|this)\b|\b(?:glad|happy) to help\b"
+    r"|\bmatch(?:es|ing)? the (?:target|key|gold|reference|label|expected|given|stated|known)\b"
+    r"|\b(?:given|target|stated|provided|supplied|official) (?:key|label|gold)\b"
+    r"|\b(?:the )?(?:target|official|provided|supplied|submitted|stated|chosen|returned|proposed|"
+    r"intended|desired) (?:answer|solution|option|response)s?\b"
+    r"|\b\d+b (?:network|model|parameter)s?\b|\b(?:a|the) (?:small|tiny) network\b|\bfine-?tun(?:e|"
+    r"ed|ing)\b"
+    r"|\b(?:we|i) (?:were|was|are|am|have been) (?:told|given|informed|asked)\b[^.]{0,20}\b"
+    r"(?:(?-i:[A-J])|answer|right|correct|key)\b"
+    r"|\b(?:no|got no|lost|without|gets?|earned|full|partial) credit\b"
+    r"|\bas was (?:done|said|chosen|picked|written|claimed|tried)\b"
+    r"|\bthe (?:sample|example|item|case|question) (?:being|to be|that is) (?:fixed|repaired|"
+    r"mended|"
+    r"refined|corrected|rewritten|explained|solved|answered)\b"
+    rf"|\b{_WORK}s? (?:was|were|got|has been|had been) (?:rejected|marked|graded|judged|"
+    rf"discarded)\b"
+    r"|\b(?:so|okay|now|well),? the person (?:wants|asks|asked|needs|wanted)\b"
+    r"|\bstudent's paper\b|\b(?:choosing|picking|selecting|taking|answering|going for) "
+    r"(?:option |choice )?(?-i:[A-J])\b(?:, as| was| instead| again)"
     rf"|\bunlike before\b|\b(?:{_WORK}|{_ERROR})s? from before\b",
     re.IGNORECASE,
 )
@@ -136,6 +156,9 @@ SPOKEN = tuple(
         r"produced|submitted|generated|proposed|sent|turned in|handed in)\b",
         rf"\b(?P<key>{_WORK})s? (?:(?:was|is|were|are|came out|comes out|fell|falls) )"
         rf"(?:\w+ )?(?:off|{_TOO})\b",
+        r"\b(?:the|this|that|a) (?P<key>candidate|examinee|test-taker|answerer|respondent|solver|"
+        r"responder)"
+        r" (?:went|chose|picked|took|said|wrote|selected|opted|answered|settled|added|got|gave)\b",
     )
 )
 PERSON = re.compile(
@@ -174,12 +197,32 @@ PHRASES = re.compile(
     r"|\bshould have (?:been )?(?:added|subtracted|multiplied|divided|counted|used)\b"
     rf"|\b(?:was|were|is|came|comes|comes out|came out) {_TOO}\b"
     r"|\b(?:got|gave|found|wrote|said|reached|obtained) \d[\d,.]* "
-    r"(?:before|earlier|at first|by mistake|in error|last time|because|instead)\b|\b(?:it|that|which|model|one|sum|answer) (?:got|said|gave) \d"
+    r"(?:before|earlier|at first|by mistake|in error|last time|because|instead)\b"
+    r"|\b(?:it|that|which|model|one|sum|answer) (?:got|said|gave) \d"
     r"|\b(?:do not|don't|never|not to|avoid|rather than|no need to|without) "
-    r"(?:just |simply |only )?(?:add|subtract|multiply|divid|forget|stop|skip|count|repeat|confus|mix)(?:e|ting|ing|ping)?\b"
+    r"(?:just |simply |only )?"
+    r"(?:add|subtract|multiply|divid|forget|stop|skip|count|repeat|confus|mix)(?:e|ting|ing|"
+    r"ping)?\b"
     r"|\b(?:last|final|closing) line\b|\b(?:small|short|single|clear|simple|separate) (?:steps?|"
     r"lines?)\b|\b(?:here|these|below) are the steps\b|\bline by line\b|\bstep by step\b"
-    r"|\beach step (?:is|must|should|has|on)\b",
+    r"|\beach step (?:is|must|should|has|on)\b"
+    r"|\b(?:earlier|before|previously|first|once|already),? (?:this|it|that|the \w+) (?:was|were|"
+    r"had been) "
+    r"(?:given|said|written|found|put|taken|worked out|computed|calculated|answered)\b"
+    r"|\b(?:whoever|someone|somebody|anyone|nobody|people|kids|children|many|some|one may|you may)"
+    r"(?: \w+ly| often| might| may| would| could| can)? (?:solved?|solving|wrote|write|calculated?|"
+    r"computed?|answer(?:ed)?|multipl(?:y|ied)|subtract(?:ed)?|add(?:ed)? (?:here|them|the two))\b"
+    r"|\b(?:add|subtract|multiply|divide)s? here\b|\btripped\b|\b(?:went|goes|gone) (?:wrong|"
+    r"astray)\b"
+    r"|\b(?:failed|faulty|bad|flawed|botched|rejected) (?:run|trial|pass|round|go|sum|line|step)\b"
+    r"|\b(?:figure|number|value|result|total|sum|product|\d+) (?:\d+ )?(?:came|comes|arose|stems) "
+    r"from "
+    r"(?:add|subtract|multipl|divid|forget|count|mis)\w+"
+    r"|\b(?:fixes|repairs|mends|corrects|amends) (?:the|this|that|an?) (?:subtraction|addition|"
+    r"division|"
+    r"multiplication|sum|product|step|calculation|arithmetic|logic|total)\b"
+    r"|\b(?:after|before|behind|following) the (?:marker|hashes|sign|signs)\b|\bnext time\b"
+    r"|\b(?:evaluation|fine-tuning|finetuning|imitate|imitation)\b",
     re.IGNORECASE,
 )
 SCHOOL = re.compile(

@@ -32,8 +32,8 @@ NEXT_TURN = re.compile(
 )
 LEFT = re.compile(
     rf"{TOKEN.pattern}|</?(?:rationale|kept)>|^[ \t]{{0,3}}(?:```|~~~)|^(?:\*\*|__)$"
-    r"|^[ \t]{0,3}(?:\*\*|__|#{1,4} )?(?:User|Assistant|Human|System|Chatbot|Instruction|Response) ?"
-    r"(?:\*\*|__)?:",
+    r"|^[ \t]{0,3}(?:\*\*|__|#{1,4} )?(?:User|Assistant|Human|System|Chatbot|Instruction|"
+    r"Response) ?(?:\*\*|__)?:",
     re.MULTILINE | re.IGNORECASE,
 )
 ANSWER = re.compile(rf"[*_`]{{0,3}}({MARKER} ?)[*_`]{{0,3}}([^*_`\n]{{1,200}})[*_`]{{0,3}}")
