@@ -185,7 +185,7 @@ def test_a_plain_text_stays_as_it_is(text: str):
 def test_tokens_and_turns_within_a_rationale_are_leftover_markup(left: str):
     found = reply.read(f"<rationale>\n{left}\n#### 2\n</rationale>").text
 
-    assert found and wrapping.left_in(found, "What is 1 + 1?")
+    assert wrapping.left_in(found or "", "What is 1 + 1?")
     assert not wrapping.left_in(found, f"What is said here? {left}")
 
 
