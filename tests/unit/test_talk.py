@@ -71,10 +71,3 @@ def test_whose_work_is_spoken_of_may_be_the_problems_own():
     assert not talk.talks(asked, text)
     assert talk.talks(PENS, "The output said 8. 5 * 3 = 15.")
     assert talk.talks(PENS, "The user wants a number. 5 * 3 = 15.")
-
-
-def test_of_human_solutions_at_most_one_in_a_thousand_is_rejected():
-    if not measuring.DATA.is_dir():
-        pytest.skip("shared/data is not beside this checkout")
-    texts = dict(measuring.written())["gsm8k, human"]
-    assert sum(talk.talks(asked, text) for asked, text in texts) <= 0.001 * len(texts)
