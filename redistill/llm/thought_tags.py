@@ -37,6 +37,9 @@ MARK = re.compile(
 )
 
 
+ASKED = re.compile(r"<(/?)rationale>", re.IGNORECASE)  # what prompts ask an answer to stand between
+
+
 def outside(text: str) -> str:
     """
     Return what stands in *text* outside of thoughts.
@@ -45,17 +48,28 @@ def outside(text: str) -> str:
     never closed; and before a closing one that was never opened, since some templates open thoughts
     in the prompt, and since thoughts can name their own closing mark. So a mark of one kind closes
     thoughts that one of another kind opened: no draft passes for an answer because kinds are mixed.
+
+    A model may call the steps of its answer ``<reasoning>``, too. So where thoughts are cut out of
+    what stands between the markers of an answer (`ASKED`), the mark is left in their place: what
+    remains is not taken for whole.
     """
     kept: list[str] = []
-    start, inside = 0, False
+    start, opening = 0, ""
     for mark in MARK.finditer(text):
-        if mark["ends"] and not inside:
+        if mark["ends"] and not opening:
             continue
-        if not inside:
+        if not opening:
             kept.append(text[start : mark.start()])
-        if mark["closes"] and not inside:
-            kept = []
-        inside, start = bool(mark["opens"]), mark.end()
-    if not inside:
+        if not mark["opens"]:
+            cut = _within_answer("".join(kept), text[mark.end() :])
+            kept = [*(kept if opening else []), *([opening or mark.group()] if cut else [])]
+        opening, start = mark.group() if mark["opens"] else "", mark.end()
+    if not opening:
         kept.append(text[start:])
     return "".join(kept).strip() if start else text
+
+
+def _within_answer(before: str, after: str) -> bool:
+    """Whether an answer that begins in *before* ends in *after*."""
+    tags, following = ASKED.findall(before), ASKED.search(after)
+    return bool(tags and not tags[-1] and following and following[1])

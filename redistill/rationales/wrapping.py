@@ -19,7 +19,10 @@ OPENING = re.compile(
 CLOSING = ("```", "~~~")
 TOKEN = re.compile(
     r"<\|[\w./-]{1,40}\|?>|<[\w./-]{1,40}\|>|<｜[^<>\n]{1,40}｜>|</?s>|<(?:start|end)_of_turn>"
-    r"|<(?:bos|eos|pad|unk)>|\[/?INST\]|</?(?:answer|response|output)>"
+    r"|<(?:bos|eos|pad|unk)>|\[/?INST\]|</?(?:answer|response|output|solution)>"
+    r"|</?tool_(?:call|response)>|\[/?(?:TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|AVAILABLE_TOOLS|SYSTEM_PROMPT|IMG|PREFIX|SUFFIX|"
+    r"MIDDLE|BOS|EOS|PAD|UNK|CLS|SEP|MASK)\]|\[(?:end|start|beginning) of (?:text|turn|message|"
+    r"output|response|document)\]|<0x[0-9A-Fa-f]{2}>|<unused\d{1,4}>|<</?SYS>>"
 )
 NEXT_TURN = re.compile(
     r"(?:<\|(?:im_end|eot_id|end_of_text|endoftext|end|eom_id|return|END_OF_TURN_TOKEN)\|>"
@@ -28,7 +31,9 @@ NEXT_TURN = re.compile(
     r"|<start_of_turn>|<\|turn>|\[INST\]|<s>)"
 )
 LEFT = re.compile(
-    rf"{TOKEN.pattern}|</?(?:rationale|kept)>|^[ \t]{{0,3}}(?:```|~~~)|^(?:\*\*|__)$",
+    rf"{TOKEN.pattern}|</?(?:rationale|kept)>|^[ \t]{{0,3}}(?:```|~~~)|^(?:\*\*|__)$"
+    r"|^[ \t]{0,3}(?:\*\*|__|#{1,4} )?(?:User|Assistant|Human|System|Chatbot|Instruction|"
+    r"Response) ?(?:\*\*|__)?:",
     re.MULTILINE | re.IGNORECASE,
 )
 ANSWER = re.compile(rf"[*_`]{{0,3}}({MARKER} ?)[*_`]{{0,3}}([^*_`\n]{{1,200}})[*_`]{{0,3}}")

@@ -169,3 +169,48 @@ def test_markup_that_the_question_is_about_is_let_through():
 def test_a_plain_text_stays_as_it_is(text: str):
     assert wrapping.unwrapped(text) == text
     assert not wrapping.left_in(text, "")
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        "1 + 1 = 2 [TOOL_CALLS] so",
+        "1 + 1 = 2 [end of text] so",
+        "1 + 1 = 2<0x0A>so",
+        "User: hi\nAssistant: 1 + 1 = 2",
+        "**Assistant:** 1 + 1 = 2",
+        "### Response:\n1 + 1 = 2",
+    ],
+)
+def test_tokens_and_turns_within_a_rationale_are_leftover_markup(left: str):
+    found = reply.read(f"<rationale>\n{left}\n#### 2\n</rationale>").text
+
+    assert wrapping.left_in(found or "", "What is 1 + 1?")
+    assert not wrapping.left_in(found, f"What is said here? {left}")
+
+
+@pytest.mark.parametrize("token", ["[TOOL_CALLS]", "[end of text]", "<0x0A>"])
+def test_tokens_at_the_end_of_a_rationale_are_taken_off(token: str):
+    assert reply.read(f"<rationale>\n{GOOD}{token}\n</rationale>").text == GOOD
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<rationale>\n<reasoning>0 + 7 = 7</reasoning>\n#### 7\n</rationale>",
+        "<rationale>\n<think>0 + 7 = 7</think>\n#### 7\n</rationale>",
+        "<think>a</think><rationale>\n0 + 7 [THINK]= 7[/THINK]\n#### 7\n</rationale>",
+        "<rationale>\n0 + 7 = 7</reasoning>\n#### 7\n</rationale>",
+    ],
+)
+@pytest.mark.parametrize("unmarked", ["take", "reject"])
+def test_a_rationale_with_thoughts_in_it_is_never_taught_without_them(text: str, unmarked: str):
+    assert made(unmarked, text).rationales == []
+
+
+def test_thoughts_before_between_and_after_rationales_leave_nothing_in_them():
+    text = (
+        "In <rationale> goes it.<think>a <rationale>0\n#### 0\n</rationale></think>\n"
+        f"<rationale>\n{GOOD}\n</rationale><think>b</think>"
+    )
+    assert reply.read(outside(text)).text == GOOD

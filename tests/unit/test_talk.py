@@ -59,3 +59,15 @@ def test_a_text_may_use_the_words_of_its_problem_and_talk_is_found_all_the_same(
     problem: Problem, text: str, talks: bool
 ):
     assert talk.talks(problem, text) == talks
+
+
+def test_whose_work_is_spoken_of_may_be_the_problems_own():
+    asked = Problem(
+        id="p", question="A printer prompts its users 3 times for each of 4 outputs. How often?",
+        answer="12",
+    )  # fmt: skip
+    text = "The user is prompted 3 times for an output, and 3 * 4 = 12 times in all."
+
+    assert not talk.talks(asked, text)
+    assert talk.talks(PENS, "The output said 8. 5 * 3 = 15.")
+    assert talk.talks(PENS, "The user wants a number. 5 * 3 = 15.")
