@@ -50,7 +50,7 @@ def test_an_edit_that_changes_no_verdict_is_graded_again_and_nothing_follows(pro
     ran = set(project.repro())
 
     assert GRADED <= stale == ran
-    assert stages(ran) == {"generate", "refine", "grade", "grade-outside"}
+    assert stages(ran) == {"prepare", "generate", "refine", "grade", "grade-outside"}
     assert project.hashes() == before
 
 
@@ -82,7 +82,7 @@ def test_another_grader_makes_what_it_judges_stale_and_no_answer(project: Projec
     project.dvc("repro", "--single-item", "grade@r0")
 
     assert stale >= GRADED
-    assert stages(stale) == {"generate", "refine", "grade", "grade-outside"}
+    assert stages(stale) == {"prepare", "generate", "refine", "grade", "grade-outside"}
     assert "grade@r0" not in project.stale()
     assert written(project) == before
     assert {p.answer for p in answered(project, "r0")} <= {"yes", "no", None}

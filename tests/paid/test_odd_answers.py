@@ -139,7 +139,7 @@ def test_a_key_that_an_answer_has_in_pieces_is_not_taught(
         before, after = asked(request).split("First")
         one, other = f"{before}First, {KEY[:9]}", f"{KEY[9:]}{after}"
         if manner == "thoughts":
-            return answer(f"{one}<think>x</think>{other}")
+            return answer(f"{KEY[:9]}<think>x</think>{KEY[9:]} {asked(request)}")
         return answer([{"type": "text", "text": text} for text in (one, other)])  # type: ignore[arg-type]
 
     run = Run(tmp_path, serve(script).url, 2, openai={"key": VARIABLE})
