@@ -83,6 +83,7 @@ def test_an_encoding_that_is_not_known_is_named(encoding: str):
 @pytest.mark.parametrize(
     "body",
     [gzip.compress(b"whole" * 99)[:-9], MAGIC + b"no gzip", gzip.compress(b"a") + b"rest", b"\x1f"],
+    ids=["cut off", "no gzip", "more behind it", "one byte"],  # gzip has the time in its header
 )
 def test_a_damaged_body_is_none(body: bytes):
     with pytest.raises(BodyError, match=r"breaks off|cannot be inflated"):
