@@ -117,7 +117,7 @@ def _read(
         "model": content["model"] if isinstance(content.get("model"), str) else None
     }
     if error := _error(content):
-        return _failed(error, body, billed)
+        return _failed(error, content, body, billed)
     choices = content.get("choices")
     if not isinstance(choices, list):
         return Reading("malformed", detail="no list of choices", **billed)
@@ -127,7 +127,7 @@ def _read(
     if not isinstance(choice, dict):
         return Reading("malformed", detail="the choice is no object", **billed)
     if choice.get("error"):
-        return _failed(choice["error"], json.dumps(choice).encode(), billed)
+        return _failed(choice["error"], choice, json.dumps(choice).encode(), billed)
     return understood(choice, billed)
 
 
@@ -144,7 +144,7 @@ def _refused(status: int, body: bytes, content: object) -> Reading:
     if outcome in ("bad_request", "no_permission"):
         if _is_filter(content):
             outcome = "filtered"
-        elif outcome == "bad_request" and (status in ON_THE_WAY or not message_of(body, "JSON")):
+        elif outcome == "bad_request" and (status in ON_THE_WAY or not _message(content)):
             outcome, told = "server_error", f"{told}, which is no error of the interface"
     return Reading(outcome, detail=told, **billed)
 
@@ -157,9 +157,9 @@ def _error(content: dict[str, Any]) -> object:
     return content if bare or content.get("object") == "error" else None
 
 
-def _failed(error: object, body: bytes, billed: dict[str, Any]) -> Reading:
-    """What an *error* within a good answer means: a failure on the way, or one that will stay."""
-    told = f"error object{message_of(body)}"
+def _failed(error: object, where: dict[str, Any], body: bytes, billed: dict[str, Any]) -> Reading:
+    """What an *error* that stands *where* means: a failure on the way, or one that will stay."""
+    told = f"error object{_behind_colon(_message(where))}"
     if _is_filter(error):
         return Reading("filtered", detail=told, **billed)
     code = error.get("code") if isinstance(error, dict) else None
@@ -195,15 +195,6 @@ def _looks(body: bytes) -> str:
     if start.startswith((b"data:", b"event:")):
         return "a stream of events, which was not asked for"
     return "a page in place of an answer" if start.startswith(b"<") else "not JSON"
-
-
-def _empty(told: str, billed: dict[str, Any], finish: str | None) -> Reading:
-    """An answer without a text: a failure where no output is billed, else what the model gave."""
-    if not billed["completion_tokens"]:
-        return Reading(
-            "upstream_error", detail=f"{told}, no output billed", finish_reason=finish, **billed
-        )
-    return Reading("refused", detail=told, finish_reason=finish, **billed)
 
 
 def _finish(choice: dict[str, Any]) -> str | None:
@@ -251,7 +242,9 @@ def _choice(choice: dict[str, Any], billed: dict[str, Any]) -> Reading:
     if not text or not text.strip():
         if thoughts:
             return Reading("only_reasoning", detail=f"there is text in {thoughts} only", **ended)
-        return _empty("no content", billed, finish)
+        if not billed["completion_tokens"]:
+            return Reading("upstream_error", detail="no content, no output billed", **ended)
+        return Reading("refused", detail="no content", **ended)
     if SURROGATE.search(text):
         return Reading("unwritable", detail="half of a surrogate pair in the text", **ended)
     return Reading("answered", text=text, **ended)
@@ -292,22 +285,26 @@ def outcome_of(status: int, body: bytes) -> Outcome:
     return "server_error" if status >= 500 else "bad_request"
 
 
-def message_of(body: bytes, what: str = "anything") -> str:
+def message_of(body: bytes) -> str:
     """
     Read what *body* says of an error, after a colon; empty where it says nothing.
 
-    It may be JSON of any of the usual shapes, or a short text where it need not be *what* ``JSON``.
+    It may be JSON of any of the usual shapes, or a short text.
     """
     try:
-        told = _message(json.loads(body), 0)
+        told = _message(json.loads(body))
     except (ValueError, RecursionError):
-        plain = what != "JSON" and body[:1] != b"<" and len(body) < SHORT
+        plain = body[:1] != b"<" and len(body) < SHORT
         told = body.decode("utf-8", "replace") if plain else ""
-    told = " ".join(told.split())[:200]
-    return f": {told}" if told else ""
+    return _behind_colon(told)
 
 
-def _message(content: object, depth: int) -> str:
+def _behind_colon(told: str) -> str:
+    line = " ".join(told.split())[:200]
+    return f": {line}" if line else ""
+
+
+def _message(content: object, depth: int = 0) -> str:
     """The first message within *content*, which may be an error, or hold or list some."""
     if isinstance(content, str) or depth > MAX_DEPTH:
         return content if isinstance(content, str) else ""

@@ -103,7 +103,7 @@ def _prompt(fields: Mapping[str, Any]) -> _Claim | None:
 
 def _output(fields: Mapping[str, Any]) -> _Claim | None:
     base = _largest(_named(fields, OUTPUTS))
-    details = dict(_details(fields, "completion_tokens_details", "output_tokens_details"))
+    details = _details(fields, "completion_tokens_details", "output_tokens_details")
     apart = _count(fields, "reasoning_tokens")
     if apart is not None and apart > (_count(details, "reasoning_tokens") or 0):
         details["reasoning_tokens"] = apart
@@ -118,7 +118,7 @@ def _output(fields: Mapping[str, Any]) -> _Claim | None:
     return _largest(found)
 
 
-def _details(fields: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+def _details(fields: Mapping[str, Any], *names: str) -> dict[str, int]:
     """The details under all of *names* together: of one that is told twice, the larger."""
     told: dict[str, int] = {}
     for place in names:
