@@ -18,10 +18,11 @@ PARAMS = Path("params.yaml")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def doctor(as_json: bool) -> None:
     """Check problems, labels, lengths, locks and disk, and show what carries loss in training."""
-    from redistill.cli.doctor import as_rows, diagnose
+    from redistill.checks.doctor import as_rows, diagnose
+    from redistill.cli import dvc_locks
     from redistill.console.preflight import failing
 
-    found = diagnose(Path())
+    found = diagnose(Path(), dvc_locks.locks(Path()))
     if as_json:
         click.echo(json.dumps(as_rows(found), indent=2))
     else:

@@ -56,7 +56,8 @@ def show_params(file: Path, overlays: tuple[str, ...], out: Path | None) -> None
 
     With overlays, print the whole of what they come to over params.yaml, once it is checked.
     """
-    from redistill.cli import check_params, new_project
+    from redistill.checks import check_params
+    from redistill.cli import new_project
     from redistill.records.json_file import write_text
     from redistill.settings import sections
 

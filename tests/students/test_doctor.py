@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from redistill.cli import doctor, dvc_locks
+from redistill.checks import doctor
+from redistill.cli import dvc_locks
 from redistill.console import preflight
 from redistill.console.exceptions import RefusedError
 from redistill.console.preflight import Finding

@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from dvc.utils.serialize import load_yaml
 from ruamel.yaml import YAML
 
-from redistill.cli import check_params, compose, new_project
+from redistill.checks import check_params
+from redistill.cli import compose, new_project
 from redistill.cli.main import main
 from redistill.console.exceptions import RefusedError
 from redistill.rounds import branches as branching

@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 from redistill.analysis.scores import Score, score
 from redistill.analysis.summary import Summary, outside_lines
-from redistill.cli import check_params
+from redistill.checks import check_params
 from redistill.console.exceptions import RefusedError
 from redistill.grading import predictions
 from redistill.grading.grader import load_grader, predict

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from dvc.utils.serialize import load_yaml
 
-from redistill.cli import check_params
+from redistill.checks import check_params
 from redistill.console.exceptions import RefusedError
 from redistill.diagnosis.mine import MineSettings
 from redistill.rounds import branches as branching

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from dvc.utils.serialize import load_yaml
 
-from redistill.cli import check_params
+from redistill.checks import check_params
 from tests.imports import ROOT, imported
 
 WHOLE = load_yaml(str(ROOT / "dvc.yaml"))

@@ -8,7 +8,7 @@ from typing import Any
 
 from redistill.analysis import summary
 from redistill.analysis.scores import by_heart
-from redistill.cli import check_params, dvc_locks
+from redistill.checks import check_params
 from redistill.console import preflight
 from redistill.console.exceptions import RefusedError
 from redistill.console.preflight import Finding, held
@@ -45,14 +45,14 @@ class Diagnosis:
     examples: list[list[tuple[str, str]]] = field(default_factory=list)
 
 
-def diagnose(root: Path) -> Diagnosis:
+def diagnose(root: Path, locks: Sequence[Finding] = ()) -> Diagnosis:
     """
     Make every check on the run in the folder *root*, whether it has begun or not.
 
     Without problems on disk the task is asked for them; without rationales, reference solutions
-    stand in. Nothing is written, and no teacher is asked.
+    stand in. Nothing is written, and no teacher is asked. *locks* is what was found of DVC's files.
     """
-    found = [*dvc_locks.locks(root)]
+    found = [*locks]
     try:
         params = sections.read(root / "params.yaml")
         count = check_params.check(params)
