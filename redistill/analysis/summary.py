@@ -14,6 +14,7 @@ from redistill.analysis.scores import HELD_OUT, Score, best, by_heart
 from redistill.console.exceptions import RefusedError
 from redistill.records.json_file import read_json
 from redistill.records.types import Prediction
+from redistill.settings.bounds import Text
 from redistill.settings.sections import Section
 
 LEARNT = 0.6  # of the train problems; rounds of the shipped run solve three quarters and more
@@ -28,8 +29,8 @@ COLUMNS = ("round", "split", "accuracy", "low", "high", "lenient", "eos", "mean_
 class ReportSettings(Section):
     """Section ``report``: the control that the best round is held against, and its title."""
 
-    control: str
-    title: str
+    control: Text
+    title: Text
 
 
 class Training(Figures):

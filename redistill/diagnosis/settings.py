@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from redistill.settings.bounds import Above, Count, Few, Length, Share
 from redistill.settings.sections import Section
 
 
@@ -16,10 +17,10 @@ class MineSettings(Section):
     """
 
     folds: Annotated[int, Field(ge=2, le=100)] | None
-    max_completion: int
-    exemplars: int
-    shown: Annotated[int, Field(ge=1, le=100)]
-    common: float
-    alpha: float
-    below: float
-    most: int | None
+    max_completion: Length
+    exemplars: Annotated[int, Field(ge=0, le=100)]
+    shown: Few
+    common: Share
+    alpha: Above
+    below: Share
+    most: Count | None

@@ -38,7 +38,7 @@ class Branch(Section):
     from_: Annotated[Name, Field(alias="from")]
     rationales: Name
     start: Name
-    times: Annotated[int, Field(ge=1)]
+    times: Annotated[int, Field(ge=1, le=10_000)]
     lessons: Lessons
     probe: bool
 
@@ -113,9 +113,7 @@ def branches(params: Params) -> dict[str, Branch]:
         model = MODELS.get(kinds.get(name, ""), Branch)
         known[name] = params.hold(f"branches.{name}", found[name], model)
     for name, branch in known.items():
-        if isinstance(branch, Cell) and branch.target not in bases:
-            listed = ", ".join(sorted(bases))
-            raise _refused(params, name, f"target: there is none {branch.target!r}, but {listed}")
+        _check_names(params, name, branch, known, bases)
     for name, branch in known.items():
         _check(params, name, branch, known, bases)
     if FIRST not in known and (rounds or not cells_of(known)):
@@ -188,16 +186,33 @@ def _inside(params: Params, kind: str, found: Mapping[str, Any]) -> list[str]:
     return [*listed]
 
 
+def _check_names(
+    params: Params, name: str, branch: Branch, known: Mapping[str, Branch], bases: set[str]
+) -> None:
+    """Refuse where the *branch* called *name* names what is not there, or itself."""
+    if isinstance(branch, Cell) and branch.target not in bases:
+        listed = ", ".join(sorted(bases))
+        raise _refused(params, name, f"target: there is none {branch.target!r}, but {listed}")
+    starts = bases if isinstance(branch, Cell) else {BASE}
+    for place, other in (("from", branch.from_), ("start", branch.start)):
+        if other not in known and not (place == "start" and other in starts):
+            raise _refused(params, name, f"{place}: there is no branch {other!r}")
+    if branch.from_ == name and name != FIRST and not isinstance(branch, Cell):
+        told = f"from: names itself; it is the branch before it, such as {FIRST}"
+        raise _refused(params, name, f"{told}, which it must beat on dev")
+    if branch.start == name:
+        raise _refused(params, name, f"start: names itself; {BASE}, or the branch it goes on from")
+    if isinstance(branch, Round) and name in (branch.of, branch.like):
+        told = "of and like: name itself; what is rewritten are the rationales of the one before"
+        raise _refused(params, name, told)
+
+
 def _check(
     params: Params, name: str, branch: Branch, known: Mapping[str, Branch], bases: set[str]
 ) -> None:
     """Refuse what the *branch* called *name* says of others that is not so."""
     if (name == FIRST or isinstance(branch, Round)) and branch.rationales != name:
         raise _refused(params, name, f"a round is taught its own rationales: {name}")
-    starts = bases if isinstance(branch, Cell) else {BASE}
-    for place, other in (("from", branch.from_), ("start", branch.start)):
-        if other not in known and not (place == "start" and other in starts):
-            raise _refused(params, name, f"{place}: there is no branch {other!r}")
     if isinstance(branch, Cell):
         _check_cell(params, name, branch, known)
     elif cell := next((o for o in (branch.from_, branch.start) if o in cells_of(known)), None):
