@@ -1,11 +1,13 @@
 """How errors are found, as the section ``mine`` says."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from redistill.settings.bounds import Above, Count, Few, Length, Share
 from redistill.settings.sections import Section
+
+Stop = Literal["significant", "no_gain", "never"]
 
 
 class MineSettings(Section):
@@ -14,6 +16,9 @@ class MineSettings(Section):
 
     With *folds*, the errors on train are those of students that were not taught the problem; null
     takes those of the student itself. A teacher is shown at most *shown* errors of a problem.
+    *stop* says after which rounds nothing more is refined: those that are not better on dev by a
+    test at *alpha* (``significant``), those without any gain there (``no_gain``), or none
+    (``never``).
     """
 
     folds: Annotated[int, Field(ge=2, le=100)] | None
@@ -24,3 +29,4 @@ class MineSettings(Section):
     alpha: Above
     below: Share
     most: Count | None
+    stop: Stop = "significant"  # older projects have none

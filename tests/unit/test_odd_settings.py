@@ -88,7 +88,7 @@ def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def new_places() -> Iterator[tuple[str | None, tuple[Any, ...]]]:
-    """Every place of the shipped settings and of each overlay, and of entries of a list the first."""
+    """Every place of the shipped settings and of each overlay; of a list its first entry."""
     seen = set()
     for overlay in OVERLAYS:
         content = shipped(*([overlay] if overlay else [])).content
