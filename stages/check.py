@@ -27,8 +27,8 @@ def main(params: Params, train: Path, dev: Path, student: Path, metrics: Path) -
 
     preflight.gate(found)
     write_json(metrics, {"hold": sorted({finding.check for finding in found})})
-    for finding in found:
-        click.echo(f"{finding.check}: {finding.told}")
+    notes = [f"{finding.check}: {finding.told}" for finding in found if finding.state == "note"]
+    click.echo("\n".join([f"{len(found)} checks hold, or are only to know", *notes]))
 
 
 if __name__ == "__main__":
