@@ -1,5 +1,6 @@
 """What `redistill doctor` finds, and what stops a training before its first step."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -261,7 +262,7 @@ def test_the_command_shows_rows_in_colour_and_ends_with_a_code(run: Path):
     (run / "dvc.lock").touch()
     plain = doctored(run, NO_COLOR="1", TERM="dumb")
     assert plain.returncode == 65
-    assert "1 of 21 checks fail" in plain.stderr
+    assert re.search(r"1 of \d+ checks fail", plain.stderr)
     assert "[[completion]]" in plain.stdout
     assert "\x1b" not in plain.stdout
 
