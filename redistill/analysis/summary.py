@@ -8,9 +8,10 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
-from redistill.analysis.comparison import Comparison, compare
+from redistill.analysis.comparison import Comparison, compare, p_text
 from redistill.analysis.figures import Figures
 from redistill.analysis.scores import HELD_OUT, Score, best, by_heart
+from redistill.console.counted import counted
 from redistill.console.exceptions import RefusedError
 from redistill.records.json_file import read_json
 from redistill.records.types import Prediction
@@ -315,8 +316,8 @@ def sentence(verdict: Verdict) -> str:
     against = verdict.against_control
     return (
         f"Best on dev: {verdict.round}. On test it is {against.gain_points:+.1f} points "
-        f"against {verdict.control} ({against.fixed} problems fixed, "
-        f"{against.broken} broken, exact McNemar p = {against.p:.1e})."
+        f"against {verdict.control} ({counted(against.fixed, 'problem')} fixed, "
+        f"{against.broken} broken, exact McNemar p = {p_text(against.p)})."
     )
 
 

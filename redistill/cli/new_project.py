@@ -27,6 +27,7 @@ IGNORED = """\
 __pycache__/
 /.redistill/
 /metrics/timing/
+/dvc_plots/
 /data/external/*
 /data/pretrained/*
 !/data/external/README.md

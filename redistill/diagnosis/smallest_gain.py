@@ -2,6 +2,7 @@
 
 import math
 
+from redistill.console.counted import counted
 from redistill.diagnosis.settings import MineSettings
 
 SMALL_DEV = 20  # problems: below that a gain of a quarter is what shows at the default
@@ -28,17 +29,18 @@ def enough(dev: int, settings: MineSettings) -> bool:
 
 def told(dev: int, settings: MineSettings) -> str:
     """Say how large a gain *dev* problems can show, and what to do where that is too large."""
+    problems = counted(dev, "problem")
     if settings.stop == "never":
-        return f"{dev} problems, and no round stops the loop (mine.stop: never)"
+        return f"{problems}, and no round stops the loop (mine.stop: never)"
     if settings.stop == "no_gain":
-        return f"{dev} problems; any gain on them lets the loop go on (mine.stop: no_gain)"
+        return f"{problems}; any gain on them lets the loop go on (mine.stop: no_gain)"
     fixed = needed(settings.alpha)
     if fixed > dev:
-        told = f"{dev} problems can show no gain at mine.alpha {settings.alpha:g}"
+        told = f"{problems} can show no gain at mine.alpha {settings.alpha:g}"
     else:
         share = f"{100 * fixed / dev:.1f} points"
         told = (
-            f"{dev} problems; a round counts as better from {fixed} fixed and 0 broken, {share} "
+            f"{problems}; a round counts as better from {fixed} fixed and 0 broken, {share} "
             f"(mine.alpha {settings.alpha:g}), and more where some break; else the loop stops"
         )
     if enough(dev, settings):

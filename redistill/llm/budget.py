@@ -65,6 +65,20 @@ class Amount:
         return None if self.nano is None else self.nano / NANO
 
 
+def money(nano: int | None) -> str:
+    """
+    Write *nano* billionths of the currency, as far as they are known.
+
+    >>> money(0), money(40_000), money(1_234_567_890), money(None)
+    ('0', 'less than 0.0001', '1.2346', 'unknown')
+    """
+    if nano is None:
+        return "unknown"
+    if nano == 0:
+        return "0"
+    return f"{nano / NANO:,.4f}" if nano >= NANO // 10_000 else "less than 0.0001"
+
+
 def price(prices: Prices, prompt: int, completion: int) -> int | None:
     """Say what *prompt* and *completion* tokens cost, in billionths rounded up; None if unknown."""
     if prices.input is None or prices.output is None:

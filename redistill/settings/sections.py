@@ -18,7 +18,9 @@ from redistill.settings.bounds import SEEDS
 from redistill.settings.secrets import refuse_keys
 
 MAX_BYTES = 1024 * 1024
+ALIKE = 0.7  # of two names, from which on the one may be meant by the other
 SHOWN = 200  # characters of a wrong value
+WRITE = "; docs/settings.md names the overlay that has one, for redistill params --with"
 SECRET = {"key", "headers", "query"}  # settings that a message does not repeat
 
 
@@ -78,7 +80,10 @@ class Params:
         if name in self.content and self.content[name] is None:
             raise _refused(f"{self.file}: {name}: is null, and this run reads it")
         if name not in self.content:
-            raise _refused(f"{self.file}: no section {name!r}{nearest(name, self.content)}")
+            meant = nearest(name, self.content) if close(name, self.content) else ""
+            raise _refused(
+                f"{self.file}: no section {name!r}, and this run reads it{meant or WRITE}"
+            )
         return self.hold(name, self.content[name], model)
 
     def named(self, name: str) -> dict[str, Any]:
@@ -140,10 +145,15 @@ def read(path: Path) -> Params:
     return Params(path, content)
 
 
+def close(name: str, known: Any) -> list[str]:
+    """Return the one of *known* that may be meant by *name*, if there is one."""
+    return difflib.get_close_matches(name, list(known), n=1, cutoff=ALIKE)
+
+
 def nearest(name: str, known: Any) -> str:
     """Say which of *known* is nearest to *name*, or which there are."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(sorted(known))}"
+    found = close(name, known)
+    return f"; did you mean {found[0]!r}?" if found else f"; known are {', '.join(sorted(known))}"
 
 
 def _leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:

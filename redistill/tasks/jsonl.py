@@ -18,8 +18,8 @@ from redistill.records.types import Problem, Split
 from redistill.settings.bounds import SMALL, Text
 from redistill.settings.sections import Section
 
-SOURCE = "your files"
-LICENCE = "yours"
+SOURCE = "files of whoever published this"
+LICENCE = "not stated"
 GRADER: str | None = None
 PUBLISHED = False
 
