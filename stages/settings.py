@@ -16,10 +16,11 @@ from stages import FILE, TeachingStage
 def main(params: Params, metrics: Path) -> None:
     """Check every setting."""
     count = check_params.check(params)
-    ready.check(Path(), params)
+    lacks = ready.missing(Path(), params)  # what problems and students do without
 
     write_json(metrics, {"settings": "hold"})
-    click.echo("\n".join([f"{count} sections hold", *stopped.idle(Path(), params)]))
+    told = [f"not yet: {lacks}"] if lacks else []
+    click.echo("\n".join([f"{count} sections hold", *told, *stopped.idle(Path(), params)]))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any
 
 from redistill.analysis import summary
 from redistill.analysis.scores import by_heart
-from redistill.checks import check_params, stopped, teaching
+from redistill.checks import check_params, ready, stopped, teaching
 from redistill.console import preflight
 from redistill.console.exceptions import RefusedError
 from redistill.console.preflight import Finding, held
@@ -65,6 +65,8 @@ def diagnose(root: Path, locks: Sequence[Finding] = ()) -> Diagnosis:
     found += [told, gold(splits, grader), overlap(splits), *_shared(splits)]
     found += teaching.fits(params, [*splits["train"], *splits["dev"]], len(splits["dev"]))
     found += [Finding("rounds", "note", told) for told in stopped.idle(root, params)]
+    if lacks := ready.missing(root, params):
+        found.append(Finding("teacher", "note", str(lacks)))
     try:
         labels, examples = _student(root, params, splits["train"])
     except RefusedError as refusal:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from redistill.console.exceptions import RefusedError
 from redistill.llm import store
 from redistill.rationales.teacher import engage
 from redistill.settings.sections import Params
@@ -9,18 +10,22 @@ from redistill.settings.sections import Params
 FIRST = Path("data/rationales/r0.jsonl")
 
 
-def check(root: Path, params: Params) -> None:
+def missing(root: Path, params: Params) -> RefusedError | None:
     """
-    Refuse where the first rationales are still to be asked for, and no call can be made from here.
+    Return the refusal with which the first call of a run would end; None where none is sure.
 
     A run that has asked already, or has answers in its store, may need no call any more, as one
-    that is only graded anew: it is let through, and the stage that has to ask refuses by itself.
+    that is only graded anew: there the stage that has to ask refuses by itself.
     """
     if (root / FIRST).exists() or _recorded(root / "dvc.lock") or store.path().exists():
-        return
+        return None
     teacher = engage(params, "explain")
-    if ready := getattr(teacher.module, "ready", None):
-        ready(teacher.settings)
+    try:
+        if ready := getattr(teacher.module, "ready", None):
+            ready(teacher.settings)
+    except RefusedError as refusal:
+        return refusal
+    return None
 
 
 def _recorded(lock: Path) -> bool:

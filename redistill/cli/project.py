@@ -64,7 +64,8 @@ def show_params(file: Path, overlays: tuple[str, ...], out: Path | None) -> None
     if not overlays:
         params = sections.read(file)
         count = check_params.check(params)
-        ready.check(file.parent, params)
+        if lacks := ready.missing(file.parent, params):
+            raise lacks
         click.echo(f"{file}: {count} sections are well-formed")
         for told in stopped.idle(file.parent, params):
             click.echo(safe_text(told))

@@ -121,25 +121,26 @@ def test_rounds_behind_one_at_which_the_loop_stopped_are_named_with_the_way_on(t
     assert stopped.idle(tmp_path, never) == stopped.idle(tmp_path / "new", shipped()) == []
 
 
-def test_a_key_that_is_not_set_is_refused_only_where_a_call_is_sure(
+def test_a_key_that_is_not_set_is_told_only_where_a_call_is_sure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.setenv("REDISTILL_STORE", str(tmp_path / "store.sqlite"))
     params = shipped("openai")
 
-    with pytest.raises(RefusedError, match="OPENAI_API_KEY is not set") as refusal:
-        ready.check(tmp_path, params)
-    assert refusal.value.code == 77
-    ready.check(tmp_path, shipped())  # the tutor needs none
+    lacks = ready.missing(tmp_path, params)
+
+    assert lacks is not None
+    assert (lacks.code, "OPENAI_API_KEY is not set" in str(lacks)) == (77, True)
+    assert ready.missing(tmp_path, shipped()) is None  # the tutor needs none
     (tmp_path / "dvc.lock").write_text("stages:\n  generate:\n", encoding="utf-8")
-    ready.check(tmp_path, params)
+    assert ready.missing(tmp_path, params) is None
     (tmp_path / "dvc.lock").unlink()
     (tmp_path / "store.sqlite").touch()
-    ready.check(tmp_path, params)
+    assert ready.missing(tmp_path, params) is None
     (tmp_path / "store.sqlite").unlink()
     monkeypatch.setenv("OPENAI_API_KEY", "k")
-    ready.check(tmp_path, params)
+    assert ready.missing(tmp_path, params) is None
 
 
 def test_what_is_checked_comes_before_what_costs():
