@@ -110,7 +110,10 @@ def branches(params: Params) -> dict[str, Branch]:
                 "_ -)",
                 code=CONFIG,
             )
-        model = MODELS.get(kinds.get(name, ""), Branch)
+        kind = kinds.get(name, "")
+        if name != FIRST:
+            _check_itself(params, name, found[name], kind)
+        model = MODELS.get(kind, Branch)
         known[name] = params.hold(f"branches.{name}", found[name], model)
     for name, branch in known.items():
         _check_names(params, name, branch, known, bases)
@@ -186,6 +189,23 @@ def _inside(params: Params, kind: str, found: Mapping[str, Any]) -> list[str]:
     return [*listed]
 
 
+def _check_itself(params: Params, name: str, content: object, kind: str) -> None:
+    """Refuse what names itself where another is meant, before anything else that is wrong of it."""
+    meant = {
+        "from": f"from: names itself; it is the branch before it, such as {FIRST}, which it must "
+        "beat on dev",
+        "start": f"start: names itself; it is {BASE}, or the branch that it goes on from",
+        "of": "of: names itself; it is what the branch in from was taught, and is rewritten",
+        "like": "like: names itself; of a round it says what of says, of an arm it is a round",
+        "rationales": f"rationales: names itself; no text is written for a control or a cell: name "
+        f"those of a round, such as {FIRST}",
+    }
+    own = {"rounds": "rationales", "arms": "rationales", "transfers": "from"}.get(kind)
+    for key, told in meant.items():
+        if key != own and isinstance(content, dict) and content.get(key) == name:
+            raise _refused(params, name, told)
+
+
 def _check_names(
     params: Params, name: str, branch: Branch, known: Mapping[str, Branch], bases: set[str]
 ) -> None:
@@ -197,14 +217,6 @@ def _check_names(
     for place, other in (("from", branch.from_), ("start", branch.start)):
         if other not in known and not (place == "start" and other in starts):
             raise _refused(params, name, f"{place}: there is no branch {other!r}")
-    if branch.from_ == name and name != FIRST and not isinstance(branch, Cell):
-        told = f"from: names itself; it is the branch before it, such as {FIRST}"
-        raise _refused(params, name, f"{told}, which it must beat on dev")
-    if branch.start == name:
-        raise _refused(params, name, f"start: names itself; {BASE}, or the branch it goes on from")
-    if isinstance(branch, Round) and name in (branch.of, branch.like):
-        told = "of and like: name itself; what is rewritten are the rationales of the one before"
-        raise _refused(params, name, told)
 
 
 def _check(

@@ -162,6 +162,12 @@ def test_a_refusal_names_the_key(value: object):
         ("refiner: tutor", "refiner: me", "teach.refiner: there is no redistill/teachers/me.py"),
         ("revision: null", "revision: main", "student.revision: only a hub id has revisions"),
         ("from: r2, of: r2, like: r2", "from: r3, of: r3, like: r3", "r3: from: names itself"),
+        ("r3: {from: r2, of: r2, like: r2, rationales: r3, start: base, times: 1, lessons: latest, "
+         "probe: true}", "r3: {from: r3, rationales: r3, start: base, times: 1}",
+         "r3: from: names itself; it is the branch before it, such as r0"),  # case p02
+        ("{from: r0, rationales: r0, start: base, times: 4", "{from: r0, rationales: "
+         "one-shot-matched, start: base, times: 4", "one-shot-matched: rationales: names itself"),
+        ("of: r2, like: r2", "of: r3, like: r2", "r3: of: names itself"),
         ("{from: r0, rationales: r0, start: base, times: 4", "{from: one-shot-matched, "
          "rationales: r0, start: base, times: 4", "one-shot-matched: from: names itself"),
         ("rationales: r2, start: base", "rationales: r2, start: r2", "r2: start: names itself"),
