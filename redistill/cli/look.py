@@ -47,8 +47,9 @@ def rounds() -> None:
     click.echo(summaries.sentence(summary.best))
     if summary.advice:
         click.echo(summary.advice)
-    for told in stopped.idle(Path(), sections.read(PARAMS)):
-        click.echo(safe_text(told))
+    if PARAMS.is_file():  # a summary may lie alone, as in a release
+        for told in stopped.idle(Path(), sections.read(PARAMS)):
+            click.echo(safe_text(told))
     click.echo(f"Rows balance in all {len(balances)} stages that handle rows.")
     if REPORT.is_file():
         click.echo(f"The report, for a browser: {REPORT}")
