@@ -208,6 +208,25 @@ def test_the_latest_rationales_are_what_is_looked_at(run: Path):
     assert doctor.diagnose(run).examples[0][1][1].startswith("late\n#### ")
 
 
+def test_what_is_checked_before_a_call_depends_on_neither_the_machine_nor_how_far_a_run_is(
+    run: Path,
+):
+    splits, params = lay_out(run), sections.read(run / "params.yaml")
+    first = doctor.before_calls(run, params, splits["train"], splits["dev"])
+    rows = [
+        Rationale(id=p.id, problem=p.id, text="so " * 900, round="r1", teacher="t", status="first")
+        for p in splits["train"]
+    ]
+    jsonl.write(run / "data/rationales/r1.jsonl", rows)
+
+    again = doctor.before_calls(run, params, splits["train"], splits["dev"])
+
+    assert first == again
+    assert preflight.failing(first) == []
+    assert not {"disk", "precision"} & {finding.check for finding in first}
+    assert {"prompts", "choices", "dev", "labels"} <= {finding.check for finding in first}
+
+
 def test_bf16_that_the_device_emulates_is_told_for_both_stages(run: Path, monkeypatch):
     monkeypatch.setattr(precision, "ratio", lambda: 8.2)
     file = run / "params.yaml"
