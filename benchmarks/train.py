@@ -184,8 +184,8 @@ def _made(folder: Path, hidden: int, layers: int, vocabulary: int, rows: int) ->
     model.save_pretrained(folder / "model")
     shape = Shape(
         architecture="llama",
-        hidden=1, layers=1, heads=1, feed_forward=1, vocabulary=300, context=1024, texts=1,
-        batch_size=1, steps=1, learning_rate=0.0,
+        hidden=2, layers=1, heads=1, feed_forward=1, vocabulary=300, context=1024, texts=1,
+        batch_size=1, steps=1, learning_rate=0.001,
     )  # fmt: skip
     embedded.tokenizer(shape, 1).save_pretrained(folder / "model")
     chance = random.Random(1)  # noqa: S311 - data, not a secret

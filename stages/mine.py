@@ -54,7 +54,11 @@ def main(
     errors = mine.mine(known, chosen.predictions, lessons, settings)
     found = mine.profile(errors, len(on_dev), settings.common)
     decision = mine.decide(
-        jsonl.read(before, Prediction), on_dev, first=before == dev, alpha=settings.alpha
+        jsonl.read(before, Prediction),
+        on_dev,
+        first=before == dev,
+        alpha=settings.alpha,
+        stop=settings.stop,
     )
 
     balance = Balance("mine", chosen.rows, len(errors), chosen.rejected).check(1.0)

@@ -78,6 +78,8 @@ def main(
     refined.balance.check(settings.max_loss)
     jsonl.write(out, taught)
     write_json(metrics, refined.as_dict())
+    if requests.stop:
+        click.echo(f"{name}: the loop stopped at {errors.stem}; mine.stop: never runs every round")
     click.echo(f"{name}: {refined.balance}; {refined.attempts}; kept {refined.kept}")
 
 

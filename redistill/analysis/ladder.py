@@ -10,6 +10,7 @@ from pydantic import Field
 from redistill.analysis import statistics
 from redistill.analysis.comparison import Bar, Comparison, compare, corrected, gain_text, p_text
 from redistill.analysis.figures import Figures
+from redistill.console.counted import counted
 from redistill.console.exceptions import RefusedError
 from redistill.records.json_file import read_json
 from redistill.records.types import Prediction
@@ -324,7 +325,7 @@ def _told(row: Row, alpha: float) -> str:
         f"{'better' if row.better(alpha) else 'not better'} than {row.against}: "
         f"{row.gain_points:+.1f} points on test ({_percent(row.relative_percent)}; 95 % "
         f"interval {row.low_points:+.1f} to {row.high_points:+.1f}), {row.fixed} of "
-        f"{row.n} problems fixed and {row.broken} broken, p = {p_text(p)}, "
+        f"{counted(row.n, 'problem')} fixed and {row.broken} broken, p = {p_text(p)}, "
         f"{'below' if row.told_apart(alpha) else 'not below'} {alpha}"
     )
     if not row.better(alpha):

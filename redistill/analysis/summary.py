@@ -8,12 +8,14 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
-from redistill.analysis.comparison import Comparison, compare
+from redistill.analysis.comparison import Comparison, compare, p_text
 from redistill.analysis.figures import Figures
 from redistill.analysis.scores import HELD_OUT, Score, best, by_heart
+from redistill.console.counted import counted
 from redistill.console.exceptions import RefusedError
 from redistill.records.json_file import read_json
 from redistill.records.types import Prediction
+from redistill.settings.bounds import Text
 from redistill.settings.sections import Section
 
 LEARNT = 0.6  # of the train problems; rounds of the shipped run solve three quarters and more
@@ -28,8 +30,8 @@ COLUMNS = ("round", "split", "accuracy", "low", "high", "lenient", "eos", "mean_
 class ReportSettings(Section):
     """Section ``report``: the control that the best round is held against, and its title."""
 
-    control: str
-    title: str
+    control: Text
+    title: Text
 
 
 class Training(Figures):
@@ -314,8 +316,8 @@ def sentence(verdict: Verdict) -> str:
     against = verdict.against_control
     return (
         f"Best on dev: {verdict.round}. On test it is {against.gain_points:+.1f} points "
-        f"against {verdict.control} ({against.fixed} problems fixed, "
-        f"{against.broken} broken, exact McNemar p = {against.p:.1e})."
+        f"against {verdict.control} ({counted(against.fixed, 'problem')} fixed, "
+        f"{against.broken} broken, exact McNemar p = {p_text(against.p)})."
     )
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 import click
 
 from redistill.cli import tables
+from redistill.console.counted import counted
 from redistill.console.safe_text import safe_text
+from redistill.llm.budget import money
 from redistill.records import jsonl
 
 OF_BATCHES = ("line", "batch")  # fields of an export that one of an earlier version does not have
@@ -34,7 +36,7 @@ def ledger(as_json: bool) -> None:
             *(str(row[name]).replace("_", " ") for name in ("stage", "round", "model", "outcome")),
             *(str(row[name]) for name in ("calls", "batched")),
             *(str(row[name]) for name in ("prompt_tokens", "completion_tokens")),
-            tables.money(row["nano"]),
+            money(row["nano"]),
         )
         for row in rows
     ]
@@ -50,7 +52,7 @@ def retry(conditions: tuple[str, ...]) -> None:
     pairs = [condition.partition("=") for condition in conditions]
     with store.writing(store.path()) as writer:
         chosen = writer.retire({name: value for name, _, value in pairs})
-    click.echo(f"{len(chosen)} answers are set aside")
+    click.echo(f"set aside: {counted(len(chosen), 'answer')}")
     stages = sorted({s if s == "generate" else f"{s}@{r}" for _, s, r, _ in chosen})
     if stages:
         told = f"ask again: dvc repro --force --single-item {' '.join(stages)} && dvc repro"
@@ -70,7 +72,7 @@ def export_store(file: Path) -> None:
 
     with store.reading(store.path()) as known:
         count = jsonl.write_rows(file, known.export())
-    click.echo(f"{count} calls in {file}")
+    click.echo(f"{counted(count, 'call')} in {file}")
 
 
 @store.command("import")
@@ -84,7 +86,8 @@ def import_store(file: Path) -> None:
         with store.writing(store.path()) as writer:
             brought = batches.bring_in(writer, file)
         click.echo(
-            f"{brought.answered} answers added, {brought.failed} failures, which are asked again, "
+            f"{counted(brought.answered, 'answer')} added, "
+            f"{counted(brought.failed, 'failure')}, which are asked again, "
             f"{brought.repeated} repeated answers left out; run dvc repro"
         )
         for what, times in sorted(brought.spent.items()):
@@ -102,7 +105,7 @@ def import_store(file: Path) -> None:
     )
     with store.writing(store.path()) as writer:
         merged = store_import.merge(writer, rows)
-    click.echo(f"{merged.added} calls added")
+    click.echo(f"{counted(merged.added, 'call')} added")
     if merged.under_way:
         click.echo(
             f"{merged.under_way} calls left out that were under way when FILE was written: they "

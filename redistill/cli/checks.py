@@ -6,8 +6,10 @@ from pathlib import Path
 import click
 
 from redistill.cli import tables
+from redistill.console.counted import counted
 from redistill.console.exceptions import RefusedError
 from redistill.console.safe_text import safe_text
+from redistill.llm.budget import money
 from redistill.rounds.branches import branches
 from redistill.settings import sections
 
@@ -18,10 +20,11 @@ PARAMS = Path("params.yaml")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def doctor(as_json: bool) -> None:
     """Check problems, labels, lengths, locks and disk, and show what carries loss in training."""
-    from redistill.cli.doctor import as_rows, diagnose
+    from redistill.checks.doctor import as_rows, diagnose
+    from redistill.cli import dvc_locks
     from redistill.console.preflight import failing
 
-    found = diagnose(Path())
+    found = diagnose(Path(), dvc_locks.locks(Path()))
     if as_json:
         click.echo(json.dumps(as_rows(found), indent=2))
     else:
@@ -46,13 +49,15 @@ def show_plan(as_json: bool) -> None:
         click.echo(json.dumps([vars(row) for row in rows], indent=2))
         return
     cells = [
-        (row.stage, str(row.cached), str(row.new), _known(row.tokens), tables.money(row.nano))
+        (row.stage, str(row.cached), str(row.new), _known(row.tokens), money(row.nano))
         for row in rows
     ]
     head = ("stage", "stored", "new calls, at most", "tokens, at most", "cost, at most")
     tables.table([head, *cells], title="Calls to the teacher, if none fails on the way")
-    if told := plans.probes(sections.read(PARAMS)):
-        click.echo(told)
+    params = sections.read(PARAMS)
+    for told in (plans.probes(params), plans.on_dev(Path(), params)):
+        if told:
+            click.echo(told)
 
 
 @click.command("verify")
@@ -85,7 +90,7 @@ def verify_files(folders: tuple[Path, ...]) -> None:
         click.echo(safe_text(fault))
     if report.faults:
         count = len(report.faults)
-        raise RefusedError(f"{count} fault{'' if count == 1 else 's'} in {told}")
+        raise RefusedError(f"{counted(count, 'fault')} in {told}")
     if folders:
         click.echo(f"folders that are what their manifests say: {len(checked)}")
         return

@@ -14,6 +14,7 @@ import click
 from redistill.analysis import summary as summaries
 from redistill.analysis.scores import HELD_OUT
 from redistill.analysis.summary import Summary
+from redistill.checks import stopped
 from redistill.cli import tables
 from redistill.console import timing
 from redistill.console.exceptions import RefusedError
@@ -46,6 +47,9 @@ def rounds() -> None:
     click.echo(summaries.sentence(summary.best))
     if summary.advice:
         click.echo(summary.advice)
+    if PARAMS.is_file():  # a summary may lie alone, as in a release
+        for told in stopped.idle(Path(), sections.read(PARAMS)):
+            click.echo(safe_text(told))
     click.echo(f"Rows balance in all {len(balances)} stages that handle rows.")
     if REPORT.is_file():
         click.echo(f"The report, for a browser: {REPORT}")

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from redistill.cli import check_params, compose
+from redistill.checks import check_params
+from redistill.cli import compose
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.problems.task import load_task
 from redistill.records.json_file import write_text
@@ -26,6 +27,7 @@ IGNORED = """\
 __pycache__/
 /.redistill/
 /metrics/timing/
+/dvc_plots/
 /data/external/*
 /data/pretrained/*
 !/data/external/README.md

@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from redistill.cli import largest
 from redistill.console.exceptions import RefusedError
+from redistill.diagnosis import smallest_gain
 from redistill.diagnosis.nearest import Cases
 from redistill.diagnosis.settings import MineSettings
 from redistill.grading import golds
@@ -18,7 +20,7 @@ from redistill.rationales.teacher import Engaged, Plan, Request, TeachSettings, 
 from redistill.records import jsonl
 from redistill.records.types import Error, Problem, Rationale
 from redistill.rounds import branches, targets
-from redistill.rounds.branches import Arm, Round
+from redistill.rounds.branches import Arm, Branch, Round
 from redistill.rounds.targets import Tailored
 from redistill.settings import sections
 from redistill.settings.sections import Params
@@ -58,6 +60,10 @@ class _Run:
         return load_grader(self.params.section("grade", GradeSettings).grader)
 
     @property
+    def branches(self) -> dict[str, Branch]:
+        return branches.branches(self.params)
+
+    @property
     def student(self) -> StudentSettings:
         return self.params.section("student", StudentSettings)
 
@@ -68,7 +74,7 @@ def plan(root: Path) -> list[Row]:
 
     A stage whose input is there is planned by running it on the store alone: what is stored is
     counted, and what is not is what may be asked, further attempts included. For the others the
-    number of train problems is the bound.
+    number of train problems is the bound, and each call is taken to be as large as one can be.
     """
     run = _opened(root)
     golds.check(run.problems, run.grader, run.params.section("grade", GradeSettings).grader)
@@ -78,7 +84,7 @@ def plan(root: Path) -> list[Row]:
     for name, rewrite in _in_order(targets.rewrites(run.params)).items():
         mined = not any(row.new for row in rows)  # else what lies there is of an earlier run
         if isinstance(rewrite, Arm):
-            row = _arm(name, rewrite, known[rewrite.like], len(run.problems), refiner)
+            row = _arm(name, rewrite, known[rewrite.like], run, refiner)
         else:
             row = _later(name, rewrite, run, refiner, mined=mined)
         known[name] = row
@@ -191,7 +197,8 @@ def _later(
     requests = _requests(rewrite, run, asks=teacher.asks) if mined else None
     if requests is None:
         most = len(run.problems) * teacher.rules.attempts * teacher.rules.draws
-        return Row(stage, 0, most, None, None if teacher.spending else 0)
+        depth = 1 if isinstance(rewrite, Tailored) else branches.depth(name, run.branches)
+        return _unmined(stage, most, run, teacher, depth)
     noted = Plan()
     guard = run.params.section("guard", guards.GuardSettings)
     choose = select.chooser(_unchosen(teacher), run.problems, Path("none"), run.student)
@@ -208,14 +215,24 @@ def _later(
     return _row(stage, noted, teacher)
 
 
-def _arm(name: str, arm: Arm, like: Row, problems: int, teacher: Engaged) -> Row:
+def _arm(name: str, arm: Arm, like: Row, run: _Run, teacher: Engaged) -> Row:
     """At most as many calls as the round that the arm is like can make, some perhaps stored."""
     stage = f"refine@{name}"
     if not teacher.asks:
         return Row(stage, 0, 0, 0, 0)
-    every = problems * teacher.rules.attempts * teacher.rules.draws
+    every = len(run.problems) * teacher.rules.attempts * teacher.rules.draws
     most = every if arm.scope == "all" else like.cached + like.new
-    return Row(stage, 0, most, None, None if teacher.spending else 0)
+    return _unmined(stage, most, run, teacher, branches.depth(name, run.branches))
+
+
+def _unmined(stage: str, most: int, run: _Run, teacher: Engaged, depth: int) -> Row:
+    """The row of a stage whose errors are not known yet: *most* calls, each of the largest."""
+    request = largest.refinement(run.params, run.problems, teacher, depth)
+    if request is None:  # no output limit, so that nothing bounds what is written
+        return Row(stage, 0, most, None, None if teacher.spending else 0)
+    amount = budget.reservation(request, _prices(teacher))
+    nano = 0 if teacher.spending is None else amount.nano
+    return Row(stage, 0, most, amount.tokens * most, None if nano is None else nano * most)
 
 
 def _unchosen(teacher: Engaged) -> TeachSettings:
@@ -258,8 +275,7 @@ def _requests(rewrite: Round | Tailored, run: _Run, *, asks: bool) -> refine.Req
 
 
 def _row(stage: str, noted: Plan, teacher: Engaged) -> Row:
-    nothing = budget.Prices(input=None, output=None, batch=None)
-    prices = purchase.spending(teacher.spending).prices if teacher.spending else nothing
+    prices = _prices(teacher)
     most = Amount()
     for request in noted.new:
         most += budget.reservation(request, prices)
@@ -274,3 +290,17 @@ def _row(stage: str, noted: Plan, teacher: Engaged) -> Row:
         most.tokens if bounded else None,
         0 if free else most.nano,
     )
+
+
+def _prices(teacher: Engaged) -> budget.Prices:
+    nothing = budget.Prices(input=None, output=None, batch=None)
+    return purchase.spending(teacher.spending).prices if teacher.spending else nothing
+
+
+def on_dev(root: Path, params: Params) -> str | None:
+    """Say how large a gain the dev set of the run in *root* can show; None before it is there."""
+    file = root / DEV
+    if not file.is_file():
+        return None
+    settings = params.section("mine", MineSettings)
+    return f"Dev: {smallest_gain.told(len(jsonl.read(file, Problem)), settings)}."

@@ -56,13 +56,19 @@ def show_params(file: Path, overlays: tuple[str, ...], out: Path | None) -> None
 
     With overlays, print the whole of what they come to over params.yaml, once it is checked.
     """
-    from redistill.cli import check_params, new_project
+    from redistill.checks import check_params, ready, stopped
+    from redistill.cli import new_project
     from redistill.records.json_file import write_text
     from redistill.settings import sections
 
     if not overlays:
-        count = check_params.check(sections.read(file))
+        params = sections.read(file)
+        count = check_params.check(params)
+        if lacks := ready.missing(file.parent, params):
+            raise lacks
         click.echo(f"{file}: {count} sections are well-formed")
+        for told in stopped.idle(file.parent, params):
+            click.echo(safe_text(told))
         return
     text = new_project.composed(file, overlays)
     if out is None:

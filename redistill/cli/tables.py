@@ -8,7 +8,6 @@ from rich.text import Text
 
 from redistill.console.preflight import Finding
 from redistill.console.safe_text import MAX_SHOWN, safe_text
-from redistill.llm.budget import NANO
 from redistill.records.types import Error, Prediction, Problem, Rationale
 
 MAX_END = 200  # characters of a completion: its answer stands at the end
@@ -70,7 +69,9 @@ def life(
 
     That is what was taught, what came back, and what was wrong.
     """
-    parts = [f"{problem.id}: {problem.question}", f"gold answer: {problem.answer}"]
+    offered = [f"({letter}) {text}" for letter, text in (problem.choices or {}).items()]
+    asked = [f"{problem.id}: {problem.question}", *offered]
+    parts = [*asked, f"gold answer: {problem.answer}"]
     for name in dict.fromkeys([*rationales, *predictions]):
         parts.append(f"\n== {name}")
         if lesson := rationales.get(name):
@@ -90,11 +91,6 @@ def life(
                 parts += ["also wrong:", _indented(error.completion)]
             parts.append(f"gap: {error.gap}; first wrong: {error.first_wrong_step or 'none seen'}")
     return safe_text("\n".join(parts), 20 * MAX_SHOWN)
-
-
-def money(nano: int | None) -> str:
-    """Show *nano* billionths of the currency, as far as they are known."""
-    return "unknown" if nano is None else f"{nano / NANO:.4f}"
 
 
 def verdict(branch: str, old: Prediction, new: Prediction) -> str:

@@ -35,9 +35,6 @@ def gate(findings: Sequence[Finding]) -> None:
         raise RefusedError("; ".join(reasons) + " (redistill doctor shows more)")
 
 
-pass
-
-
 def room(folder: Path, needed: int, what: str) -> Finding:
     """Check whether the disk of *folder*, an existing one, has *needed* bytes free for *what*."""
     free = shutil.disk_usage(folder).free

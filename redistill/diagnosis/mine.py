@@ -7,10 +7,9 @@ from typing import Any
 
 from redistill.analysis.comparison import paired
 from redistill.analysis.scores import by_heart
-from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.diagnosis.locate import locate
 from redistill.diagnosis.nearest import nearest
-from redistill.diagnosis.settings import MineSettings
+from redistill.diagnosis.settings import MineSettings, Stop
 from redistill.records.types import (
     Attempt,
     Error,
@@ -116,8 +115,6 @@ def choose(predictions: Sequence[Prediction], settings: MineSettings) -> Chosen:
     time first, since a problem that is always or never solved teaches least; of equals the first by
     id.
     """
-    if not 0 <= settings.below <= 1 or (settings.most is not None and settings.most < 1):
-        raise RefusedError("mine: below is from 0 to 1, and most null or from 1", code=CONFIG)
     failed = [p for p in predictions if _failed(p, settings.below)]
     on_train = sorted((p for p in failed if p.split == "train"), key=_distance)
     dropped = {p.id for p in on_train[settings.most :]} if settings.most is not None else set()
@@ -147,21 +144,32 @@ def profile(errors: Sequence[Error], n: int, common: float) -> dict[str, Any]:
 
 
 def decide(
-    before: Sequence[Prediction], after: Sequence[Prediction], *, first: bool, alpha: float
+    before: Sequence[Prediction],
+    after: Sequence[Prediction],
+    *,
+    first: bool,
+    alpha: float,
+    stop: Stop = "significant",
 ) -> dict[str, Any]:
     """
     Decide whether a round is better on dev than the one before, by exact McNemar at *alpha*.
 
     A round that is not better stops the loop, and so does one that was passed through or that
-    has nothing wrong left; the first round has nothing to be better than.
+    has nothing wrong left; the first round has nothing to be better than. With *stop* ``no_gain``
+    any gain is better; with ``never`` only a round that was passed through stops it.
     """
     if not after:
         return {"stop": True, "because": "the round was passed through"}
-    if all(p.verdict == "correct" for p in after):
+    if stop != "never" and all(p.verdict == "correct" for p in after):
         return {"stop": True, "because": "every dev problem is solved"}
     if first:
         return {"stop": False, "because": "first round"}
     test = paired(before, after)
+    if stop != "significant":
+        gained = "a gain over" if test.gain_points > 0 else "no gain over"
+        halt = stop == "no_gain" and test.gain_points <= 0
+        told = f"{gained} the round before; mine.stop is {stop}"
+        return {"stop": halt, "because": told, **test.as_dict()}
     better = test.better(alpha)
     because = "better than the round before" if better else "not better than the round before"
     return {"stop": not better, "because": because, **test.as_dict()}

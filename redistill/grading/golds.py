@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from redistill.console.counted import counted
 from redistill.console.exceptions import RefusedError
 from redistill.grading.grader import Grader, load_grader
 from redistill.problems.sets import ProblemSet
@@ -45,6 +46,7 @@ def check(problems: Iterable[Problem], grader: Grader, name: str) -> None:
     )
     more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     raise RefusedError(
-        f"grade.grader: {name} does not read the gold answers of {len(found)} problems ({shown}"
-        f"{more}); set grade.grader to one that does, or mend field 'answer' of those rows"
+        f"grade.grader: {name} does not read the gold answers of "
+        f"{counted(len(found), 'problem')} ({shown}{more}); set grade.grader to one that does, "
+        "or mend field 'answer' of those rows"
     )

@@ -6,13 +6,14 @@ from typing import Protocol, cast
 
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.records.types import Prediction, Problem, Split, Verdict
+from redistill.settings.bounds import Module
 from redistill.settings.sections import Section
 
 
 class GradeSettings(Section):
     """Section ``grade``: the grader, by the name of its file."""
 
-    grader: str
+    grader: Module
 
 
 class Grader(Protocol):

@@ -49,6 +49,21 @@ def identity(
     return found
 
 
+def service(address: str, what: str) -> str:
+    """
+    Return the *address* of a service as calls add their path to it, from the setting *what*.
+
+    Raises RefusedError (78) for one that is none, and for one that ends in the path of a call.
+    """
+    found = identity(address, what)
+    if urlsplit(found).path.endswith(PATH):
+        raise _refused(
+            f"{what}: {found} ends in {PATH}, which is added for each call; it is likely to be "
+            f"{found.removesuffix(PATH)}"
+        )
+    return found
+
+
 def reachable(address: str, what: str) -> str:
     """
     Return the *address* that calls go to, from the setting *what*.
@@ -56,14 +71,9 @@ def reachable(address: str, what: str) -> str:
     Raises RefusedError (78) for plain http beyond this machine, but for a host that
     REDISTILL_PLAIN_HTTP names, and for an address that ends in the path of a call.
     """
-    found = identity(address, what)
+    found = service(address, what)
     parts = urlsplit(found)
     host = parts.hostname or ""
-    if parts.path.endswith(PATH):
-        raise _refused(
-            f"{what}: {found} ends in {PATH}, which is added for each call; it is likely to be "
-            f"{found.removesuffix(PATH)}"
-        )
     if parts.scheme == "http" and not loopback(host) and host not in _opened():
         raise _refused(
             f"{what}: plain http to {host} would send key and data in the clear; use https, or a "

@@ -2,9 +2,13 @@
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
 
 from redistill.console.exceptions import BUDGET, CONFIG, RefusedError
 from redistill.llm.request import LIMITS, Request
+from redistill.settings.bounds import LONG, CountFromZero, Money, Share
 from redistill.settings.sections import Section
 
 NANO = 1_000_000_000  # amounts of money are whole numbers of a billionth of the currency
@@ -17,17 +21,17 @@ class Prices(Section):
     *batch* is the share of that price which a call in a batch costs, such as 0.5.
     """
 
-    input: float | None
-    output: float | None
-    batch: float | None
+    input: Money | None
+    output: Money | None
+    batch: Share | None
 
 
 class Budget(Section):
     """The most that all runs on this store may spend; null for no limit of that kind."""
 
-    calls: int | None
-    tokens: int | None
-    cost: float | None
+    calls: CountFromZero | None
+    tokens: Annotated[int, Field(ge=0, le=10**15)] | None
+    cost: Money | None
 
 
 class SpendingSettings(Section):
@@ -59,6 +63,20 @@ class Amount:
     def cost(self) -> float | None:
         """The money in units of the currency, None where a price is unknown."""
         return None if self.nano is None else self.nano / NANO
+
+
+def money(nano: int | None) -> str:
+    """
+    Write *nano* billionths of the currency, as far as they are known.
+
+    >>> money(0), money(40_000), money(1_234_567_890), money(None)
+    ('0', 'less than 0.0001', '1.2346', 'unknown')
+    """
+    if nano is None:
+        return "unknown"
+    if nano == 0:
+        return "0"
+    return f"{nano / NANO:,.4f}" if nano >= NANO // 10_000 else "less than 0.0001"
 
 
 def price(prices: Prices, prompt: int, completion: int) -> int | None:
@@ -128,17 +146,12 @@ def check(settings: SpendingSettings, body: dict[str, object], *, what: str) -> 
     budget, prices = settings.budget, settings.prices
     for name in LIMITS:
         limit = body.get(name)
-        if limit is not None and (type(limit) is not int or limit < 1):
+        if limit is not None and (type(limit) is not int or not 1 <= limit <= LONG):
             raise RefusedError(
-                f"{what}: {name}: expected a whole number from 1, got {limit!r}; a call without a "
-                "limit cannot be held to a budget",
+                f"{what}: {name}: expected a whole number from 1 to {LONG}, got {limit!r}; a call "
+                "without a limit cannot be held to a budget",
                 code=CONFIG,
             )
-    for name, value in [("input", prices.input), ("output", prices.output), ("cost", budget.cost)]:
-        if value is not None and not 0 <= value < 1e9:
-            raise RefusedError(f"spending: {name}: expected an amount from 0", code=CONFIG)
-    if prices.batch is not None and not 0 <= prices.batch <= 1:
-        raise RefusedError("spending: prices.batch: expected a share from 0 to 1", code=CONFIG)
     if budget.calls is None and budget.tokens is None and budget.cost is None:
         raise RefusedError(
             f"{what}: no budget is set, so nothing is asked; set spending.budget.calls, .tokens "

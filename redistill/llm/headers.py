@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.llm.secret import secret_in
+from redistill.settings.bounds import Text
 from redistill.settings.sections import Section
 
 NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
@@ -24,7 +25,7 @@ TOLD = re.compile(r"[A-Za-z_-]{1,30}")  # a name that is no key by itself
 class Variable(Section):
     """A value that the environment variable *env* holds: a secret, and no part of what is asked."""
 
-    env: str
+    env: Text
 
 
 Headers = Mapping[str, str | Variable]

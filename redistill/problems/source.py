@@ -3,22 +3,22 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from redistill.console.exceptions import CONFIG, TRY_AGAIN, RefusedError
 from redistill.records.fingerprint import digest
 from redistill.records.jsonl import read
 from redistill.records.types import Problem, Split
+from redistill.settings.bounds import CountFromZero, Share, Text
 from redistill.settings.sections import Section
 
 T = TypeVar("T")
 FILES = ("train", "dev", "test")
 DIGITS = 8  # of the hash that places an id, in base 16
 LETTERS = "ABCDEFGHIJ"
-Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0)] | None
+Count = CountFromZero | None
 
 
 class Settings(Section):
@@ -29,7 +29,7 @@ class Settings(Section):
     carved out as dev where the source has no dev split.
     """
 
-    folder: str | None
+    folder: Text | None
     dev_share: Share
     take_train: Count
     take_dev: Count

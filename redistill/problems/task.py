@@ -8,6 +8,7 @@ from typing import Any, Protocol, cast
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.problems.source import Rejected
 from redistill.records.types import Problem, Split
+from redistill.settings.bounds import Module, Share
 from redistill.settings.sections import Params, Section
 
 STATED = ("Settings", "problems", "GRADER", "PUBLISHED", "SOURCE", "LICENCE")
@@ -21,8 +22,8 @@ class PrepareSettings(Section):
     section would have. They stand here so that DVC tracks them: it cannot track a list of sections.
     """
 
-    task: str
-    max_loss: float
+    task: Module
+    max_loss: Share
     outside: dict[str, dict[str, Any]]
 
 

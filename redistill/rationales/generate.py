@@ -13,13 +13,14 @@ from redistill.rationales.teacher import Engaged, Reply
 from redistill.records.balance import Balance
 from redistill.records.fingerprint import digest
 from redistill.records.types import Problem, Rationale
+from redistill.settings.bounds import Share
 from redistill.settings.sections import Section
 
 
 class GenerateSettings(Section):
     """Section ``generate``: how many problems may end without a rationale."""
 
-    max_loss: float
+    max_loss: Share
 
 
 @dataclass(frozen=True)

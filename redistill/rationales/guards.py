@@ -7,6 +7,7 @@ from redistill.problems.held_out import HeldOut
 from redistill.rationales import talk, wrapping
 from redistill.records.fingerprint import normalised
 from redistill.records.types import Error, Problem
+from redistill.settings.bounds import Growth, Length
 from redistill.settings.sections import Section
 from redistill.solutions.mending import Mending
 
@@ -14,9 +15,9 @@ from redistill.solutions.mending import Mending
 class GuardSettings(Section):
     """Section ``guard``: the limits of an acceptable rationale."""
 
-    max_growth: float
-    max_repair: float
-    min_copied: int
+    max_growth: Growth
+    max_repair: Growth
+    min_copied: Length
 
 
 def first(problem: Problem, text: str, grader: Grader, held_out: HeldOut) -> str | None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.rationales import situation
@@ -32,6 +33,12 @@ def template(verb: str, kind: str) -> str:
             code=CONFIG,
         )
     return file.read_text(encoding="utf-8").strip()
+
+
+def templates(verb: Literal["explain", "refine"], kind: str) -> None:
+    """Refuse (78) a *kind* of prompts of which a file for *verb* is missing."""
+    for name in ("explain",) if verb == "explain" else ("explain", "refine", "repair"):
+        template(name, kind)
 
 
 def explain(problem: Problem, kind: str) -> str:

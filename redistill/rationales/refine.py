@@ -16,6 +16,7 @@ from redistill.rationales.teacher import Engaged, Reply, Request
 from redistill.records.balance import Balance
 from redistill.records.fingerprint import digest
 from redistill.records.types import Attempt, Error, Problem, Rationale, Version
+from redistill.settings.bounds import Share
 from redistill.settings.sections import Section
 from redistill.solutions import paths
 from redistill.solutions.gaps import Diagnosis
@@ -37,10 +38,10 @@ class RefineSettings(Section):
     """
 
     manner: Literal["rewrite", "repair"]
-    own: Annotated[int, Field(ge=0)]
+    own: Annotated[int, Field(ge=0, le=1000)]
     scope: Literal["wrong", "all"]
     extend: bool
-    max_loss: float
+    max_loss: Share
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,20 @@ import importlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, cast
+from pathlib import Path
+from typing import Annotated, Literal, Protocol, cast
+
+from pydantic import Field
 
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.llm import request
 from redistill.llm.budget import SpendingSettings as Spending
 from redistill.records.types import Error, Exemplar, Problem, Rationale
+from redistill.settings.bounds import Few, Module
 from redistill.settings.sections import Params, Section
 from redistill.solutions.mending import Mending
+
+TEACHERS = Path(__file__).parent.parent / "teachers"
 
 
 class TeachSettings(Section):
@@ -25,13 +31,13 @@ class TeachSettings(Section):
     whether a reply without markers is taken where all of it is an acceptable rationale.
     """
 
-    teacher: str
-    refiner: str
-    prompts: str
-    attempts: int
-    draws: int
+    teacher: Module
+    refiner: Module
+    prompts: Module
+    attempts: Few
+    draws: Few
     choose: Literal["first", "shortest", "likely", "rsr"]
-    probe: int | None
+    probe: Annotated[int, Field(ge=1, le=1000)] | None
     unmarked: Literal["reject", "take"]
 
 
@@ -106,7 +112,9 @@ class Teacher(Protocol):
 
     Both verbs return, for each thing asked in its order, at most one reply a draw; none where the
     teacher has nothing further to say. A module that asks a language model sets ``ASKS = True``;
-    one whose calls cost money also ``PAID = True``, and needs the section ``budget``.
+    one whose calls cost money also ``PAID = True``, and needs the section ``spending``.
+    One with settings that are wrong together has a function ``check(settings, spending)``, and one
+    that needs more of where it runs, such as a key, ``ready(settings)``; either refuses.
     """
 
     Settings: type[Section]
@@ -152,13 +160,9 @@ def engage(params: Params, verb: Literal["explain", "refine"]) -> Engaged:
     Raises RefusedError for rules that are none.
     """
     rules = params.section("teach", TeachSettings)
-    for name in ("attempts", "draws"):
-        if not 1 <= getattr(rules, name) <= 100:
-            raise RefusedError(f"{params.file}: teach.{name}: expected 1 to 100", code=CONFIG)
-    if rules.probe is not None and not 1 <= rules.probe <= 1000:
-        raise RefusedError(f"{params.file}: teach.probe: expected 1 to 1000, or null", code=CONFIG)
-    name = rules.teacher if verb == "explain" else rules.refiner
-    module = load_teacher(name)
+    key = "teacher" if verb == "explain" else "refiner"
+    name = getattr(rules, key)
+    module = load_teacher(name, f"teach.{key}")
     limits = params.section("spending", Spending) if paid(module) else None
     own = params.section(name, module.Settings)
     return Engaged(name, module, own, rules, limits)
@@ -169,15 +173,16 @@ def paid(module: Teacher) -> bool:
     return bool(getattr(module, "PAID", False))
 
 
-def load_teacher(name: str) -> Teacher:
-    """Load the teacher in ``redistill/teachers/<name>.py``."""
+def load_teacher(name: str, place: str = "teach.teacher") -> Teacher:
+    """Load the teacher in ``redistill/teachers/<name>.py``, which stands at *place*."""
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name):
-        raise RefusedError(f"teacher: {name!r} is not the name of a teacher", code=CONFIG)
+        raise RefusedError(f"{place}: {name!r} is not the name of a teacher", code=CONFIG)
     try:
         return cast(Teacher, importlib.import_module(f"redistill.teachers.{name}"))
     except ModuleNotFoundError as problem:
         if problem.name != f"redistill.teachers.{name}":
             raise
+        known = ", ".join(sorted(f.stem for f in TEACHERS.glob("[a-z]*.py")))
         raise RefusedError(
-            f"teacher: there is no redistill/teachers/{name}.py", code=CONFIG
+            f"{place}: there is no redistill/teachers/{name}.py; known are {known}", code=CONFIG
         ) from None

@@ -15,6 +15,7 @@ from redistill.console.exceptions import RefusedError
 from redistill.records.types import Record
 
 MAX_LINE = 8 * 1024 * 1024  # bytes; a longer line is no record of ours and would fill the memory
+NOTHING = b"\n"  # all of a file without rows: DVC warns of each file that is empty
 MAX_DEPTH = 32  # no record nests deeper than 4
 
 
@@ -84,10 +85,12 @@ def write(path: Path, records: Iterable[Record]) -> None:
 
 
 def write_all(folder: Path, sets: Mapping[str, Iterable[Record]]) -> None:
-    """Write each of *sets* to a file of its name in *folder*, which is there even if none is."""
+    """Write each of *sets* to a file of its name in *folder*, or a file that says there is none."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, records in sets.items():
         write(folder / f"{name}.jsonl", records)
+    if not sets:
+        (folder / "none.txt").write_bytes(b"There is nothing to have here.\n")
 
 
 def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> int:
@@ -100,6 +103,8 @@ def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> int:
         for row in rows:
             writer.write(row)
             count += 1
+        if not count:
+            file.write(NOTHING.decode())
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
@@ -159,7 +164,7 @@ def _lines(
                 _refuse(shown, number, None, f"longer than {longest} bytes")
             if number == 1:
                 line = line.removeprefix(b"\xef\xbb\xbf")
-                if not line:
+                if not line or (line == NOTHING and not file.peek(1)):
                     return
             yield number, line.removesuffix(b"\n").removesuffix(b"\r")
 

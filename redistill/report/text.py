@@ -7,10 +7,12 @@ from typing import Any
 
 from redistill.analysis import ladder as ladders
 from redistill.analysis import summary as summaries
+from redistill.analysis.comparison import p_text
 from redistill.analysis.costs import Cost
 from redistill.analysis.ladder import Ladder
 from redistill.analysis.summary import Summary, Verdict
-from redistill.llm.budget import NANO
+from redistill.console.counted import counted
+from redistill.llm.budget import money
 from redistill.records import json_file
 from redistill.rounds.branches import FIRST, Branch
 
@@ -85,7 +87,7 @@ def sentences(facts: Facts) -> list[str]:
     against = best.against_first
     over_first = (
         f"Against {FIRST}, plain one-shot distillation, it is {against.gain_points:+.1f} points "
-        f"({against.fixed} fixed, {against.broken} broken, p = {against.p:.1e})."
+        f"({against.fixed} fixed, {against.broken} broken, p = {p_text(against.p)})."
     )
     told = [
         summaries.sentence(best),
@@ -97,7 +99,7 @@ def sentences(facts: Facts) -> list[str]:
     ]
     stopped = next(((n, s) for n, s in facts.recorded.stops.items() if s.get("stop")), None)
     if stopped:
-        odds = f" (p = {stopped[1]['p']:.2g})" if "p" in stopped[1] else ""
+        odds = f" (p = {p_text(stopped[1]['p'])})" if "p" in stopped[1] else ""
         told.append(f"The loop stopped after {stopped[0]}: {stopped[1]['because']}{odds}.")
     if ladder.passed_through:
         told.append(f"Passed through, with no student: {', '.join(ladder.passed_through)}.")
@@ -124,7 +126,7 @@ def tiles(facts: Facts) -> list[tuple[str, str, str]]:
         (
             "Over the control",
             f"{gain.gain_points:+.1f} points",
-            f"{gain.fixed} fixed, {gain.broken} broken, p = {gain.p:.1e}",
+            f"{gain.fixed} fixed, {gain.broken} broken, p = {p_text(gain.p)}",
         ),
         (
             "Rows",
@@ -218,7 +220,7 @@ def _ledger(rows: Sequence[Mapping[str, Any]]) -> list[Table]:
             str(row["model"]),
             str(row["outcome"]).replace("_", " "),
             *(f"{row[name]:,}" for name in ("calls", "prompt_tokens", "completion_tokens")),
-            "unknown" if row["nano"] is None else f"{row['nano'] / NANO:,.4f}",
+            money(row["nano"]),
         )
         for row in rows
     ]
@@ -249,13 +251,15 @@ def _spent(facts: Facts) -> str:
     """What the teacher came to, in words."""
     given = sum(int(metrics["attempts"]["replies"]) for metrics in facts.recorded.teaching.values())
     if not facts.ledger:
-        return f"The teacher gave {given:,} texts; no call to an endpoint is in the ledger."
+        return (
+            f"The teacher gave {counted(given, 'text')}; no call to an endpoint is in the ledger."
+        )
     calls = sum(row["calls"] for row in facts.ledger)
     tokens = sum(row["prompt_tokens"] + row["completion_tokens"] for row in facts.ledger)
     nano = [row["nano"] for row in facts.ledger]
-    cost = "an unknown amount" if None in nano else f"{sum(nano) / NANO:,.4f} of the currency"
-    paid = f"{calls:,} calls, {tokens:,} tokens, {cost}"
-    return f"The teacher gave {given:,} texts; the ledger has {paid}."
+    cost = money(None if None in nano else sum(nano))
+    paid = f"{counted(calls, 'call')} and {counted(tokens, 'token')}; their cost is {cost}"
+    return f"The teacher gave {counted(given, 'text')}; the ledger has {paid}."
 
 
 def _counted(counts: Mapping[str, int]) -> str:

@@ -38,7 +38,7 @@ class Branch(Section):
     from_: Annotated[Name, Field(alias="from")]
     rationales: Name
     start: Name
-    times: Annotated[int, Field(ge=1)]
+    times: Annotated[int, Field(ge=1, le=10_000)]
     lessons: Lessons
     probe: bool
 
@@ -110,12 +110,13 @@ def branches(params: Params) -> dict[str, Branch]:
                 "_ -)",
                 code=CONFIG,
             )
-        model = MODELS.get(kinds.get(name, ""), Branch)
+        kind = kinds.get(name, "")
+        if name != FIRST:
+            _check_itself(params, name, found[name], kind)
+        model = MODELS.get(kind, Branch)
         known[name] = params.hold(f"branches.{name}", found[name], model)
     for name, branch in known.items():
-        if isinstance(branch, Cell) and branch.target not in bases:
-            listed = ", ".join(sorted(bases))
-            raise _refused(params, name, f"target: there is none {branch.target!r}, but {listed}")
+        _check_names(params, name, branch, known, bases)
     for name, branch in known.items():
         _check(params, name, branch, known, bases)
     if FIRST not in known and (rounds or not cells_of(known)):
@@ -188,16 +189,42 @@ def _inside(params: Params, kind: str, found: Mapping[str, Any]) -> list[str]:
     return [*listed]
 
 
+def _check_itself(params: Params, name: str, content: object, kind: str) -> None:
+    """Refuse what names itself where another is meant, before anything else that is wrong of it."""
+    meant = {
+        "from": f"from: names itself; it is the branch before it, such as {FIRST}, which it must "
+        "beat on dev",
+        "start": f"start: names itself; it is {BASE}, or the branch that it goes on from",
+        "of": "of: names itself; it is what the branch in from was taught, and is rewritten",
+        "like": "like: names itself; of a round it says what of says, of an arm it is a round",
+        "rationales": f"rationales: names itself; no text is written for a control or a cell: name "
+        f"those of a round, such as {FIRST}",
+    }
+    own = {"rounds": "rationales", "arms": "rationales", "transfers": "from"}.get(kind)
+    for key, told in meant.items():
+        if key != own and isinstance(content, dict) and content.get(key) == name:
+            raise _refused(params, name, told)
+
+
+def _check_names(
+    params: Params, name: str, branch: Branch, known: Mapping[str, Branch], bases: set[str]
+) -> None:
+    """Refuse where the *branch* called *name* names what is not there, or itself."""
+    if isinstance(branch, Cell) and branch.target not in bases:
+        listed = ", ".join(sorted(bases))
+        raise _refused(params, name, f"target: there is none {branch.target!r}, but {listed}")
+    starts = bases if isinstance(branch, Cell) else {BASE}
+    for place, other in (("from", branch.from_), ("start", branch.start)):
+        if other not in known and not (place == "start" and other in starts):
+            raise _refused(params, name, f"{place}: there is no branch {other!r}")
+
+
 def _check(
     params: Params, name: str, branch: Branch, known: Mapping[str, Branch], bases: set[str]
 ) -> None:
     """Refuse what the *branch* called *name* says of others that is not so."""
     if (name == FIRST or isinstance(branch, Round)) and branch.rationales != name:
         raise _refused(params, name, f"a round is taught its own rationales: {name}")
-    starts = bases if isinstance(branch, Cell) else {BASE}
-    for place, other in (("from", branch.from_), ("start", branch.start)):
-        if other not in known and not (place == "start" and other in starts):
-            raise _refused(params, name, f"{place}: there is no branch {other!r}")
     if isinstance(branch, Cell):
         _check_cell(params, name, branch, known)
     elif cell := next((o for o in (branch.from_, branch.start) if o in cells_of(known)), None):

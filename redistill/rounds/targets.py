@@ -1,12 +1,14 @@
 """Who else is taught, and what: target students, data sets taken over, errors put together."""
 
 from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
 
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.rounds.branches import BASE, NAME, Arm, Branch, Cell, Name, Round, branches
+from redistill.settings.bounds import SMALL, Share, Text
 from redistill.settings.sections import Params, Section
 
 S = TypeVar("S", bound=Section)
@@ -15,8 +17,8 @@ S = TypeVar("S", bound=Section)
 class Pool(Section):
     """The errors of the students of two branches together; either may be a pool itself."""
 
-    of: str
-    and_: Annotated[str, Field(alias="and")]
+    of: Name
+    and_: Annotated[Name, Field(alias="and")]
 
 
 class Tailored(Section):
@@ -44,15 +46,15 @@ class Source(Section):
 
     folder: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None
     hub: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")] | None
-    revision: Annotated[str, Field(min_length=1)] | None
+    revision: Text | None
     version: Literal["first", "last"]
-    max_loss: Annotated[float, Field(ge=0, le=1)]
+    max_loss: Share
 
 
 class Table(Section):
     """A table of the cells; a gain counts below *alpha*, by Holm's correction over the targets."""
 
-    alpha: Annotated[float, Field(gt=0, lt=1)]
+    alpha: Annotated[float, Field(ge=SMALL, lt=1)]
 
 
 def pools(params: Params) -> dict[str, Pool]:
@@ -139,6 +141,32 @@ def check(params: Params) -> None:
         _known(params, f"{place}.of", tailor.of, written - {name})
         _known(params, f"{place}.like", tailor.like, {tailor.of})
         _known(params, f"{place}.start", tailor.start, {*known, *targets, BASE})
+    _check_order(params, known, mixed, rewritten)
+
+
+def _check_order(
+    params: Params,
+    known: Mapping[str, Branch],
+    pools: Mapping[str, Pool],
+    tailored: Mapping[str, Tailored],
+) -> None:
+    """Refuse students and rationales that wait for each other, so that none can come first."""
+    waits: dict[str, set[str]] = {}
+    for name, branch in known.items():
+        waits[f"branches.{name}"] = {f"branches.{branch.start}", f"text {branch.rationales}"}
+    for name, rewrite in {**known, **tailored}.items():
+        if isinstance(rewrite, Round | Tailored):
+            errors = {f"branches.{m}" for m in _members(params, rewrite.from_, pools)}
+            started = f"branches.{rewrite.start}"
+            waits[f"text {name}"] = {*errors, f"text {rewrite.of}", f"text {rewrite.like}", started}
+    try:
+        TopologicalSorter(waits).prepare()
+    except CycleError as found:
+        ring = list(dict.fromkeys(step.split(".")[-1].split()[-1] for step in found.args[1]))
+        told = f"waits for itself ({' and '.join(ring)} for each other)"
+        place = "branches" if ring[0] in known else "tailored"
+        fault = f"{told}; from, of and start name what comes before"
+        raise _refused(params, f"{place}.{ring[0]}", fault) from None
 
 
 def check_probes(params: Params, *, own: bool) -> None:

@@ -1,26 +1,48 @@
 """The settings of a run: read once as DVC reads them, their sections held to strict models."""
 
 import difflib
-from collections.abc import Mapping
+import json
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from redistill.console.exceptions import CONFIG, RefusedError
+from redistill.settings.bounds import SEEDS
 from redistill.settings.secrets import refuse_keys
 
 MAX_BYTES = 1024 * 1024
+ALIKE = 0.7  # of two names, from which on the one may be meant by the other
+SHOWN = 200  # characters of a wrong value
+WRITE = "; docs/settings.md names the overlay that has one, for redistill params --with"
 SECRET = {"key", "headers", "query"}  # settings that a message does not repeat
 
 
 class Section(BaseModel):
-    """A section of params.yaml: every key required, none unknown, no coercion."""
+    """
+    A section of params.yaml: every key required, none unknown, no coercion.
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    No number is infinite or none, and no value the text "None".
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_meant(cls, value: Any) -> Any:
+        """Refuse what YAML reads as something that nobody means, however deep it stands."""
+        for place, inner in _leaves(value):
+            if isinstance(inner, float) and not math.isfinite(inner):
+                raise _odd(place, "a number has to be finite")
+            if inner == "None":
+                raise _odd(place, 'that is the text "None"; where there is none, write null')
+        return value
 
 
 S = TypeVar("S", bound=Section)
@@ -40,10 +62,12 @@ class Params:
 
     @property
     def seed(self) -> int:
-        """The run's seed, a whole number from 0."""
+        """The run's seed, a whole number from 0 and below 2**32."""
         value = self.content.get("seed")
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            raise _refused(f"{self.file}: seed: expected a whole number from 0, got {value!r}")
+        if type(value) is not int or not 0 <= value < SEEDS:
+            raise _refused(
+                f"{self.file}: seed: expected a whole number from 0 and below 2**32, got {value!r}"
+            )
         return value
 
     def section(self, name: str, model: type[S]) -> S:
@@ -56,7 +80,10 @@ class Params:
         if name in self.content and self.content[name] is None:
             raise _refused(f"{self.file}: {name}: is null, and this run reads it")
         if name not in self.content:
-            raise _refused(f"{self.file}: no section {name!r}{nearest(name, self.content)}")
+            meant = nearest(name, self.content) if close(name, self.content) else ""
+            raise _refused(
+                f"{self.file}: no section {name!r}, and this run reads it{meant or WRITE}"
+            )
         return self.hold(name, self.content[name], model)
 
     def named(self, name: str) -> dict[str, Any]:
@@ -93,7 +120,7 @@ class Params:
             case "missing":
                 return f"{self.file}: {place}: missing"
             case _:
-                told = repr(error["input"])
+                told = repr(error["input"])[:SHOWN]
                 if not SECRET.isdisjoint(error["loc"]):  # a key, it may be, in the wrong place
                     told = type(error["input"]).__name__
                 return f"{self.file}: {place}: {error['msg']}, got {told}"
@@ -107,9 +134,10 @@ def read(path: Path) -> Params:
         text = path.read_text(encoding="utf-8")
         refuse_keys(path, text)
         content = YAML(typ="safe").load(text)
+        json.dumps(content, default=str)  # what holds itself has no end
     except OSError as problem:
         raise _refused(f"{path}: cannot be read: {problem.strerror}") from problem
-    except (YAMLError, UnicodeDecodeError) as problem:
+    except (YAMLError, ValueError, TypeError, RecursionError) as problem:
         told = " ".join(str(problem).split())
         raise _refused(f"{path}: not readable as YAML 1.2: {told}") from problem
     if not isinstance(content, dict):
@@ -117,10 +145,28 @@ def read(path: Path) -> Params:
     return Params(path, content)
 
 
+def close(name: str, known: Any) -> list[str]:
+    """Return the one of *known* that may be meant by *name*, if there is one."""
+    return difflib.get_close_matches(name, list(known), n=1, cutoff=ALIKE)
+
+
 def nearest(name: str, known: Any) -> str:
     """Say which of *known* is nearest to *name*, or which there are."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(sorted(known))}"
+    found = close(name, known)
+    return f"; did you mean {found[0]!r}?" if found else f"; known are {', '.join(sorted(known))}"
+
+
+def _leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """*value*, or where it lists others those, each with its place in it."""
+    if isinstance(value, Mapping | list):
+        for key, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _leaves(inner, f"{place}.{key}".removeprefix("."))
+    else:
+        yield place, value
+
+
+def _odd(place: str, fault: str) -> PydanticCustomError:
+    return PydanticCustomError("odd", "{told}", {"told": f"{place}: {fault}" if place else fault})
 
 
 def _fields(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
@@ -129,7 +175,7 @@ def _fields(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
         inner = field.annotation if field else None
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             model = inner
-    return list(model.model_fields)
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _refused(message: str) -> RefusedError:

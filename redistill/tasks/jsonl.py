@@ -7,15 +7,19 @@ in ``grade.grader``.
 """
 
 from pathlib import Path
+from typing import Annotated
 
-from redistill.console.exceptions import CONFIG, RefusedError
+from pydantic import Field
+
+from redistill.console.exceptions import RefusedError
 from redistill.problems import source
 from redistill.records.jsonl import read
 from redistill.records.types import Problem, Split
+from redistill.settings.bounds import SMALL, Text
 from redistill.settings.sections import Section
 
-SOURCE = "your files"
-LICENCE = "yours"
+SOURCE = "files of whoever published this"
+LICENCE = "not stated"
 GRADER: str | None = None
 PUBLISHED = False
 
@@ -23,10 +27,10 @@ PUBLISHED = False
 class Settings(Section):
     """Section ``jsonl``: the files, and how many rows of each split to take (null: all)."""
 
-    train: str
-    dev: str | None
-    test: str
-    dev_share: float
+    train: Text
+    dev: Text | None
+    test: Text
+    dev_share: Annotated[float, Field(ge=SMALL, lt=1)]
     take_train: source.Count
     take_dev: source.Count
     take_test: source.Count
@@ -45,8 +49,6 @@ def problems(settings: Settings, seed: int) -> list[tuple[Split, Problem]]:
         dev = _rows(settings.dev, "dev")
     else:
         share = settings.dev_share
-        if not 0 < share < 1:
-            raise RefusedError("jsonl.dev_share: expected a share between 0 and 1", code=CONFIG)
         dev, train = source.carve(train, 0, share), source.carve(train, share, 1)
     wanted: list[tuple[Split, list[tuple[str, Problem]], int | None]] = [
         ("train", train, settings.take_train),

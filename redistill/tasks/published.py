@@ -16,6 +16,7 @@ from redistill.datasets import load
 from redistill.problems import source
 from redistill.records.jsonl import read
 from redistill.records.types import Problem, Split
+from redistill.settings.bounds import Text
 from redistill.settings.sections import Section
 
 SOURCE = "a published data set"
@@ -33,8 +34,8 @@ class Settings(Section):
     """
 
     folder: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    dev: str | None
-    test: str
+    dev: Text | None
+    test: Text
     dev_share: Annotated[float, Field(ge=0, lt=1)]
     take_train: source.Count
     take_dev: source.Count

@@ -6,10 +6,15 @@ share their question.
 """
 
 import random
+from typing import Annotated
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.problems import stories
 from redistill.records.types import Problem, Split
+from redistill.settings.bounds import SMALL, WIDE, Share, Width
 from redistill.settings.sections import Section
 
 SOURCE = "redistill/problems/stories.py"
@@ -21,18 +26,26 @@ PUBLISHED = False
 class Size(Section):
     """A share of the problems whose numbers are at most *up_to*."""
 
-    up_to: int
-    share: float
+    up_to: Annotated[int, Field(ge=3, le=WIDE)]
+    share: Share
 
 
 class Settings(Section):
     """Section ``wordproblems``: rows a split, and how hard the problems are."""
 
-    train: int
-    dev: int
-    test: int
-    steps: list[float]
-    sizes: list[Size]
+    train: Width
+    dev: Width
+    test: Width
+    steps: Annotated[list[Share], Field(min_length=1, max_length=20)]
+    sizes: Annotated[list[Size], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _drawable(self) -> "Settings":
+        """Refuse shares that are all zero, from which nothing can be drawn."""
+        for name, shares in (("steps", self.steps), ("sizes", [s.share for s in self.sizes])):
+            if sum(shares) < SMALL:
+                raise PydanticCustomError("shares", "{name}: a share above 0", {"name": name})
+        return self
 
 
 SENTENCES = {
@@ -50,10 +63,6 @@ def problems(settings: Settings, seed: int) -> list[tuple[Split, Problem]]:
 
     Raises RefusedError where the settings allow too few different questions.
     """
-    if not settings.steps or not settings.sizes or min(s.up_to for s in settings.sizes) < 3:
-        raise RefusedError(
-            "wordproblems: needs shares for steps, and sizes of at least 3", code=CONFIG
-        )
     rng = random.Random(f"wordproblems {seed}")  # noqa: S311 - data, not a secret
     sizes = [stories.Size(size.up_to, size.share) for size in settings.sizes]
     wanted: list[tuple[Split, int]] = [

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.llm import response, store
 from redistill.llm.request import Request
 from redistill.llm.store import Intent, Result, Writer
@@ -15,6 +14,7 @@ from redistill.rationales.reply import reply
 from redistill.rationales.teacher import Reply, Sitting
 from redistill.rationales.teacher import Request as Refinement
 from redistill.records.types import Problem
+from redistill.settings.bounds import Above, Length, Seed, Temperature, Text, Width
 from redistill.settings.sections import Section
 
 ASKS = True
@@ -27,13 +27,13 @@ class Settings(Section):
     A *temperature* of 0 is greedy: then every draw is the same, and one is enough.
     """
 
-    model: str
-    system: str | None
-    max_new_tokens: int
-    temperature: float
-    top_p: float
-    seed: int
-    batch_size: int
+    model: Text
+    system: Text | None
+    max_new_tokens: Length
+    temperature: Temperature
+    top_p: Above
+    seed: Seed
+    batch_size: Width
 
 
 def explain(problems: Sequence[Problem], settings: Settings, sitting: Sitting) -> list[list[Reply]]:
@@ -53,10 +53,6 @@ def refine(
 def _replies(
     prompts: Sequence[tuple[str, str]], settings: Settings, sitting: Sitting
 ) -> list[list[Reply]]:
-    if not 0 <= settings.temperature <= 10 or not 0 < settings.top_p <= 1:
-        raise RefusedError("local: temperature is from 0, top_p above 0 and at most 1", code=CONFIG)
-    if settings.batch_size < 1 or settings.max_new_tokens < 1:
-        raise RefusedError("local: batch_size and max_new_tokens are from 1", code=CONFIG)
     identity = _identity(settings.model)
     rows = [
         [_request(prompt, problem, draw, identity, settings) for draw in sitting.draws]

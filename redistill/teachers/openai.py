@@ -27,12 +27,13 @@ from redistill.llm.endpoint import Raw, policy
 from redistill.llm.headers import Variable
 from redistill.llm.request import Request
 from redistill.llm.response import Reading
-from redistill.llm.secret import secret_in
+from redistill.llm.secret import secret_in, variable
 from redistill.rationales import prompt as rationales_prompt
 from redistill.rationales.reply import reply
 from redistill.rationales.teacher import Reply, Sitting
 from redistill.rationales.teacher import Request as Refinement
 from redistill.records.types import Problem
+from redistill.settings.bounds import Seed, Text
 from redistill.settings.sections import Section
 
 ASKS = PAID = True
@@ -40,14 +41,15 @@ URL, KEY = "openai.base_url", "openai.key"
 HEADERS, QUERY = "openai.headers", "openai.query"
 ADDRESS = "REDISTILL_BASE_URL"  # where the same service is reached from this machine
 WITHHELD = b'{"error": {"message": "the answer has the key in pieces, and is not kept"}}'
+BOUNDED = {"temperature": 10, "top_p": 1}  # of the body, the most that a server knows
 RESERVED = ("model", "messages", "stream", "n", "seed")  # set by us, or not understood by us
 
 
 class Example(Section):
     """A question and its answer as turns before the prompt, for a model that learns by examples."""
 
-    user: str
-    assistant: str
+    user: Text
+    assistant: Text
 
 
 class Settings(Section):
@@ -63,12 +65,12 @@ class Settings(Section):
     all draws of a prompt in one call with ``n``, for a server that knows it; without a seed.
     """
 
-    base_url: str
-    key: str | None
-    model: str
-    system: str | None
+    base_url: Text
+    key: Text | None
+    model: Text
+    system: Text | None
     examples: list[Example]
-    seed: int | None
+    seed: Seed | None
     together: bool
     body: dict[str, Any]
     headers: dict[str, str | Variable] = Field(default_factory=dict)  # older projects have neither
@@ -102,6 +104,33 @@ def explanation(problem: Problem, settings: Settings, prompts: str, draw: int) -
 def refinement(request: Refinement, settings: Settings, prompts: str, draw: int) -> Request:
     """Build the call that asks for a better rationale."""
     return _request(rationales_prompt.refine(request, prompts), settings, draw, request.problem.id)
+
+
+def check(settings: Settings, spending: budget.SpendingSettings | None) -> None:
+    """Refuse an address, a name of a key or a body with which nothing could be asked."""
+    address.service(settings.base_url, URL)
+    for name, most in BOUNDED.items():
+        value = settings.body.get(name)
+        if value is not None and (isinstance(value, bool | str) or not _within(value, most)):
+            raise RefusedError(
+                f"openai.body.{name}: expected a number from 0 to {most}, got {value!r}",
+                code=CONFIG,
+            )
+    variable(settings.key, KEY)
+    _request("", settings, 0, "")
+    if spending is not None:
+        budget.check(spending, settings.body, what="openai")
+
+
+def _within(value: Any, most: float) -> bool:
+    return isinstance(value, int | float) and 0 <= value <= most
+
+
+def ready(settings: Settings) -> None:
+    """Refuse where what a call needs of this machine is missing: a key, or a way to the service."""
+    policy()
+    if purchase.manner_at(settings.base_url) != "files":
+        _connection(settings, secret_in(settings.key, KEY))
 
 
 def _request(prompt: str, settings: Settings, draw: int, problem: str) -> Request:

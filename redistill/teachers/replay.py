@@ -3,15 +3,20 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.llm import response
 from redistill.llm import store as stores
+from redistill.llm.budget import SpendingSettings
 from redistill.rationales.reply import replied
 from redistill.rationales.teacher import Reply, Request, Sitting
 from redistill.records.fingerprint import normalised
 from redistill.records.jsonl import read
 from redistill.records.types import Problem, Rationale, Record
+from redistill.settings.bounds import Text
 from redistill.settings.sections import Section
 
 
@@ -34,9 +39,9 @@ class Settings(Section):
     text is for, r0 if it does not say; *store* the record store of another run.
     """
 
-    rationales: str | None
-    texts: str | list[str] | None
-    store: str | None
+    rationales: Text | None
+    texts: Text | Annotated[list[Text], Field(min_length=1)] | None
+    store: Text | None
 
 
 def explain(problems: Sequence[Problem], settings: Settings, sitting: Sitting) -> list[list[Reply]]:
@@ -65,15 +70,19 @@ def _found(problems: Sequence[Problem], settings: Settings, sitting: Sitting) ->
     return found
 
 
+def check(settings: Settings, spending: SpendingSettings | None) -> None:
+    """Refuse settings that name no source, or several."""
+    if len({name for name, value in settings if value is not None}) != 1:
+        raise RefusedError(
+            "replay: exactly one of rationales, texts and store is not null", code=CONFIG
+        )
+
+
 def _source(
     settings: Settings, sitting: Sitting
 ) -> tuple[dict[str, list[Reply]], dict[str, list[Reply]]]:
     """The replies for the sitting's round, by the id of their problem and by its question."""
-    given = {name: value for name, value in settings if value is not None}
-    if len(given) != 1:
-        raise RefusedError(
-            "replay: exactly one of rationales, texts and store is not null", code=CONFIG
-        )
+    check(settings, sitting.spending)
     by_id: dict[str, list[Reply]] = defaultdict(list)
     by_question: dict[str, list[Reply]] = defaultdict(list)
     if settings.rationales is not None:

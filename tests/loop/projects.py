@@ -27,6 +27,7 @@ TINY = {
     "train": {"steps": 2, "batch_size": 4, "nll_rows": 4},
     "evaluate": {"batch_size": 48},
 }  # fmt: skip
+CHECKING = {"settings", "check"}  # stages that rerun with every edit, and after which nothing does
 LAST = (  # left out
     "  r3: {from: r2, of: r2, like: r2, rationales: r3, start: base, times: 1, lessons: latest, "
     "probe: true}\n"
@@ -113,8 +114,9 @@ class Project:
         return ran.stdout + ran.stderr
 
     def repro(self) -> list[str]:
-        """The stages that `dvc repro` ran."""
-        return re.findall(r"Running stage '([^']+)'", self.dvc("repro"))
+        """The stages that `dvc repro` ran, but for those that only check."""
+        ran = re.findall(r"Running stage '([^']+)'", self.dvc("repro"))
+        return [name for name in ran if name not in CHECKING]
 
     def redistill(self, *words: str) -> str:
         """What `redistill` prints."""
@@ -127,8 +129,8 @@ class Project:
         return self.run("redistill.cli", "check", *words).returncode
 
     def stale(self) -> set[str]:
-        """The stages that `dvc repro` would run, as far as can be known before it runs."""
-        return set(json.loads(self.dvc("status", "--json").split("\n")[0]))
+        """The stages that `dvc repro` would run, but for those that only check."""
+        return set(json.loads(self.dvc("status", "--json").split("\n")[0])) - CHECKING
 
     def hashes(self) -> dict[str, str]:
         """The hash of every data file and student in dvc.lock."""

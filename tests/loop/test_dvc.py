@@ -1,6 +1,7 @@
 """The whole loop through DVC, on a student too small to learn: what reruns, and why."""
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -39,6 +40,20 @@ def test_a_second_repro_runs_nothing_and_takes_little_longer_than_status(project
     repro = time.monotonic() - started
 
     assert repro < 3 * status + 1
+
+
+def test_an_edit_of_the_settings_is_checked_and_asks_no_teacher_again(project: Project):
+    before = (project.root / "params.yaml").read_text(encoding="utf-8")
+    project.change({"evaluate": {"top_p": 0.9}})
+    checked = project.dvc("repro", "generate")
+    project.change({"evaluate": {"top_p": 9.0}})
+    refused = project.dvc("repro", "generate", fails=True)
+    (project.root / "params.yaml").write_text(before, encoding="utf-8")
+
+    assert re.findall(r"Running stage '([^']+)'", checked) == ["settings", "check"]
+    assert "settings: params.yaml: evaluate.top_p: Input should be less than" in refused
+    assert "Running stage 'check'" not in refused
+    assert project.repro() == []
 
 
 def test_every_balance_is_recorded_and_holds(project: Project):
@@ -252,7 +267,7 @@ def test_an_out_of_domain_test_is_answered_by_all_and_asks_nothing_again(project
     told = json.loads((project.root / "metrics/problems/all.json").read_text())["outside"]
     figures = json.loads((project.root / "metrics/outside/r0.json").read_text())
     answers = project.root / "data/predictions-outside"
-    lines = {n: (answers / n / "jsonl.jsonl").read_text().count("\n") for n in branches}
+    lines = {n: (answers / n / "jsonl.jsonl").read_text().count("{") for n in branches}
     table = project.redistill("rounds").split("Out of domain")[1]
     kept = _apart(project.hashes())
     again = project.repro()

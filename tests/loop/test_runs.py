@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from redistill.cli import check_params
+from redistill.checks import check_params
 from tests.loop.projects import Finished, Project
 
 

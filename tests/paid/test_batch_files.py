@@ -163,7 +163,7 @@ def test_what_two_batches_refuse_is_a_failure_of_its_problem_and_can_be_asked_ag
     said = run.redistill("retry", "--where", "outcome=bad_request")
 
     assert run.metrics()["attempts"]["rejected"] == {"bad request": 1}
-    assert "2 answers are set aside" in said
+    assert "set aside: 2 answers" in said
     run.stage("generate", code=4, **FILES)
     assert len(rows(*batches(run))) == 1
 
@@ -277,7 +277,7 @@ def test_a_failure_of_an_old_output_is_none_of_the_batch_at_work(named: bool, tm
 
     run.stage("generate", code=4, **FILES)
     new = run.redistill("store", "import", str(output(run, [failed(first)])))
-    assert "0 answers added, 1 failures" in new
+    assert "0 answers added, 1 failure," in new
     run.stage("generate", **FILES)
 
 

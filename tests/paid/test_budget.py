@@ -176,7 +176,6 @@ def test_b3_without_a_budget_nothing_is_asked(serve: Serve, tmp_path: Path):
         ({"cost": 1.0}, {"input": None, "output": None}, {"max_tokens": 5}, "needs prices"),
         ({"cost": 1.0}, {"input": 1.0, "output": 1.0}, {}, "output limit"),
         ({"tokens": 9}, {"input": 1.0, "output": 1.0}, {"temperature": 1}, "output limit"),
-        ({"cost": -1.0}, {"input": 1.0, "output": 1.0}, {"max_tokens": 5}, "from 0"),
     ],
 )
 def test_b3_a_budget_that_cannot_be_kept_is_refused(

@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from dvc.utils.serialize import load_yaml
 from ruamel.yaml import YAML
 
-from redistill.cli import check_params, compose, new_project
+from redistill.checks import check_params
+from redistill.cli import compose, new_project
 from redistill.cli.main import main
 from redistill.console.exceptions import RefusedError
 from redistill.rounds import branches as branching
@@ -265,7 +266,8 @@ def test_an_overlay_that_cannot_be_is_refused_by_name(overlay: str, fault: str, 
 
 
 @pytest.mark.parametrize(
-    "prompt", ["${HOME} [[question]]", "${[[question]]", "???", "{{7*7}}", "$x"]
+    "prompt",
+    [f"{text} [[question]]" for text in ("${HOME}", "${", "???", "{{7*7}}", "$x")],
 )
 def test_a_setting_is_text_whatever_stands_in_it(prompt: str, tmp_path: Path):
     overlay = f"student: {{prompt: {json.dumps(prompt)}}}\n"

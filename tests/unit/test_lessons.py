@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from redistill.analysis import ladder, scores, summary
-from redistill.cli import check_params
+from redistill.checks import check_params
 from redistill.console.exceptions import RefusedError
 from redistill.datasets import card, files, load, rows
 from redistill.datasets.take import take

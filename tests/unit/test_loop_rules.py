@@ -263,6 +263,27 @@ def test_the_loop_stops_at_a_round_that_is_not_better(
     assert (decision["stop"], decision["because"]) == (stop, because)
 
 
+@pytest.mark.parametrize(
+    ("rule", "before", "after", "stop"),
+    [
+        ("no_gain", "cccccwwwww", "ccccccwwww", False),
+        ("no_gain", "cccccwwwww", "wcccccwwww", True),
+        ("no_gain", "cccccwwwww", "cccccccccc", True),
+        ("never", "cccccwwwww", "wwwwwwwwww", False),
+        ("never", "cccccwwwww", "cccccccccc", False),
+        ("never", "cccccwwwww", "", True),
+    ],
+)
+def test_other_rules_go_on_after_any_gain_or_always(rule: str, before: str, after: str, stop: bool):
+    def dev(verdicts: str) -> list[Prediction]:
+        texts = {"c": "#### 75", "w": "#### 1"}
+        return [answer(problem(f"p{i}"), texts[v], "dev") for i, v in enumerate(verdicts)]
+
+    decision = mining.decide(dev(before), dev(after), first=False, alpha=0.05, stop=rule)
+
+    assert decision["stop"] == stop
+
+
 def test_errors_on_train_are_refined_and_the_rest_is_kept():
     wrong, right = problem("p1"), problem("p2")
     errors = mining.mine({"p1": wrong}, [answer(wrong, "<<48+27=65>>\n#### 65")], {}, MINE)

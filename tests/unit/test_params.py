@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from dvc.utils.serialize import load_yaml
 
-from redistill.cli import check_params
+from redistill.checks import check_params
 from redistill.console.exceptions import RefusedError
 from redistill.diagnosis.mine import MineSettings
 from redistill.rounds import branches as branching
@@ -53,10 +53,20 @@ def test_a_misspelt_key_is_refused_with_the_nearest_name():
 def test_a_misspelt_section_is_refused_with_the_nearest_name():
     params = changed("\nmine:", "\nmien:")
 
-    with pytest.raises(RefusedError, match="no section 'mine'; did you mean 'mien'"):
+    with pytest.raises(
+        RefusedError, match="no section 'mine', and this run reads it; did you mean 'mien'"
+    ):
         params.section("mine", MineSettings)
     with pytest.raises(RefusedError, match="mien: nothing reads this section; did you mean 'mine'"):
         check_params.check(params)
+
+
+@pytest.mark.parametrize("name", ["lora", "guard", "generate", "publish"])
+def test_a_section_that_is_missing_is_not_said_to_be_meant_by_another(name: str):
+    params = of(**{k: v for k, v in shipped().content.items() if k != name})
+
+    with pytest.raises(RefusedError, match=f"no section '{name}', and this run reads it; docs/"):
+        params.section(name, MineSettings)
 
 
 @pytest.mark.parametrize(

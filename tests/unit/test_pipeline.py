@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from dvc.utils.serialize import load_yaml
 
-from redistill.cli import check_params
+from redistill.checks import check_params
 from tests.imports import ROOT, imported
 
 WHOLE = load_yaml(str(ROOT / "dvc.yaml"))
@@ -130,6 +130,7 @@ def test_the_prompts_that_a_stage_fills_or_publishes_are_deps():
         for verb in ("explain", "refine", "repair")
     )
     assert {stage: texts for stage, texts in prompts.items() if texts} == {
+        "check": [explain],
         "generate": [explain],
         "refine": [explain, *refine],  # what is written afresh is a first rationale
         "publish": [explain, *refine],
@@ -289,7 +290,7 @@ def test_stages_without_a_student_end_within_a_second_on_empty_input(stage: str,
     seconds = _used() - before
 
     assert ran.returncode == 0, ran.stderr
-    assert (tmp_path / "out.jsonl").read_bytes() == b""
+    assert (tmp_path / "out.jsonl").read_bytes() == b"\n"
     assert seconds < 1.0
 
 

@@ -213,3 +213,18 @@ def test_a_balance_that_lost_rows_is_refused():
 def test_a_balance_over_its_loss_is_refused_naming_the_reasons():
     with pytest.raises(RefusedError, match=r"2 too long.*lost 20.0%"):
         Balance("train", 10, 8, {"too long": 2}).check(0.1)
+
+
+def test_a_file_without_rows_is_a_line_feed_and_read_as_none(tmp_path: Path):
+    """DVC warns of each output that is empty, and there are many in a run that does without."""
+    file, older, blank = (tmp_path / f"{name}.jsonl" for name in ("new", "old", "blank"))
+    jsonl.write(file, [])
+    older.touch()
+    blank.write_bytes(b"\n\n")
+    jsonl.write_all(tmp_path / "sets", {})
+
+    assert file.read_bytes() == b"\n"
+    assert jsonl.read(file, Problem) == jsonl.read(older, Problem) == []
+    assert [path.name for path in (tmp_path / "sets").iterdir()] == ["none.txt"]
+    with pytest.raises(RefusedError, match="blank line"):
+        jsonl.read(blank, Problem)

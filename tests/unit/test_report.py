@@ -312,7 +312,7 @@ def test_the_summary_tells_the_verdict_the_stop_and_what_was_passed_through():
     for part in (
         "Best on dev: r2.",
         "Against r0, plain one-shot distillation",
-        "The loop stopped after r2: not better than the round before (p = 0.5).",
+        "The loop stopped after r2: not better than the round before (p = 0.500).",
         "Passed through, with no student: r3.",
         "The teacher gave 20 texts; no call to an endpoint is in the ledger.",
     ):
@@ -346,7 +346,7 @@ def test_the_tables_have_every_branch_every_rejection_and_what_was_paid():
     assert found["balance"][0].rows[0] == (
         "training/r0", "9", "7", "2", "holds", "too long 2",
     )  # fmt: skip
-    assert "an unknown amount" in sentences(paid)[-1]
+    assert "their cost is unknown" in sentences(paid)[-1]
 
 
 # ---- what each branch cost

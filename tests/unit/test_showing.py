@@ -32,6 +32,12 @@ def harmless(text: str) -> bool:
     return all(c == "\n" or unicodedata.category(c) not in ("Cc", "Cf", "Zl", "Zp") for c in text)
 
 
+def test_the_life_of_a_problem_shows_its_choices():
+    problem = Problem(id="q", question="Which?", answer="B", choices={"A": "one", "B": "two"})
+
+    assert "q: Which?\n(A) one\n(B) two\ngold answer: B" in tables.life(problem, {}, {}, {}, {})
+
+
 @pytest.mark.parametrize("payload", PAYLOADS)
 def test_every_view_of_a_run_shows_it_as_text(
     payload: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture

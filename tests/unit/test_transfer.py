@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from redistill.analysis import plots, summary, transfer
-from redistill.cli import check_params
+from redistill.checks import check_params
 from redistill.cli.main import main
 from redistill.console.exceptions import RefusedError
 from redistill.records import json_file

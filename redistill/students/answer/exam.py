@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from redistill.console.counted import counted
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.console.timing import Timing
 from redistill.problems.sets import ProblemSet
@@ -36,7 +37,9 @@ class Answered:
         if self.figures["passed_through"]:
             return "passed through: no student of its own"
         rows = self.figures["balance"]["rows_out"]
-        return f"{rows} answers, {self.timing}" if self.timing else "no problems to answer"
+        return (
+            f"{counted(rows, 'answer')}, {self.timing}" if self.timing else "no problems to answer"
+        )
 
 
 def answer(

@@ -1,7 +1,10 @@
 """How a student answers problems, as the section ``evaluate`` says."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
+
+from redistill.settings.bounds import Above, Length, Temperature, Width
 from redistill.settings.sections import Section
 from redistill.students.model.settings import Precision
 
@@ -15,9 +18,9 @@ class EvaluateSettings(Section):
     """
 
     engine: Literal["local", "server"]
-    max_new_tokens: int
-    batch_size: int
+    max_new_tokens: Length
+    batch_size: Width
     precision: Precision
-    samples: int
-    temperature: float
-    top_p: float
+    samples: Annotated[int, Field(ge=0, le=1000)]
+    temperature: Temperature
+    top_p: Above

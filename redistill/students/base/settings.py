@@ -2,9 +2,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from redistill.console.exceptions import CONFIG, RefusedError
+from redistill.settings.bounds import Above, Count, Length, Seed, Text, Width
 from redistill.settings.sections import Params, Section
 
 EMBEDDED = "embedded"
@@ -20,16 +22,25 @@ class Shape(Section):
     """
 
     architecture: Literal["llama", "gpt_neox", "qwen2"]
-    hidden: int
-    layers: int
-    heads: int
-    feed_forward: int
-    vocabulary: int
-    context: int
-    texts: int
-    batch_size: int
-    steps: int
-    learning_rate: float
+    hidden: Width
+    layers: Annotated[int, Field(ge=1, le=1000)]
+    heads: Annotated[int, Field(ge=1, le=1000)]
+    feed_forward: Width
+    vocabulary: Width
+    context: Length
+    texts: Count
+    batch_size: Width
+    steps: Count
+    learning_rate: Above
+
+    @model_validator(mode="after")
+    def _divides(self) -> "Shape":
+        """Refuse heads of a width that is no even number, in which positions cannot rotate."""
+        if self.hidden % (2 * self.heads):
+            raise PydanticCustomError(
+                "heads", "heads: hidden has to be a multiple of twice their number"
+            )
+        return self
 
 
 class Target(Section):
@@ -39,9 +50,9 @@ class Target(Section):
     *seed* and *shape* make an embedded one; the shape is null for any other.
     """
 
-    model: str
-    revision: str | None
-    seed: Annotated[int, Field(ge=0)]
+    model: Text
+    revision: Text | None
+    seed: Seed
     shape: Shape | None
 
 

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from redistill.settings.bounds import Text
 from redistill.settings.sections import Section
 
 Attention = Literal["sdpa", "eager", "flash_attention_2"]
@@ -11,9 +12,9 @@ Precision = Literal["auto", "fp32", "bf16"]
 class StudentSettings(Section):
     """Section ``student``: its base weights, how it is asked, and how its attention is computed."""
 
-    model: str
-    revision: str | None
-    prompt: str
+    model: Text
+    revision: Text | None
+    prompt: Text
     chat: bool | None
-    system: str | None
+    system: Text | None
     attention: Attention | None

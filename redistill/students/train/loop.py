@@ -21,6 +21,7 @@ from transformers import (
     set_seed,
 )
 
+from redistill.console.counted import counted
 from redistill.console.exceptions import CONFIG, INTERNAL, RefusedError
 from redistill.console.progress import Progress
 from redistill.console.timing import Timing
@@ -158,7 +159,7 @@ def watched(examples: Sequence[Example], plan: Plan) -> AbstractContextManager[N
     """Say what to change where memory runs out in what is done with *examples* by *plan*."""
     longest = max(len(example.ids) for example in examples)
     rows = plan.batch_size // plan.accumulate
-    doing = f"training: {rows} rows at a time, the longest of {longest} tokens"
+    doing = f"training: {counted(rows, 'row')} at a time, the longest of {longest} tokens"
     advice = (
         "raise train.accumulate (the same steps in smaller parts), set train.checkpointing to "
         "true, or lower train.max_tokens or train.batch_size; checkpoints are kept"

@@ -1,7 +1,10 @@
 """How a student is fine-tuned, as the sections ``train`` and ``lora`` say."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
+
+from redistill.settings.bounds import Above, Count, CountFromZero, Length, Scale, Share, Text, Width
 from redistill.settings.sections import Params, Section
 from redistill.students.model.settings import Precision
 
@@ -10,19 +13,19 @@ class TrainSettings(Section):
     """Section ``train``: one training of *steps* optimiser steps, times those of the branch."""
 
     method: Literal["full", "lora"]
-    steps: int
-    batch_size: int
-    accumulate: int
-    learning_rate: float
-    warmup: float
-    weight_decay: float
+    steps: Count
+    batch_size: Width
+    accumulate: Width
+    learning_rate: Above
+    warmup: Share
+    weight_decay: Share
     precision: Precision
     packing: bool
     checkpointing: bool
-    save_every: int
-    max_tokens: int
-    nll_rows: int
-    max_loss: float
+    save_every: CountFromZero
+    max_tokens: Length
+    nll_rows: CountFromZero
+    max_loss: Share
 
 
 class LoraSettings(Section):
@@ -33,10 +36,10 @@ class LoraSettings(Section):
     "all-linear" for every linear layer but the head (arXiv 2106.09685).
     """
 
-    rank: int
-    alpha: float
-    dropout: float
-    targets: str | list[str]
+    rank: Annotated[int, Field(ge=1, le=10_000)]
+    alpha: Scale
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    targets: Text | Annotated[list[Text], Field(min_length=1)]
 
 
 def lora(params: Params, settings: TrainSettings) -> LoraSettings | None:

@@ -7,6 +7,7 @@ from redistill.diagnosis.settings import MineSettings
 from redistill.grading.grader import GradeSettings, load_grader
 from redistill.llm.budget import SpendingSettings
 from redistill.problems.task import PrepareSettings, further_tasks, load_task
+from redistill.rationales import prompt
 from redistill.rationales import teacher as teaching
 from redistill.rationales.generate import GenerateSettings
 from redistill.rationales.guards import GuardSettings
@@ -32,6 +33,7 @@ SECTIONS: dict[str, type[Section]] = {
     "report": ReportSettings,
     "publish": PublishSettings,
 }
+BLANK = "[[question]]"  # of student.prompt
 OPTIONAL: dict[str, type[Section]] = {EMBEDDED: Shape, "lora": LoraSettings}
 NEEDED = ("rounds", "branches", "rewrites")  # lists of names that a run cannot do without
 ABSENT = ("arms", "transfers", "targets", "sources", "pools", "tailored", "tables")
@@ -71,25 +73,14 @@ def check(params: Params) -> int:
         if params.content[name] is not None:
             params.section(name, model)
     _check_graders(params)
+    _check_teachers(params)
+    _check_takes(params)
+    _check_student(params)
+    _check_drawn(params)
     known = branches.branches(params)
-    own, drawn = (
-        params.section("refine", RefineSettings).own,
-        params.section("evaluate", EvaluateSettings).samples,
-    )
-    if own and not drawn:
-        raise RefusedError(
-            f"{params.file}: refine.own: {own} of the completions that a student draws itself, and "
-            "evaluate.samples is 0; draw some, or set refine.own to 0",
-            code=CONFIG,
-        )
-    if params.section("mine", MineSettings).folds is not None:
-        targets.check_probes(params, own=own > 0)
     control = params.section("report", ReportSettings).control
     if control not in branches.loop(known) and branches.rounds_of(known):
-        raise RefusedError(
-            f"{params.file}: report.control: there is no branch {control!r} beside the rounds",
-            code=CONFIG,
-        )
+        raise _refused(params, f"report.control: there is no branch {control!r} beside the rounds")
     return len(params.content)
 
 
@@ -98,8 +89,8 @@ def read_by(params: Params) -> dict[str, type[Section]]:
     task = params.section("prepare", PrepareSettings).task
     models = {**SECTIONS, task: load_task(task).Settings}
     teach = params.section("teach", teaching.TeachSettings)
-    for name in (teach.teacher, teach.refiner):
-        module = teaching.load_teacher(name)
+    for key, name in (("teacher", teach.teacher), ("refiner", teach.refiner)):
+        module = teaching.load_teacher(name, f"teach.{key}")
         models[name] = module.Settings
         if teaching.paid(module):
             models["spending"] = SpendingSettings
@@ -124,5 +115,54 @@ def _check_graders(params: Params) -> None:
         )
     for further, _ in further_tasks(params, prepare).values():
         load_grader(further.GRADER or chosen)
-    teaching.engage(params, "explain")
-    teaching.engage(params, "refine")
+
+
+def _check_teachers(params: Params) -> None:
+    """Refuse teachers and prompts that are not there, and settings that ask nothing."""
+    for verb in ("explain", "refine"):
+        teacher = teaching.engage(params, verb)
+        prompt.templates(verb, teacher.rules.prompts)
+        if check := getattr(teacher.module, "check", None):
+            check(teacher.settings, teacher.spending)
+
+
+def _check_takes(params: Params) -> None:
+    """Refuse to take no rows of a split of the task: a run needs each of them."""
+    task = params.section("prepare", PrepareSettings).task
+    settings = params.section(task, load_task(task).Settings)
+    for key in ("take_train", "take_dev", "take_test"):
+        if getattr(settings, key, None) == 0:
+            raise _refused(params, f"{task}.{key}: takes no rows; null takes all")
+
+
+def _check_student(params: Params) -> None:
+    """Refuse a prompt without its question, and a revision of what has none."""
+    student = params.section("student", StudentSettings)
+    if BLANK not in student.prompt:
+        raise _refused(params, f"student.prompt: needs {BLANK} where the question goes")
+    if student.model == EMBEDDED and student.revision is not None:
+        raise _refused(params, "student.revision: only a hub id has revisions, so set it to null")
+
+
+def _check_drawn(params: Params) -> None:
+    """Refuse to use completions that are not drawn, and draws that are all alike."""
+    own = params.section("refine", RefineSettings).own
+    exam = params.section("evaluate", EvaluateSettings)
+    if own and not exam.samples:
+        raise _refused(
+            params,
+            f"refine.own: {own} of the completions that a student draws itself, and "
+            "evaluate.samples is 0; draw some, or set refine.own to 0",
+        )
+    if exam.samples and not exam.temperature:
+        raise _refused(
+            params,
+            f"evaluate.temperature: {exam.samples} samples would all be the greedy answer; set it "
+            "above 0, or evaluate.samples to 0",
+        )
+    if params.section("mine", MineSettings).folds is not None:
+        targets.check_probes(params, own=own > 0)
+
+
+def _refused(params: Params, fault: str) -> RefusedError:
+    return RefusedError(f"{params.file}: {fault}", code=CONFIG)

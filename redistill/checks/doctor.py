@@ -8,7 +8,7 @@ from typing import Any
 
 from redistill.analysis import summary
 from redistill.analysis.scores import by_heart
-from redistill.cli import check_params, dvc_locks
+from redistill.checks import check_params, ready, stopped, teaching
 from redistill.console import preflight
 from redistill.console.exceptions import RefusedError
 from redistill.console.preflight import Finding, held
@@ -34,6 +34,7 @@ from redistill.students.train.settings import TrainSettings
 
 EXAMPLES = 3
 COPIES = 2  # of every student on disk: in the workspace and in DVC's cache
+OF_MACHINE = ("disk", "precision")  # checks whose outcome differs from machine to machine
 OPTIMISER = 3  # times the weights that a checkpoint of a training holds: weights and two moments
 
 
@@ -45,14 +46,14 @@ class Diagnosis:
     examples: list[list[tuple[str, str]]] = field(default_factory=list)
 
 
-def diagnose(root: Path) -> Diagnosis:
+def diagnose(root: Path, locks: Sequence[Finding] = ()) -> Diagnosis:
     """
     Make every check on the run in the folder *root*, whether it has begun or not.
 
     Without problems on disk the task is asked for them; without rationales, reference solutions
-    stand in. Nothing is written, and no teacher is asked.
+    stand in. Nothing is written, and no teacher is asked. *locks* is what was found of DVC's files.
     """
-    found = [*dvc_locks.locks(root)]
+    found = [*locks]
     try:
         params = sections.read(root / "params.yaml")
         count = check_params.check(params)
@@ -62,11 +63,34 @@ def diagnose(root: Path) -> Diagnosis:
         return Diagnosis([*found, Finding("problems", "fails", str(refusal))])
     grader = load_grader(params.section("grade", GradeSettings).grader)
     found += [told, gold(splits, grader), overlap(splits), *_shared(splits)]
+    found += teaching.fits(params, [*splits["train"], *splits["dev"]], len(splits["dev"]))
+    found += [Finding("rounds", "note", told) for told in stopped.idle(root, params)]
+    if lacks := ready.missing(root, params):
+        found.append(Finding("teacher", "note", str(lacks)))
     try:
         labels, examples = _student(root, params, splits["train"])
     except RefusedError as refusal:
         labels, examples = [Finding("student", "fails", str(refusal))], []
     return Diagnosis([*found, *diagnoses(root, params), *labels], examples)
+
+
+def before_calls(
+    root: Path, params: Params, train: Sequence[Problem], dev: Sequence[Problem]
+) -> list[Finding]:
+    """
+    Make the checks whose faults a paid run would end with: on problems, prompts and the student.
+
+    They depend on the problems, the base student in *root* and the settings alone: not on the disk
+    or the speed of this machine, and not on how far the run has come.
+    """
+    grader = load_grader(params.section("grade", GradeSettings).grader)
+    found = [gold({"train": train, "dev": dev}, grader)]
+    found += teaching.fits(params, [*train, *dev], len(dev))
+    try:
+        labels, _ = _student(root, params, train, taught=False)
+    except RefusedError as refusal:
+        labels = [Finding("student", "fails", str(refusal))]
+    return [*found, *(finding for finding in labels if finding.check not in OF_MACHINE)]
 
 
 def diagnoses(root: Path, params: Params) -> list[Finding]:
@@ -155,7 +179,7 @@ def _balanced(balance: Balance, max_loss: float, told: str) -> Finding:
 
 
 def _student(
-    root: Path, params: Params, train: Sequence[Problem]
+    root: Path, params: Params, train: Sequence[Problem], *, taught: bool = True
 ) -> tuple[list[Finding], list[list[tuple[str, str]]]]:
     from redistill.students.answer.settings import EvaluateSettings
     from redistill.students.base import make
@@ -167,7 +191,8 @@ def _student(
     exam = params.section("evaluate", EvaluateSettings)
     base = make.facts(root, params)
     encoder = tokens.Encoder.of(base.tokenizer, student)
-    pairs, source = _lessons(root, train, branching.branches(params))
+    known = branching.branches(params)
+    pairs, source = _lessons(root, train, known) if taught else _shortest(train)
     found = [
         Finding("student", "note", f"{student.model}: {base.told}; {encoder.format}"),
         Finding("rationales", "note", source),
@@ -209,6 +234,11 @@ def _lessons(
             return [(known[row.rationale.problem], row.text) for row in rows], told
     texts = [f"{problem.solution or 'So it is.'}\n#### {problem.answer}" for problem in train]
     return list(zip(train, texts, strict=True)), "none yet; reference solutions stand in"
+
+
+def _shortest(train: Sequence[Problem]) -> tuple[list[tuple[Problem, str]], str]:
+    """The shortest texts that could be taught: what fails with them fails with any teacher's."""
+    return [(problem, f"#### {problem.answer}") for problem in train], "the answers alone stand in"
 
 
 def _disk(root: Path, params: Params, weights: int | None) -> Finding:

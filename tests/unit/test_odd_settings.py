@@ -1,0 +1,216 @@
+"""Odd values of every setting: refused by its name, or right to be accepted, and listed here."""
+
+import math
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from redistill.checks import check_params
+from redistill.console.exceptions import RefusedError
+from redistill.settings import sections
+from tests.imports import ROOT
+from tests.settings import changed, of, shipped
+
+OVERLAYS = [None, *sorted(file.stem for file in (ROOT / "params").glob("*.yaml"))]
+NAMED = {*check_params.NEEDED, *check_params.ABSENT}  # sections that list entries by name
+TINY = 1e-320
+ODD = [
+    math.nan, math.inf, -math.inf, -1, 0, 10**12, 10**30, 2**32, TINY, "", "None", "1",
+    True, [], {}, None,
+]  # fmt: skip
+SHARE = (0, TINY)  # a share of nothing: none may be lost, or none is warmed up, is a wish
+TEXT = ("1",)  # a text like others: what it names is looked for where it is read
+# What is accepted, and why: by the end of its place, since many sections have the same keys.
+ACCEPTED: dict[str, tuple[Any, ...]] = {
+    "max_loss": SHARE,
+    "seed": (0, None),  # null: none is sent to the endpoint
+    "warmup": SHARE,
+    "weight_decay": SHARE,
+    "dropout": SHARE,
+    "common": SHARE,  # every gap is treated
+    "below": SHARE,  # what is solved once is no error
+    "dev_share": SHARE,  # of a task whose dev is a split of its own
+    "train_share": SHARE,
+    "share": SHARE,  # of one size, where others have shares
+    "nll_rows": (0,),  # none is measured
+    "exemplars": (0,),  # none is shown
+    "temperature": (0, TINY, None),  # greedy; of a body as the server has it
+    "top_p": (0, TINY, None),
+    "take_train": (0, None),  # zero of an out-of-domain test alone; null is all
+    "take_dev": (0, None),
+    "take_test": (0, None),
+    "input": (*SHARE, None),  # prices and limits of a budget, null where there is none
+    "output": (*SHARE, None),
+    "batch": (*SHARE, None),
+    "cost": (*SHARE, None),
+    "calls": (0, None),
+    "tokens": (0, 10**12, 2**32, None),
+    "max_tokens": (None,),  # of a body, where the budget is in calls
+    "probe": (True, None),  # of a branch and of teach
+    "chat": (True,),
+    "packing": (True,),
+    "checkpointing": (True,),
+    "together": (True,),
+    "strict_model": (True,),
+    "model": TEXT,
+    "revision": TEXT,
+    "system": TEXT,
+    "title": TEXT,
+    "name": TEXT,
+    "license": TEXT,
+    "targets": TEXT,
+    "user": TEXT,
+    "assistant": TEXT,
+    "folder": (*TEXT, None),
+    "train": TEXT,
+    "dev": (*TEXT, None),
+    "test": TEXT,
+    "texts": TEXT,
+    "examples": ([],),
+    "body": ({},),
+    "tables": ({},),
+    "lora": (None,),  # a run that is not lora
+}
+
+
+def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place of the settings *value*; of a list of sections its first one."""
+    if at:
+        yield at
+    listed = value.items() if isinstance(value, dict) else ()
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        listed = enumerate(value[:1])
+    for key, inner in listed:
+        yield from places(inner, (*at, key))
+
+
+def new_places() -> Iterator[tuple[str | None, tuple[Any, ...]]]:
+    """Every place of the shipped settings and of each overlay; of a list its first entry."""
+    seen = set()
+    for overlay in OVERLAYS:
+        content = shipped(*([overlay] if overlay else [])).content
+        for place in places(content):
+            listed = place[0] in NAMED or place[:2] == ("prepare", "outside")
+            alike = (*place[:1], len(place), *place[2 + (place[0] == "prepare") :])
+            kind = alike if listed and len(place) > 1 else place
+            if kind not in seen:
+                seen.add(kind)
+                yield overlay, place
+
+
+def with_value(content: Any, place: tuple[Any, ...], value: object) -> Any:
+    found = deepcopy(content)
+    inner = found
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    return of(**found)
+
+
+def outcome(overlay: str | None, place: tuple[Any, ...], value: object) -> str | None:
+    """The refusal of the settings with *value* at *place*; None where they are accepted."""
+    content = shipped(*([overlay] if overlay else [])).content
+    try:
+        check_params.check(with_value(content, place, value))
+    except RefusedError as refusal:
+        return str(refusal) if refusal.code == 78 else f"code {refusal.code}"
+    return None
+
+
+def same(one: object, other: object) -> bool:
+    return type(one) is type(other) and one == other
+
+
+def test_every_key_refuses_odd_values_but_those_that_are_right_to_accept():
+    strange = []
+    for overlay, place in new_places():
+        name, allowed = ".".join(map(str, place)), ACCEPTED.get(str(place[-1]), ())
+        for value in ODD:
+            if outcome(overlay, place, value) is None and not any(same(value, a) for a in allowed):
+                standing = shipped(*([overlay] if overlay else [])).content
+                for key in place:
+                    standing = standing[key]
+                if not same(standing, value):
+                    strange.append((name, value))
+
+    assert strange == []
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1, 10**30, "", "None", "1"])
+def test_a_refusal_names_the_key(value: object):
+    for overlay, place in new_places():
+        told = outcome(overlay, place, value)
+        lists = len(place) == 1 or place[0] in ("branches", "rewrites", "targets")
+        if told is not None and not lists:
+            assert str(place[-1]) in told, (place, value, told)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ("system: null", "system: None", "student.system: that is the text \"None\"; where there"),
+        ("max_loss: 0.05", "max_loss: .nan", "prepare.max_loss: a number has to be finite"),
+        ("seed: 1", "seed: 4294967296", "below 2\\*\\*32"),
+        ("steps: 1500", "steps: -5", "train.steps: .* greater than or equal to 1, got -5"),
+        ("steps: 1500", "steps: 1500.0", "train.steps: .*valid integer"),
+        ("heads: 4", "heads: 5", "hidden has to be a multiple of twice their number"),
+        ("steps: [0.6, 0.3, 0.1]", "steps: [0, 0]", "wordproblems: steps: a share above 0"),
+        ("prompts: math", "prompts: maths", "no redistill/prompts/explain-maths.txt; known are"),
+        ("refiner: tutor", "refiner: me", "teach.refiner: there is no redistill/teachers/me.py"),
+        ("revision: null", "revision: main", "student.revision: only a hub id has revisions"),
+        ("from: r2, of: r2, like: r2", "from: r3, of: r3, like: r3", "r3: from: names itself"),
+        ("r3: {from: r2, of: r2, like: r2, rationales: r3, start: base, times: 1, lessons: latest, "
+         "probe: true}", "r3: {from: r3, rationales: r3, start: base, times: 1}",
+         "r3: from: names itself; it is the branch before it, such as r0"),  # case p02
+        ("{from: r0, rationales: r0, start: base, times: 4", "{from: r0, rationales: "
+         "one-shot-matched, start: base, times: 4", "one-shot-matched: rationales: names itself"),
+        ("of: r2, like: r2", "of: r3, like: r2", "r3: of: names itself"),
+        ("{from: r0, rationales: r0, start: base, times: 4", "{from: one-shot-matched, "
+         "rationales: r0, start: base, times: 4", "one-shot-matched: from: names itself"),
+        ("rationales: r2, start: base", "rationales: r2, start: r2", "r2: start: names itself"),
+        ("rationales: r1, start: base", "rationales: r1, start: r3", "r[123]: waits for itself"),
+        ("samples: 0 ", "samples: 2\n  # ", None),
+    ],
+)  # fmt: skip
+def test_what_is_meant_is_said(old: str, new: str, fault: str | None):
+    params = changed(old, new)
+    if fault is None:
+        assert check_params.check(params) > 10
+        return
+    with pytest.raises(RefusedError, match=fault) as refusal:
+        check_params.check(params)
+    assert refusal.value.code == 78
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ("https://api", "api", "openai.base_url: is no http\\(s\\) address"),
+        ("key: OPENAI_API_KEY", "key: sk-1", "openai.key: expected the name of an environment"),
+        ("take_dev: 500", "take_dev: 0", "gsm8k.take_dev: takes no rows; null takes all"),
+        ("{max_completion_tokens: 1500}", "{max_completion_tokens: 1500, temperature: .nan}",
+         "openai.body: temperature: a number has to be finite"),
+        ("{max_completion_tokens: 1500}", "{max_completion_tokens: 1500, temperature: warm}",
+         "openai.body.temperature: expected a number from 0 to 10"),
+        ("{max_completion_tokens: 1500}", "{}", "a budget in tokens or money needs an output"),
+        ("budget: {calls: 20000, tokens: 30000000, cost: null}",
+         "budget: {calls: null, tokens: null, cost: null}", "no budget is set"),
+    ],
+)  # fmt: skip
+def test_what_would_fail_in_generate_fails_in_the_settings(old: str, new: str, fault: str):
+    with pytest.raises(RefusedError, match=fault):
+        check_params.check(changed(old, new, "openai"))
+
+
+@pytest.mark.parametrize(
+    "content", ["a: &a [*a]\n", "[a, b]: 1\n", f"seed: {'9' * 5000}\n", "[" * 5000]
+)
+def test_settings_that_have_no_end_or_no_names_are_refused(content: str, tmp_path: Path):
+    file = tmp_path / "params.yaml"
+    file.write_text(content, encoding="utf-8")
+
+    with pytest.raises(RefusedError, match=r"not readable as YAML 1\.2"):
+        sections.read(file)
