@@ -62,7 +62,7 @@ def test_good_rows_pass_every_check_and_show_what_carries_loss(tokenizer):
     ("check", "changes", "fault"),
     [
         ("truncation", {"max_tokens": 10}, "1 of 1 rows are over train.max_tokens = 10"),
-        ("truncation", {"context": 40}, "the model's context is 40 tokens, but rows need"),
+        ("truncation", {"context": 40}, "1 of 1 rows do not fit the model's context of 40 tokens"),
         ("answers", {"max_new_tokens": 3}, "evaluate.max_new_tokens is 3"),
         ("vocabulary", {"vocabulary": 5}, "is beyond the model's 5 embeddings"),
         ("padding", {"vocabulary": 1}, "the padding token 1 is beyond"),
@@ -260,7 +260,7 @@ def test_the_command_shows_rows_in_colour_and_ends_with_a_code(run: Path):
     (run / "dvc.lock").touch()
     plain = doctored(run, NO_COLOR="1", TERM="dumb")
     assert plain.returncode == 65
-    assert "1 of 21 checks fail" in plain.stderr
+    assert "1 of 22 checks fail" in plain.stderr
     assert "[[completion]]" in plain.stdout
     assert "\x1b" not in plain.stdout
 

@@ -48,6 +48,8 @@ ASKED = StudentSettings(
     revision=None,
     prompt="[[question]]\n",
     chat=None,
+    template=None,
+    template_arguments={},
     system=None,
     attention=None,
 )
