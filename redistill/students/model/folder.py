@@ -23,6 +23,8 @@ JSON = (  # what is read of a folder; whatever else lies there is nobody's busin
     "special_tokens_map.json", "added_tokens.json", "vocab.json",
 )  # fmt: skip
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
+COUNTS = re.compile("layer|expert|block")  # of parts that are built one by one
+MOST_PARTS = 10_000
 LARGEST_HEADER = 100_000_000  # bytes, the limit of safetensors itself
 FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}  # dtypes of weights that are read, in bytes
 # Tables that old checkpoints hold beside what was learnt: they are computed anew.
@@ -119,9 +121,21 @@ def check_texts(folder: Path) -> None:
     """Refuse a folder in which a file of text is empty, no JSON, or a pointer of git-lfs."""
     for name in JSON:
         if (folder / name).is_file():
-            _mapping(folder / name)
+            content = _mapping(folder / name)
+            if name == CONFIG_FILE:
+                _refuse_absurd(folder / name, content)
     for file in sorted([*folder.glob("*.model"), *folder.glob("*.txt"), *folder.glob("*.jinja")]):
         _refuse_pointer(file)
+
+
+def _refuse_absurd(file: Path, content: Any) -> None:
+    """Refuse counts of layers or experts in the config *file* that could only be slips."""
+    parts = content.items() if isinstance(content, dict) else ()
+    for name, value in parts:
+        _refuse_absurd(file, value)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if number and COUNTS.search(name) and not value <= MOST_PARTS:
+            raise RefusedError(f"{file}: {name}: {value} is no size that a model has; mend it")
 
 
 def check_gguf(file: Path) -> None:

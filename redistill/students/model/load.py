@@ -48,10 +48,13 @@ def tokenizer(student: Path | str, *, revision: str | None = None) -> Any:
     _verify(Path(student))
     if Path(student).is_dir():
         folder.check_texts(Path(student))
-    with opened(f"student {student}: has no tokenizer that can be opened"):
+        _configured(Path(student))
+    files = "tokenizer.json, tokenizer_config.json"
+    with opened(f"student {student}: has no tokenizer that can be opened ({files})"):
         found = AutoTokenizer.from_pretrained(
             str(student), trust_remote_code=False, **_given(revision=revision)
         )
+        found.decode(found("Add 3.")["input_ids"])  # odd values are stumbled over in use alone
         return _padded(found)
 
 
@@ -70,6 +73,8 @@ def model(
     until it is merged into its model.
     """
     _refuse_unread(student, revision)
+    if Path(student).is_dir() and not (Path(student) / NOTE).is_file():
+        _from_pretrained(str(student), device_map="meta")  # before odd sizes take all memory
     used = precision(dtype)
     if attention == "flash_attention_2" and torch.device(device()).type != "cuda":
         raise RefusedError("student.attention: flash_attention_2 needs a GPU", code=CONFIG)
@@ -213,7 +218,8 @@ def _padded(tokenizer: Any) -> Any:
 
 def _from_pretrained(name: str, **how: Any) -> Any:
     """The causal LM *name*, opened as *how* says, with every weight from its files."""
-    with opened(f"student {name}: {NOT_A_MODEL}"):
+    here = f"not a causal LM directory, as its {folder.CONFIG_FILE} says it"
+    with opened(f"student {name}: {here if os.path.isdir(name) else NOT_A_MODEL}"):
         found, info = AutoModelForCausalLM.from_pretrained(
             name,
             use_safetensors=True,
@@ -257,12 +263,21 @@ def _refuse_unread(student: Path | str, revision: str | None) -> None:
     _verify(Path(student))
     if Path(student).is_dir():
         folder.check(Path(student))
+        _configured(Path(student))
         generation = Path(student) / "generation_config.json"
         if generation.is_file():
             with opened(f"{generation}: mend or delete it, nothing but eos_token_id is read"):
                 GenerationConfig.from_pretrained(student)
     elif _has_adapter(str(student), revision):
         folder.refuse_adapter(str(student))
+
+
+def _configured(student: Path) -> None:
+    """Refuse a folder whose config.json, where there is one, is none of transformers'."""
+    file = student / folder.CONFIG_FILE
+    if file.is_file():
+        with opened(f"{file}: not that of a model that transformers knows"):
+            AutoConfig.from_pretrained(student, trust_remote_code=False)
 
 
 def _has_adapter(student: str, revision: str | None) -> bool:

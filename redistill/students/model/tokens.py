@@ -63,7 +63,8 @@ class Encoder:
     ) -> None:
         if tokenizer.eos_token_id is None:
             raise RefusedError(
-                "the student's tokenizer has no EOS token, so it cannot learn to stop"
+                "the student's tokenizer has no EOS token, so it cannot learn to stop; name one as "
+                "eos_token in its tokenizer_config.json"
             )
         if "[[question]]" not in template:
             raise RefusedError("student.prompt: needs [[question]] where the question goes")
