@@ -65,7 +65,8 @@ def sharded(folder: Path) -> None:
     for file, own in parts.items():
         save_file({name: found[name] for name in own}, folder / file, metadata={"format": "pt"})
     index = {name: file for file, own in parts.items() for name in own}
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    whole = {"metadata": {}, "weight_map": index}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(whole))
 
 
 def _drop(folder: Path, random: Random) -> None:

@@ -151,9 +151,13 @@ def _shards(folder: Path) -> list[Path]:
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
     if (folder / INDEX).is_file():
-        names = _mapping(folder / INDEX).get("weight_map")
-        if not isinstance(names, dict) or not all(isinstance(n, str) for n in names.values()):
-            raise RefusedError(f"{folder / INDEX}: has no weight_map of names; fetch it again")
+        index = _mapping(folder / INDEX)
+        names = index.get("weight_map")
+        whole = isinstance(names, dict) and "metadata" in index
+        if not whole or not all(isinstance(name, str) for name in (names or {}).values()):
+            raise RefusedError(
+                f"{folder / INDEX}: has no weight_map of names, or no metadata; fetch it again"
+            )
         files = [folder / name for name in sorted(set(names.values()))]
         if missing := [file for file in files if not file.is_file()]:
             raise RefusedError(

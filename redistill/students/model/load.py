@@ -74,7 +74,8 @@ def model(
     """
     _refuse_unread(student, revision)
     if Path(student).is_dir() and not (Path(student) / NOTE).is_file():
-        _from_pretrained(str(student), device_map="meta")  # before odd sizes take all memory
+        # before odd sizes take all memory
+        _from_pretrained(str(student), dtype=torch.float32, device_map="meta")
     used = precision(dtype)
     if attention == "flash_attention_2" and torch.device(device()).type != "cuda":
         raise RefusedError("student.attention: flash_attention_2 needs a GPU", code=CONFIG)
