@@ -153,12 +153,12 @@ def _shards(folder: Path) -> list[Path]:
     if (folder / INDEX).is_file():
         index = _mapping(folder / INDEX)
         names = index.get("weight_map")
-        whole = isinstance(names, dict) and "metadata" in index
-        if not whole or not all(isinstance(name, str) for name in (names or {}).values()):
+        named = list(names.values()) if isinstance(names, dict) else [None]
+        if "metadata" not in index or not all(isinstance(name, str) for name in named):
             raise RefusedError(
                 f"{folder / INDEX}: has no weight_map of names, or no metadata; fetch it again"
             )
-        files = [folder / name for name in sorted(set(names.values()))]
+        files = [folder / str(name) for name in sorted(set(named))]
         if missing := [file for file in files if not file.is_file()]:
             raise RefusedError(
                 f"{missing[0]}: missing, {len(missing)} of the {len(files)} files that {INDEX} "
