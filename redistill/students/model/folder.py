@@ -153,7 +153,7 @@ def _shards(folder: Path) -> list[Path]:
     if (folder / INDEX).is_file():
         index = _mapping(folder / INDEX)
         names = index.get("weight_map")
-        named = list(names.values()) if isinstance(names, dict) else [None]
+        named: list[Any] = list(names.values()) if isinstance(names, dict) else [None]
         if "metadata" not in index or not all(isinstance(name, str) for name in named):
             raise RefusedError(
                 f"{folder / INDEX}: has no weight_map of names, or no metadata; fetch it again"
