@@ -83,19 +83,7 @@ def answer(
         greedy = complete([encoder.prompt(problem) for _, problem in rows], None, student.name)
         drawn = _drawn(complete, again, encoder, settings, seed)
     seconds = time.monotonic() - started
-    more = iter(drawn)
-    completions: dict[str, list[Completion]] = {name: [] for name in sets}
-    for (name, problem), output in zip(rows, greedy, strict=True):
-        count = settings.samples if sets[name].split in SAMPLED else 0
-        completions[name].append(
-            Completion(
-                id=problem.id,
-                problem=problem.id,
-                split=sets[name].split,
-                output=output,
-                drawn=[next(more) for _ in range(count)],
-            )
-        )
+    completions = _completions(rows, sets, greedy, drawn, settings.samples)
     tokens = sum(output.tokens + output.eos for output in [*greedy, *drawn])
     balance = Balance("answer", len(rows), sum(len(found) for found in completions.values()))
     figures = {
@@ -106,6 +94,30 @@ def answer(
         "balance": balance.as_dict(),
     }
     return Answered(completions, figures, Timing(seconds, tokens))
+
+
+def _completions(
+    rows: Sequence[tuple[str, Problem]],
+    sets: Mapping[str, ProblemSet],
+    greedy: Sequence[Output],
+    drawn: Sequence[Output],
+    samples: int,
+) -> dict[str, list[Completion]]:
+    """The completions of each set, in the order of its problems, with those *drawn* beside."""
+    more = iter(drawn)
+    completions: dict[str, list[Completion]] = {name: [] for name in sets}
+    for (name, problem), output in zip(rows, greedy, strict=True):
+        count = samples if sets[name].split in SAMPLED else 0
+        completions[name].append(
+            Completion(
+                id=problem.id,
+                problem=problem.id,
+                split=sets[name].split,
+                output=output,
+                drawn=[next(more) for _ in range(count)],
+            )
+        )
+    return completions
 
 
 def _crowded(who: str, sets: Mapping[str, ProblemSet], encoder: Encoder, room: int | None) -> int:

@@ -125,13 +125,7 @@ def teach(
     encoder = Encoder.of(tokenizer, student)
     pairs = paired(problems, taught)
     made = checks.rows(encoder, pairs)
-    limits = checks.Limits(
-        max_tokens=settings.max_tokens,
-        max_loss=settings.max_loss,
-        max_new_tokens=way.max_new_tokens,
-        context=load.context(model.config),
-        vocabulary=int(model.get_input_embeddings().num_embeddings),
-    )
+    limits = _limits(model, way)
     examples, balance = kept(made, limits)
     balance.check(settings.max_loss)
     _say_unfit(out.name, made, limits)
@@ -145,9 +139,7 @@ def teach(
     with loop.watched(examples, plan):
         at_once = settings.batch_size // settings.accumulate
         nll = likelihood.mean_nll(model, examples[: settings.nll_rows], pad=pad, batch_size=at_once)
-    if settings.method == "lora" and way.lora is None:
-        raise RefusedError("train.method: lora needs the section lora", code=CONFIG)
-    chosen = way.lora if settings.method == "lora" else None
+    chosen = _chosen(way)
     how = {
         **asdict(plan),
         "lora": chosen.model_dump() if chosen else None,
@@ -162,8 +154,8 @@ def teach(
         model = adapters.merged(trained) if chosen else model
         load.stop_at(model, encoder.eos)
         load.write(model, tokenizer, out)
+        del model, trained  # room for the one that is read back
         if few:
-            del model, trained
             saved = load.model(out, attention=student.attention)
             again = likelihood.mean_nll(saved, few, pad=pad, batch_size=at_once)
             adapters.hold(loss, again, len(few))
@@ -171,6 +163,27 @@ def teach(
     labels = {"labels": checked, "balance": balance.as_dict()}
     used = {"method": settings.method, "precision": plan.precision, "packing": plan.packed}
     return {**figures, **labels, **used, "nll_before": round(nll, 4)}, timing
+
+
+def _chosen(way: Way) -> LoraSettings | None:
+    """The section ``lora`` where it is what the student is taught by."""
+    if way.settings.method != "lora":
+        return None
+    if way.lora is None:
+        raise RefusedError("train.method: lora needs the section lora", code=CONFIG)
+    return way.lora
+
+
+def _limits(model: Any, way: Way) -> checks.Limits:
+    from redistill.students.model import load
+
+    return checks.Limits(
+        max_tokens=way.settings.max_tokens,
+        max_loss=way.settings.max_loss,
+        max_new_tokens=way.max_new_tokens,
+        context=load.context(model.config),
+        vocabulary=int(model.get_input_embeddings().num_embeddings),
+    )
 
 
 def _plan(way: Way) -> "loop.Plan":
