@@ -181,6 +181,7 @@ def _student(
     found = [
         Finding("student", "note", f"{student.model}: {base.told}; {encoder.format}"),
         *make.findings(base),
+        *make.target_findings(root, params),
         *_adapted(base.sketch, lora(params, limits)),
         *(Finding("template", "note", hint) for hint in encoder.hints()),
         Finding("rationales", "note", source),

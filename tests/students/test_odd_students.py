@@ -383,6 +383,20 @@ def test_doctor_tells_what_saving_would_lose_and_what_lora_cannot_merge(run: Pat
     assert told(run)["LoRA"][0] == "fails"
 
 
+def test_doctor_looks_at_the_students_of_targets(run: Path, student: Path, tmp_path: Path):
+    other = shutil.copytree(student, tmp_path / "other")
+    yaml = YAML()
+    content = yaml.load(run / "params.yaml")
+    content["targets"] = {
+        "other": {"model": str(other), "revision": None, "seed": 1, "shape": None}
+    }
+    yaml.dump(content, run / "params.yaml")
+    assert told(run)["target other"][0] == "holds"
+
+    odd.weights(other, lambda found: {f"module.{name}": w for name, w in found.items()})
+    assert "DataParallel" in told(run)["target other"][1]
+
+
 @pytest.mark.parametrize(
     ("name", "fault"),
     [

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from redistill.console.exceptions import CONFIG, RefusedError
-from redistill.console.preflight import Finding
+from redistill.console.preflight import Finding, held
 from redistill.console.timing import Timing
 from redistill.settings.sections import Params
 from redistill.students.base import embedded
@@ -13,12 +13,14 @@ from redistill.students.base.settings import (
     EMBEDDED,
     Shape,
     Target,
+    load_target,
     parameters,
 )
 from redistill.students.model import folder, load, precision
 from redistill.students.model import template as templates
 from redistill.students.model.note import read_note
 from redistill.students.model.settings import StudentSettings
+from redistill.students.model.tokens import Encoder
 
 BASE = Path("data/students/base")
 
@@ -88,6 +90,27 @@ def findings(base: BaseFacts) -> list[Finding]:
         Finding("weights", "holds", "each has the name and shape that config.json has"),
         Finding("saving", state, "; ".join(base.sketch.mended) or files),
     ]
+
+
+def target_findings(root: Path, params: Params) -> list[Finding]:
+    """Say of each target that is a folder here whether it can be opened, asked and saved."""
+    asked = params.section("student", StudentSettings)
+    found = []
+    for name in params.named("targets"):
+        target, fault = load_target(params, name), None
+        if target.model == EMBEDDED:
+            continue
+        try:
+            here = folder.located(target.model, f"targets.{name}.model")
+            if here is not None and here.is_dir():
+                base = _of_folder(here, "as it is")
+                place = f"targets.{name}.template"
+                templates.apply(base.tokenizer, target.template, place=place, root=root)
+                Encoder.of(base.tokenizer, asked)
+        except RefusedError as refusal:
+            fault = str(refusal)
+        found.append(held(f"target {name}", fault, f"{target.model}: what can be seen of it"))
+    return found
 
 
 def origin(student: StudentSettings | Target, place: str = "student") -> dict[str, str]:
