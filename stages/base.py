@@ -25,7 +25,11 @@ def main(params: Params, out: Path, metrics: Path, timing: Path) -> None:
 
     note = make.origin(student)
     model, tokenizer, figures, took = make.begin(
-        student.model, shape(params, student.model), params.seed, revision=note.get("commit")
+        student.model,
+        shape(params, student.model),
+        params.seed,
+        revision=note.get("commit"),
+        template=student.template,
     )
 
     load.save(model, tokenizer, out, note)

@@ -25,7 +25,12 @@ def main(params: Params, name: str, out: Path, metrics: Path, timing: Path) -> N
 
     note = make.origin(target, f"targets.{name}")
     model, tokenizer, figures, took = make.begin(
-        target.model, target.shape, target.seed, revision=note.get("commit"), say=name
+        target.model,
+        target.shape,
+        target.seed,
+        revision=note.get("commit"),
+        template=target.template,
+        say=name,
     )
 
     load.save(model, tokenizer, out, note)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from redistill.analysis import summary
 from redistill.analysis.scores import by_heart
@@ -30,7 +30,10 @@ from redistill.settings import sections
 from redistill.settings.sections import Params
 from redistill.students.base.settings import load_target, target_size
 from redistill.students.model.settings import StudentSettings
-from redistill.students.train.settings import TrainSettings
+from redistill.students.train.settings import LoraSettings, TrainSettings, lora
+
+if TYPE_CHECKING:
+    from redistill.students.model.load import Sketch
 
 EXAMPLES = 3
 COPIES = 2  # of every student on disk: in the workspace and in DVC's cache
@@ -68,7 +71,7 @@ def diagnose(root: Path, locks: Sequence[Finding] = ()) -> Diagnosis:
     if lacks := ready.missing(root, params):
         found.append(Finding("teacher", "note", str(lacks)))
     try:
-        labels, examples = _student(root, params, splits["train"])
+        labels, examples = _student(root, params, splits)
     except RefusedError as refusal:
         labels, examples = [Finding("student", "fails", str(refusal))], []
     return Diagnosis([*found, *diagnoses(root, params), *labels], examples)
@@ -87,7 +90,8 @@ def before_calls(
     found = [gold({"train": train, "dev": dev}, grader)]
     found += teaching.fits(params, [*train, *dev], len(dev))
     try:
-        labels, _ = _student(root, params, train, taught=False)
+        splits: dict[Split, Sequence[Problem]] = {"train": train, "dev": dev}
+        labels, _ = _student(root, params, splits, taught=False)
     except RefusedError as refusal:
         labels = [Finding("student", "fails", str(refusal))]
     return [*found, *(finding for finding in labels if finding.check not in OF_MACHINE)]
@@ -179,7 +183,7 @@ def _balanced(balance: Balance, max_loss: float, told: str) -> Finding:
 
 
 def _student(
-    root: Path, params: Params, train: Sequence[Problem], *, taught: bool = True
+    root: Path, params: Params, splits: Mapping[Split, Sequence[Problem]], *, taught: bool = True
 ) -> tuple[list[Finding], list[list[tuple[str, str]]]]:
     from redistill.students.answer.settings import EvaluateSettings
     from redistill.students.base import make
@@ -191,23 +195,24 @@ def _student(
     exam = params.section("evaluate", EvaluateSettings)
     base = make.facts(root, params)
     encoder = tokens.Encoder.of(base.tokenizer, student)
-    known = branching.branches(params)
+    known, train = branching.branches(params), splits["train"]
     pairs, source = _lessons(root, train, known) if taught else _shortest(train)
+    lengths = checks.Limits(
+        max_tokens=limits.max_tokens,
+        max_loss=limits.max_loss,
+        max_new_tokens=exam.max_new_tokens,
+        context=base.context,
+        vocabulary=base.vocabulary,
+    )
     found = [
         Finding("student", "note", f"{student.model}: {base.told}; {encoder.format}"),
+        *make.findings(base),
+        *make.target_findings(root, params),
+        *_adapted(base.sketch, lora(params, limits)),
+        *(Finding("template", "note", hint) for hint in encoder.hints()),
         Finding("rationales", "note", source),
-        *checks.examine(
-            encoder,
-            pairs,
-            checks.rows(encoder, pairs),
-            checks.Limits(
-                max_tokens=limits.max_tokens,
-                max_loss=limits.max_loss,
-                max_new_tokens=exam.max_new_tokens,
-                context=base.context,
-                vocabulary=base.vocabulary,
-            ),
-        ),
+        *checks.examine(encoder, pairs, checks.rows(encoder, pairs), lengths),
+        *checks.prompts(encoder, splits.items(), lengths),
         precision.finding(
             {"train.precision": limits.precision}
             | ({"evaluate.precision": exam.precision} if exam.engine == "local" else {})
@@ -217,6 +222,20 @@ def _student(
     chosen = pairs[:: max(1, len(pairs) // EXAMPLES)][:EXAMPLES]
     rows = [encoder.example(problem, text) for problem, text in chosen]
     return found, [[*checks.segments(encoder, row)] for row in rows]
+
+
+def _adapted(sketch: "Sketch | None", settings: LoraSettings | None) -> list[Finding]:
+    """Whether LoRA has targets that it can be merged into."""
+    from redistill.students.train import lora as adapters
+
+    if sketch is None or settings is None:
+        return []
+    fault = None
+    try:
+        adapters.refuse_tied(sketch.model, settings)
+    except RefusedError as refusal:
+        fault = str(refusal)
+    return [held("LoRA", fault, "no target shares its weights with another layer")]
 
 
 def _lessons(

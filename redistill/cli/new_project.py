@@ -32,6 +32,7 @@ __pycache__/
 /data/pretrained/*
 !/data/external/README.md
 !/data/pretrained/README.md
+!/data/pretrained/*.jinja
 """
 FOLDERS = ("external", "imported", "pretrained")
 TEACHING = ("teach", "generate", "refine", "spending", "openai", "local", "replay", "tutor")

@@ -104,7 +104,7 @@ def _write(
     from redistill.students.model import load
 
     load.quiet()
-    model, tokenizer = load.pretrained(settings.model)
+    model, tokenizer = load.pretrained(settings.model, place="local.model")
     for start in range(0, len(requests), settings.batch_size):
         batch = requests[start : start + settings.batch_size]
         answers = sampling.reply(

@@ -33,7 +33,7 @@ SHAPE = Shape(
 )  # fmt: skip
 ASKED = StudentSettings(
     model="embedded", revision=None, prompt="[[question]]\n", chat=None, system=None,
-    attention=None,
+    attention=None, template=None, template_arguments={},
 )  # fmt: skip
 RULES = TrainSettings(
     method="full", steps=14, batch_size=4, accumulate=2, learning_rate=0.01, warmup=0.1,

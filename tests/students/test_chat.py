@@ -8,6 +8,7 @@ from redistill.console.exceptions import RefusedError
 from redistill.records.types import Problem
 from redistill.students.answer import engine, sampling
 from redistill.students.model import tokens
+from redistill.students.model.chat import DATE, UntaughtError
 from tests import families
 from tests.families import ENDS
 
@@ -158,7 +159,7 @@ def test_a_token_across_the_border_of_the_prompt_is_refused_with_the_reason():
     encoder = tokens.Encoder(tokenizer, PLAIN)
     assert len(tokenizer("\n\n", add_special_tokens=False)["input_ids"]) == 1
 
-    with pytest.raises(tokens.UntaughtError, match="first token begins in the chat template"):
+    with pytest.raises(UntaughtError, match="first token begins in the chat template"):
         encoder.example(ASKED, "\n\nFirst we add.")
 
 
@@ -169,7 +170,7 @@ def test_a_text_that_the_template_changes_is_refused_with_the_reason():
     )
     encoder = tokens.Encoder(tokenizer, PLAIN)
 
-    with pytest.raises(tokens.UntaughtError, match="changes the text"):
+    with pytest.raises(UntaughtError, match="changes the text"):
         encoder.example(ASKED, "I think.</think>So 7.")
 
 
@@ -202,7 +203,7 @@ def test_a_template_that_shows_a_date_shows_the_same_one_tomorrow():
 
     prompt = tokens.Encoder(tokenizer, PLAIN).prompt(ASKED)
 
-    assert tokenizer.decode(prompt).startswith(tokens.DATE)
+    assert tokenizer.decode(prompt).startswith(DATE)
 
 
 def test_what_a_template_puts_before_every_answer_is_given_and_not_learnt():

@@ -48,6 +48,8 @@ ASKED = StudentSettings(
     revision=None,
     prompt="[[question]]\n",
     chat=None,
+    template=None,
+    template_arguments={},
     system=None,
     attention=None,
 )
@@ -213,7 +215,9 @@ def test_nothing_is_cut_off_and_what_is_too_long_is_counted(tokenizer):
     known = {p.id: p for p in PROBLEMS}
 
     lessons = fitting.paired(known, taught([long, lesson(PROBLEMS[1])], "latest"))
-    examples, balance = fitting.kept(checks.rows(encoder, lessons), 200)
+    examples, balance = fitting.kept(
+        checks.rows(encoder, lessons), checks.Limits(200, 0.5, 9, None, None)
+    )
 
     assert balance.rejected == {"over 200 tokens": 1}
     assert balance.holds

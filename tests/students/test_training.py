@@ -39,7 +39,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def examples(base: Path) -> list[tokens.Example]:
     encoder = tokens.Encoder(load.tokenizer(base), small.ASKED.prompt)
     lessons = fit.paired(small.PROBLEMS, teaching.taught(small.LESSONS, "latest"))
-    return fit.kept(checks.rows(encoder, lessons), 200)[0]
+    return fit.kept(checks.rows(encoder, lessons), checks.Limits(200, 0.5, 9, None, None))[0]
 
 
 def trained(base: Path, examples: list[tokens.Example], attention=None, **changes):

@@ -1,9 +1,10 @@
 """A student's completions of problems, greedy ones and drawn ones; nobody grades them here."""
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,10 @@ from redistill.records.types import Completion, Output, Problem, Split
 from redistill.students.answer.settings import EvaluateSettings
 from redistill.students.model.note import read_note
 from redistill.students.model.settings import StudentSettings
-from redistill.students.model.tokens import Encoder
+from redistill.students.model.tokens import Encoder, crowded
 
 if TYPE_CHECKING:
-    from redistill.students.answer.local import Engine
+    from redistill.students.answer.local import Draws, Engine
 
 SAMPLED: tuple[Split, ...] = ("train", "dev")  # what mining reads
 
@@ -76,15 +77,40 @@ def answer(
         if sets[name].split in SAMPLED
         for _ in range(settings.samples)
     ]
+    most = load.context_of(student)
+    room = None if most is None else most - settings.max_new_tokens
+    left_out = _crowded(student.name, sets, encoder, room)
     started = time.monotonic()
-    with _engine(student, tokenizer, encoder, student_settings, settings) as complete:
+    with _engine(student, tokenizer, encoder, student_settings, settings) as whole:
+        complete = _roomy(whole, room)
         greedy = complete([encoder.prompt(problem) for _, problem in rows], None, student.name)
         drawn = _drawn(complete, again, encoder, settings, seed)
     seconds = time.monotonic() - started
+    completions = _completions(rows, sets, greedy, drawn, settings.samples)
+    tokens = sum(output.tokens + output.eos for output in [*greedy, *drawn])
+    balance = Balance("answer", len(rows), sum(len(found) for found in completions.values()))
+    figures = {
+        "passed_through": False,
+        "precision": precision.precision(settings.precision),
+        "tokens": tokens,
+        "over_context": left_out,
+        "balance": balance.as_dict(),
+    }
+    return Answered(completions, figures, Timing(seconds, tokens))
+
+
+def _completions(
+    rows: Sequence[tuple[str, Problem]],
+    sets: Mapping[str, ProblemSet],
+    greedy: Sequence[Output],
+    drawn: Sequence[Output],
+    samples: int,
+) -> dict[str, list[Completion]]:
+    """The completions of each set, in the order of its problems, with those *drawn* beside."""
     more = iter(drawn)
     completions: dict[str, list[Completion]] = {name: [] for name in sets}
     for (name, problem), output in zip(rows, greedy, strict=True):
-        count = settings.samples if sets[name].split in SAMPLED else 0
+        count = samples if sets[name].split in SAMPLED else 0
         completions[name].append(
             Completion(
                 id=problem.id,
@@ -94,15 +120,45 @@ def answer(
                 drawn=[next(more) for _ in range(count)],
             )
         )
-    tokens = sum(output.tokens + output.eos for output in [*greedy, *drawn])
-    balance = Balance("answer", len(rows), sum(len(found) for found in completions.values()))
-    figures = {
-        "passed_through": False,
-        "precision": precision.precision(settings.precision),
-        "tokens": tokens,
-        "balance": balance.as_dict(),
-    }
-    return Answered(completions, figures, Timing(seconds, tokens))
+    return completions
+
+
+def _crowded(who: str, sets: Mapping[str, ProblemSet], encoder: Encoder, room: int | None) -> int:
+    """
+    Count the problems whose prompts are over *room* tokens, and name some on stderr.
+
+    Raises RefusedError where not one prompt of a set has room for an answer.
+    """
+    if room is None:
+        return 0
+    count = 0
+    for name, found in sets.items():
+        sizes = {problem.id: len(encoder.prompt(problem)) for problem in found.problems}
+        if told := crowded(name, sizes, room):
+            over = sum(size > room for size in sizes.values())
+            if over == len(sizes):
+                raise RefusedError(f"{who}: {told}")
+            print(f"{who}: {told}", file=sys.stderr, flush=True)
+            count += over
+    return count
+
+
+def _roomy(complete: "Engine", room: int | None) -> "Engine":
+    """Ask *complete* for answers to prompts of at most *room* tokens; others get none, cut off."""
+    if room is None:
+        return complete
+
+    def asking(prompts: Sequence[Sequence[int]], draws: "Draws | None", say: str) -> list[Output]:
+        places = [place for place, prompt in enumerate(prompts) if len(prompt) <= room]
+        if draws:
+            draws = replace(draws, seeds=[draws.seeds[place] for place in places])
+        outputs = [Output(text="", eos=False, tokens=0) for _ in prompts]
+        asked = [prompts[place] for place in places]
+        for place, output in zip(places, complete(asked, draws, say), strict=True):
+            outputs[place] = output
+        return outputs
+
+    return asking
 
 
 def _check(settings: EvaluateSettings, longest: int) -> None:

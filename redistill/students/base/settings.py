@@ -45,13 +45,15 @@ class Shape(Section):
 
 class Target(Section):
     """
-    A further base student: *model* and *revision* as in the section ``student``.
+    A further base student: *model*, *revision* and *template* as in the section ``student``.
 
-    *seed* and *shape* make an embedded one; the shape is null for any other.
+    *seed* and *shape* make an embedded one; the shape is null for any other. The template may be
+    left out, as most targets have a single one.
     """
 
     model: Text
     revision: Text | None
+    template: Text | None = None
     seed: Seed
     shape: Shape | None
 

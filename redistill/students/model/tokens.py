@@ -1,21 +1,16 @@
 """From texts to token ids and labels: one place for training and for answering."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.records.types import Problem
+from redistill.students.model.chat import Chat
 from redistill.students.model.settings import StudentSettings
 
+NAMED = 3  # problems that a message names
 IGNORED = -100  # the label that PyTorch's cross-entropy leaves out
-_QUESTION = "\u241fquestion\u241f"
-_ANSWER = "\u241fanswer\u241f"
-DATE = "26 Jul 2024"  # for templates that show today's: a prompt must not change overnight
-
-
-class UntaughtError(RefusedError):
-    """A text that cannot be taught through the chat template as it is; its message says why."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +35,22 @@ class Encoder:
     it stands before the question in the user's turn, a blank line between them, and in the plain
     format it fills ``[[system]]``, or is a first line where the template has no such blank.
 
-    Text from outside never becomes a special token. A BOS stands once, where the tokenizer or its
-    template puts one. *eos* is the token that ends an answer: the one by which the chat template
-    ends an assistant's turn, in the plain format the tokenizer's EOS.
+    *arguments* are the chat template's variables. Text from outside never becomes a special token.
+    A BOS stands once, where the tokenizer or its template puts one. *eos* is the token that ends an
+    answer: the one by which the chat template ends an assistant's turn, in the plain format the
+    tokenizer's EOS.
     """
 
     @classmethod
     def of(cls, tokenizer: Any, student: StudentSettings) -> Self:
         """Make the encoder of *tokenizer* that the section ``student`` asks for."""
-        return cls(tokenizer, student.prompt, chat=student.chat, system=student.system)
+        return cls(
+            tokenizer,
+            student.prompt,
+            chat=student.chat,
+            system=student.system,
+            arguments=student.template_arguments,
+        )
 
     def __init__(
         self,
@@ -57,10 +59,12 @@ class Encoder:
         *,
         chat: bool | None = None,
         system: str | None = None,
+        arguments: Mapping[str, Any] | None = None,
     ) -> None:
         if tokenizer.eos_token_id is None:
             raise RefusedError(
-                "the student's tokenizer has no EOS token, so it cannot learn to stop"
+                "the student's tokenizer has no EOS token, so it cannot learn to stop; name one as "
+                "eos_token in its tokenizer_config.json"
             )
         if "[[question]]" not in template:
             raise RefusedError("student.prompt: needs [[question]] where the question goes")
@@ -75,12 +79,16 @@ class Encoder:
             )
         uses_chat = bool(tokenizer.chat_template) if chat is None else chat
         self.format = "the tokenizer's chat template" if uses_chat else "the plain student.prompt"
-        self._chat = _Chat(tokenizer, system) if uses_chat else None
+        self._chat = Chat(tokenizer, system, arguments or {}) if uses_chat else None
         self.eos = self._chat.end if self._chat else int(tokenizer.eos_token_id)
         before, _, after = _filled(template, system).partition("[[question]]")
         self._before, self._after = self._plain(before), self._plain(after)
         if self._adds_bos():
             self._before.insert(0, int(tokenizer.bos_token_id))
+
+    def hints(self) -> list[str]:
+        """Say what of the chat template may not be what was meant: open thoughts, and typos."""
+        return self._chat.hints() if self._chat else []
 
     def prompt(self, problem: Problem) -> list[int]:
         """Return the ids that the student is given for *problem*."""
@@ -130,120 +138,6 @@ class Encoder:
         return bos is not None and self.tokenizer("a")["input_ids"][:1] == [bos]
 
 
-class _Chat:
-    """
-    Conversations of one question and one answer through a tokenizer's chat template.
-
-    *end* is the first special token after the answer. What the template puts between its prompt
-    and the answer is the answer's first token where it is white space (Mistral: `` answer``), as
-    the student must write it; anything else is given to the student (Qwen3: empty thoughts).
-    """
-
-    def __init__(self, tokenizer: Any, system: str | None) -> None:
-        self.tokenizer = tokenizer
-        self.system = system
-        self._options: dict[str, str] = {}
-        self._check_template()
-        self._in_user = bool(system) and not self._takes_system()
-        asked = self._shown(_QUESTION)
-        whole = self._shown(_QUESTION, _ANSWER)
-        if asked.count(_QUESTION) != 1 or whole.count(_ANSWER) != 1:
-            raise _refused("does not show the question and the answer once each")
-        if not whole.startswith(asked):
-            raise _refused(
-                "asks for an answer in another way than it shows one, so that what is taught "
-                "would not follow from what is asked"
-            )
-        between, _, after = whole[len(asked) :].partition(_ANSWER)
-        self._given = self._ids_of(between) if between.strip() else []
-        self._lead = "" if between.strip() else between
-        self.end, self._trail = self._ending(after)
-
-    def prompt(self, question: str) -> list[int]:
-        """The ids that ask for the answer to *question*."""
-        return [*self._ids(question), *self._given]
-
-    def split(self, question: str, answer: str) -> tuple[list[int], list[int]]:
-        """The ids of the whole conversation, up to *end*: those of the prompt, and the others."""
-        shown = self._shown(question, answer)
-        if question.strip() not in shown or answer.strip() not in shown:
-            raise UntaughtError("the chat template changes the text of the question or the answer")
-        prompt, whole = self.prompt(question), self._ids(question, answer)
-        if whole[: len(prompt)] != prompt:
-            raise UntaughtError("the answer's first token begins in the chat template's prompt")
-        completion = whole[len(prompt) :]
-        if self.end not in completion:  # a template that ends in the answer itself
-            completion.append(self.end)
-        return prompt, completion[: completion.index(self.end) + 1]
-
-    def bare(self, text: str) -> str:
-        """*text* without the white space that the template puts around an answer."""
-        return text.removeprefix(self._lead).removesuffix(self._trail)
-
-    def _check_template(self) -> None:
-        if not self.tokenizer.chat_template:
-            raise RefusedError(
-                "student.chat: is true, but the tokenizer has no chat template", code=CONFIG
-            )
-        template = self.tokenizer.get_chat_template()
-        if "strftime_now" in template:
-            if "date_string" not in template:
-                raise _refused("shows today's date, so that prompts would change overnight")
-            self._options = {"date_string": DATE}
-
-    def _takes_system(self) -> bool:
-        """Whether the template shows a system turn, rather than refuse or drop it."""
-        from jinja2 import TemplateError
-
-        self._in_user = False
-        try:
-            return str(self.system).strip() in self._shown(_QUESTION)
-        except TemplateError:
-            return False
-
-    def _ending(self, after: str) -> tuple[int, str]:
-        """The token that ends an answer, and the text before it, given all the text *after* one."""
-        if not after:
-            return int(self.tokenizer.eos_token_id), ""
-        added = self.tokenizer.added_tokens_decoder
-        for id in self._ids_of(after):
-            if id in added and added[id].content.strip():
-                return id, after.partition(added[id].content)[0]
-        raise _refused(f"ends an answer in ordinary text ({after[:40]!r}), so none would ever end")
-
-    def _turns(self, question: str, answer: str | None) -> list[dict[str, str]]:
-        turns = []
-        if self.system and self._in_user:
-            question = f"{self.system}\n\n{question}"
-        elif self.system:
-            turns.append({"role": "system", "content": self.system})
-        turns.append({"role": "user", "content": question})
-        return turns if answer is None else [*turns, {"role": "assistant", "content": answer}]
-
-    def _shown(self, question: str, answer: str | None = None) -> str:
-        return str(
-            self.tokenizer.apply_chat_template(
-                self._turns(question, answer),
-                tokenize=False,
-                add_generation_prompt=answer is None,
-                **self._options,
-            )
-        )
-
-    def _ids(self, question: str, answer: str | None = None) -> list[int]:
-        """Ids of the conversation, in which no control token comes from the question or answer."""
-        encoded = self.tokenizer.apply_chat_template(
-            self._turns(question, answer),
-            add_generation_prompt=answer is None,
-            sanitize_control_tokens=True,
-            **self._options,
-        )
-        return list(encoded["input_ids"])
-
-    def _ids_of(self, text: str) -> list[int]:
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-
-
 def _filled(template: str, system: str | None) -> str:
     """The plain *template* with *system* in it; without one its blank goes, and its line."""
     if not system:
@@ -253,17 +147,32 @@ def _filled(template: str, system: str | None) -> str:
     return template.replace("[[system]]", system)
 
 
-def _refused(fault: str) -> RefusedError:
-    return RefusedError(
-        f"the student's chat template {fault}; mend the template, or set student.chat to false",
-        code=CONFIG,
-    )
-
-
 def question(problem: Problem) -> str:
     """Write the question as the student reads it, its choices below it."""
     choices = [f"({letter}) {text}" for letter, text in (problem.choices or {}).items()]
     return "\n".join([problem.question, *choices])
+
+
+def crowded(name: str, sizes: Mapping[str, int], room: int) -> str | None:
+    """
+    Name the prompts of the set *name* that are over *room* tokens; None where none is.
+
+    *sizes* are the tokens of the prompts by their problems' ids.
+    """
+    over = [f"{problem} ({size} tokens)" for problem, size in sizes.items() if size > room]
+    if not over:
+        return None
+    return (
+        f"{len(over)} of {len(sizes)} prompts of {name} have more than {room} tokens, which is "
+        "the model's context less evaluate.max_new_tokens, so they are not asked and count as cut "
+        f"off; lower evaluate.max_new_tokens, or take the problems out: {some(over)}"
+    )
+
+
+def some(names: Sequence[str]) -> str:
+    """List the first of *names*, and how many more there are."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{', '.join(names[:NAMED])}{more}"
 
 
 def check(examples: Sequence[Example], eos: int) -> dict[str, int]:

@@ -1,14 +1,15 @@
 """What must hold of training rows before a step is taken; `redistill doctor` shows it as well."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from redistill.console.exceptions import RefusedError
 from redistill.console.preflight import Finding, held
 from redistill.records.types import Problem
 from redistill.students.model import tokens
-from redistill.students.model.tokens import IGNORED, Encoder, Example, UntaughtError
+from redistill.students.model.chat import UntaughtError
+from redistill.students.model.tokens import IGNORED, Encoder, Example
 
 READ_BACK = 500  # rows whose text is decoded again: a tokenizer that loses text loses it at once
 
@@ -33,10 +34,15 @@ class Limits:
 
 @dataclass(frozen=True)
 class Rows:
-    """The training rows of lessons, and for each that cannot be taught its problem and why."""
+    """
+    The training rows of lessons, and for each that cannot be taught its problem and why.
+
+    *problems* are the ids of those that the examples are of.
+    """
 
     examples: list[Example]
     untaught: list[tuple[str, str]]
+    problems: list[str] = field(default_factory=list)
 
 
 def rows(encoder: Encoder, lessons: Sequence[Lesson]) -> Rows:
@@ -45,9 +51,55 @@ def rows(encoder: Encoder, lessons: Sequence[Lesson]) -> Rows:
     for problem, text in lessons:
         try:
             made.examples.append(encoder.example(problem, text))
+            made.problems.append(problem.id)
         except UntaughtError as refusal:
             made.untaught.append((problem.id, str(refusal)))
     return made
+
+
+def fits(row: Example, limits: Limits) -> bool:
+    """Say whether *row*, and its prompt with a whole answer behind it, are within the context."""
+    prompt = len(row.ids) - row.completion_tokens
+    needed = max(len(row.ids), prompt + limits.max_new_tokens)
+    return limits.context is None or needed <= limits.context
+
+
+def unfit(made: Rows, limits: Limits) -> str | None:
+    """Name the problems whose rows do not fit the context; None where all do."""
+    names = [
+        f"{name} ({len(row.ids) - row.completion_tokens} tokens)"
+        for name, row in zip(made.problems, made.examples, strict=True)
+        if len(row.ids) <= limits.max_tokens and not fits(row, limits)
+    ]
+    if not names:
+        return None
+    return (
+        f"{len(names)} of {len(made.examples)} rows do not fit the model's context of "
+        f"{limits.context} tokens, with evaluate.max_new_tokens = {limits.max_new_tokens} behind "
+        f"the prompt: {tokens.some(names)}"
+    )
+
+
+def prompts(
+    encoder: Encoder, sets: Iterable[tuple[str, Sequence[Problem]]], limits: Limits
+) -> list[Finding]:
+    """
+    Say of which problems of each set the prompts leave no room for an answer.
+
+    It fails where none of a set has room, as answering does.
+    """
+    if limits.context is None:
+        return [Finding("context", "note", "the model does not say how many tokens it can take")]
+    most = limits.context - limits.max_new_tokens
+    found = []
+    for name, problems in sets:
+        sizes = {problem.id: len(encoder.prompt(problem)) for problem in problems}
+        if told := tokens.crowded(name, sizes, most):
+            state: Literal["fails", "note"]
+            state = "fails" if all(size > most for size in sizes.values()) else "note"
+            found.append(Finding("context", state, told))
+    told = f"every prompt leaves {limits.max_new_tokens} of {limits.context} tokens to its answer"
+    return found or [Finding("context", "holds", told)]
 
 
 def examine(
@@ -55,12 +107,12 @@ def examine(
 ) -> list[Finding]:
     """Run every check on the rows that *encoder* has *made* of *lessons*, failing ones included."""
     rows = made.examples
-    kept = [row for row in rows if len(row.ids) <= limits.max_tokens]
+    kept = [row for row in rows if len(row.ids) <= limits.max_tokens and fits(row, limits)]
     return [
         _mask(kept, encoder.eos),
         _bos(encoder.tokenizer, rows),
         _template(made.untaught, len(lessons), limits),
-        _lengths(rows, kept, limits),
+        _lengths(made, limits),
         _answers(kept, limits),
         _pad(encoder.tokenizer, encoder.eos, limits),
         _vocabulary(rows, limits),
@@ -131,27 +183,28 @@ def _bos(tokenizer: Any, rows: Sequence[Example]) -> Finding:
     )
 
 
-def _lengths(rows: Sequence[Example], kept: Sequence[Example], limits: Limits) -> Finding:
+def _lengths(made: Rows, limits: Limits) -> Finding:
+    rows = made.examples
     longest = max((len(row.ids) for row in rows), default=0)
-    left_out = len(rows) - len(kept)
-    fault = None
-    if rows and left_out / len(rows) > limits.max_loss:
+    over = sum(len(row.ids) > limits.max_tokens for row in rows)
+    told = unfit(made, limits)
+    misfits = sum(not fits(row, limits) for row in rows if len(row.ids) <= limits.max_tokens)
+    if rows and over / len(rows) > limits.max_loss:
         fault = (
-            f"{left_out} of {len(rows)} rows are over train.max_tokens = {limits.max_tokens} (the "
+            f"{over} of {len(rows)} rows are over train.max_tokens = {limits.max_tokens} (the "
             f"longest has {longest}), more than train.max_loss = {limits.max_loss}; raise one"
         )
-    prompt = max((len(row.ids) - row.completion_tokens for row in kept), default=0)
-    needed = max(max((len(row.ids) for row in kept), default=0), prompt + limits.max_new_tokens)
-    if limits.context is not None and needed > limits.context:
-        fault = (
-            f"the model's context is {limits.context} tokens, but rows need {needed} (the longest "
-            f"prompt has {prompt}, evaluate.max_new_tokens is {limits.max_new_tokens}); lower those"
-        )
-    told = f"no row is cut off; the longest has {longest} of at most {limits.max_tokens} tokens"
-    if left_out and not fault:
-        return Finding("truncation", "note", f"{left_out} of {len(rows)} rows are left out whole: "
+        return Finding("truncation", "fails", fault)
+    if rows and (over + misfits) / len(rows) > limits.max_loss:
+        fault = f"{told}; lower evaluate.max_new_tokens, or raise train.max_loss"
+        return Finding("truncation", "fails", fault)
+    if told:
+        return Finding("truncation", "note", f"left out whole: {told}")
+    if over:
+        return Finding("truncation", "note", f"{over} of {len(rows)} rows are left out whole: "
                        f"over train.max_tokens = {limits.max_tokens}")  # fmt: skip
-    return held("truncation", fault, told)
+    whole = f"no row is cut off; the longest has {longest} of at most {limits.max_tokens} tokens"
+    return Finding("truncation", "holds", whole)
 
 
 def _answers(rows: Sequence[Example], limits: Limits) -> Finding:

@@ -1,5 +1,6 @@
 """A round's student: fitted to the round's rationales, or passed through where none is new."""
 
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from redistill.students.train.settings import LoraSettings, TrainSettings
 if TYPE_CHECKING:
     from redistill.students.train import loop
 
+COMPARED = 8  # rows whose loss must be the same before LoRA is merged and after it was saved
 DISK = 4  # times the weights: the student, and a checkpoint with the optimiser's two moments
 
 
@@ -111,6 +113,7 @@ def teach(
 ) -> tuple[dict[str, Any], Timing]:
     """Train the student in *start* on what is *taught*, save it to *out*, and return figures."""
     from redistill.students.model import load, precision  # torch: not to pass through
+    from redistill.students.model import saving as trial
     from redistill.students.train import likelihood, loop
     from redistill.students.train import lora as adapters
 
@@ -122,16 +125,12 @@ def teach(
     encoder = Encoder.of(tokenizer, student)
     pairs = paired(problems, taught)
     made = checks.rows(encoder, pairs)
-    examples, balance = kept(made, settings.max_tokens)
+    limits = _limits(model, way)
+    examples, balance = kept(made, limits)
     balance.check(settings.max_loss)
-    limits = checks.Limits(
-        max_tokens=settings.max_tokens,
-        max_loss=settings.max_loss,
-        max_new_tokens=way.max_new_tokens,
-        context=getattr(model.config, "max_position_embeddings", None),
-        vocabulary=int(model.get_input_embeddings().num_embeddings),
-    )
+    _say_unfit(out.name, made, limits)
     size = sum(weight.numel() * weight.element_size() for weight in model.parameters())
+    trial.try_out(model, tokenizer, str(start))
     room = preflight.room(start.parent, DISK * size, "the student and its optimiser")
     preflight.gate([*checks.examine(encoder, pairs, made, limits), room])
     checked = check(examples, encoder.eos)
@@ -140,9 +139,7 @@ def teach(
     with loop.watched(examples, plan):
         at_once = settings.batch_size // settings.accumulate
         nll = likelihood.mean_nll(model, examples[: settings.nll_rows], pad=pad, batch_size=at_once)
-    if settings.method == "lora" and way.lora is None:
-        raise RefusedError("train.method: lora needs the section lora", code=CONFIG)
-    chosen = way.lora if settings.method == "lora" else None
+    chosen = _chosen(way)
     how = {
         **asdict(plan),
         "lora": chosen.model_dump() if chosen else None,
@@ -152,12 +149,41 @@ def teach(
     with _saving(settings.save_every, out.name, examples, start, how) as saving:
         trained = adapters.adapted(model, chosen, way.seed) if chosen else model
         figures, timing = loop.train(trained, examples, plan, pad=pad, say=out.name, saving=saving)
+        few = examples[:COMPARED] if chosen else []
+        loss = likelihood.mean_nll(trained, few, pad=pad, batch_size=at_once)
         model = adapters.merged(trained) if chosen else model
         load.stop_at(model, encoder.eos)
-        load.save(model, tokenizer, out, {"longest_completion": checked["longest_completion"]})
+        load.write(model, tokenizer, out)
+        del model, trained  # room for the one that is read back
+        if few:
+            saved = load.model(out, attention=student.attention)
+            again = likelihood.mean_nll(saved, few, pad=pad, batch_size=at_once)
+            adapters.hold(loss, again, len(few))
+        save_note(out, {"longest_completion": checked["longest_completion"]})
     labels = {"labels": checked, "balance": balance.as_dict()}
     used = {"method": settings.method, "precision": plan.precision, "packing": plan.packed}
     return {**figures, **labels, **used, "nll_before": round(nll, 4)}, timing
+
+
+def _chosen(way: Way) -> LoraSettings | None:
+    """The section ``lora`` where it is what the student is taught by."""
+    if way.settings.method != "lora":
+        return None
+    if way.lora is None:
+        raise RefusedError("train.method: lora needs the section lora", code=CONFIG)
+    return way.lora
+
+
+def _limits(model: Any, way: Way) -> checks.Limits:
+    from redistill.students.model import load
+
+    return checks.Limits(
+        max_tokens=way.settings.max_tokens,
+        max_loss=way.settings.max_loss,
+        max_new_tokens=way.max_new_tokens,
+        context=load.context(model.config),
+        vocabulary=int(model.get_input_embeddings().num_embeddings),
+    )
 
 
 def _plan(way: Way) -> "loop.Plan":
@@ -208,16 +234,31 @@ def paired(problems: Mapping[str, Problem], taught: Sequence[Lesson]) -> list[ch
     return [(problems[lesson.rationale.problem], lesson.text) for lesson in taught]
 
 
-def kept(made: checks.Rows, max_tokens: int) -> tuple[list[Example], Balance]:
-    """Return the rows of at most *max_tokens*, and how many were left out, by reason."""
-    examples = [row for row in made.examples if len(row.ids) <= max_tokens]
+def kept(made: checks.Rows, limits: checks.Limits) -> tuple[list[Example], Balance]:
+    """
+    Return the rows of at most *max_tokens* that fit the context, and how many do not, by reason.
+
+    What must fit is a row, and its prompt with *max_new_tokens* behind it: longer prompts could not
+    be answered.
+    """
+    short = [row for row in made.examples if len(row.ids) <= limits.max_tokens]
+    examples = [row for row in short if checks.fits(row, limits)]
     rejected = Counter(why for _, why in made.untaught)
-    if too_long := len(made.examples) - len(examples):
-        rejected[f"over {max_tokens} tokens"] = too_long
+    if too_long := len(made.examples) - len(short):
+        rejected[f"over {limits.max_tokens} tokens"] = too_long
+    if unfit := len(short) - len(examples):
+        rejected[f"over the context of {limits.context} tokens"] = unfit
     if not examples:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(rejected.items()))
         raise RefusedError(
-            f"no rationale can be taught: {reasons} (train.max_tokens: {max_tokens})"
+            f"no rationale can be taught: {reasons} (train.max_tokens: {limits.max_tokens}, "
+            f"evaluate.max_new_tokens: {limits.max_new_tokens})"
         )
     count = len(made.examples) + len(made.untaught)
     return examples, Balance("train", count, len(examples), dict(rejected))
+
+
+def _say_unfit(who: str, made: checks.Rows, limits: checks.Limits) -> None:
+    """Name on stderr the problems whose rows are left out for the context's sake."""
+    if told := checks.unfit(made, limits):
+        print(f"{who}: {told}", file=sys.stderr, flush=True)

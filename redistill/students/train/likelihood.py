@@ -1,6 +1,7 @@
 """How likely a student finds completions: their negative log-likelihood, and their ranks."""
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import torch
 
 from redistill.records.types import Problem
 from redistill.students.model import load
+from redistill.students.model.chat import UntaughtError
 from redistill.students.model.settings import StudentSettings
 from redistill.students.model.tokens import IGNORED, Encoder, Example
 from redistill.students.train.batch import collate, row
@@ -115,18 +117,34 @@ def _each(
     settings: StudentSettings,
     measure: Measure,
 ) -> list[float]:
-    """The scores that *measure* gives *rows* by *student*, in batches of about the same length."""
+    """
+    The scores that *measure* gives *rows* by *student*, in batches of about the same length.
+
+    A text that cannot be taught, or is longer than the student can read, has the worst: infinity.
+    """
     load.quiet()
     model = load.model(student, attention=settings.attention)
     tokenizer = load.tokenizer(student)
     encoder = Encoder.of(tokenizer, settings)
-    examples = [encoder.example(problem, text) for problem, text in rows]
-    order = sorted(range(len(examples)), key=lambda place: len(examples[place].ids))
-    scores = [0.0] * len(examples)
+    most = load.context(model.config) or sys.maxsize
+    examples = {
+        place: found
+        for place, (problem, text) in enumerate(rows)
+        if (found := _taught(encoder, problem, text)) and len(found.ids) <= most
+    }
+    order = sorted(examples, key=lambda place: len(examples[place].ids))
+    scores = [math.inf] * len(rows)
     model.eval()
     for start in range(0, len(order), BATCH):
         places = order[start : start + BATCH]
-        found = measure(model, [examples[p] for p in places], tokenizer.pad_token_id)
-        for place, score in zip(places, found, strict=True):
+        batch = [examples[place] for place in places]
+        for place, score in zip(places, measure(model, batch, tokenizer.pad_token_id), strict=True):
             scores[place] = score
     return scores
+
+
+def _taught(encoder: Encoder, problem: Problem, text: str) -> Example | None:
+    try:
+        return encoder.example(problem, text)
+    except UntaughtError:  # train will leave it out and count it
+        return None
