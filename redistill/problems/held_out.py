@@ -20,7 +20,7 @@ class HeldOut:
 
     def quoted(self, text: str) -> set[str]:
         """
-        Find the questions that stand in *text*, word by word (`fingerprint.worded`), by their digests.
+        Find the questions that stand in *text*, as words (`fingerprint.worded`), by their digests.
 
         >>> long = "How many of the nine blue eggs does she sell?"
         >>> held = held_out([Problem(id="p", question=long, answer="1")])

@@ -14,9 +14,9 @@ def overlapping(
     """
     Find the ids of *problems* of which *size* words in a row stand in *texts*, with those words.
 
-    Words are compared without the signs around them (`fingerprint.worded`); a question of fewer words is
-    compared as a whole with runs of its length only if it has at least 8, else not at all: shorter
-    phrases are common.
+    Words are compared without the signs around them (`fingerprint.worded`); a question of fewer
+    words is compared as a whole with runs of its length only if it has at least 8, else not at all:
+    shorter phrases are common.
     """
     lengths = {_length(problem, size) for problem in problems} - {0}
     known: dict[int, set[str]] = {length: set() for length in lengths}
@@ -54,7 +54,8 @@ def standing(texts: Iterable[str], problems: Sequence[Problem]) -> list[str]:
     Find the ids of *problems* whose whole question is one of *texts*, or stands in one.
 
     The latter counts for questions of at least 8 words, as in `overlapping`, which also says which
-    of them are worth the search. Marks of prose around words do not count (`fingerprint.undressed`).
+    of them are worth the search.
+    Marks of prose around words do not count (`fingerprint.undressed`).
     """
     whole = [*texts]
     known = {undressed(text) for text in whole}

@@ -130,6 +130,7 @@ def test_the_prompts_that_a_stage_fills_or_publishes_are_deps():
         for verb in ("explain", "refine", "repair")
     )
     assert {stage: texts for stage, texts in prompts.items() if texts} == {
+        "prepare": [explain],  # whether it shows choices, as the problems have them
         "generate": [explain],
         "refine": [explain, *refine],  # what is written afresh is a first rationale
         "publish": [explain, *refine],
