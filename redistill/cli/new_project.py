@@ -33,13 +33,13 @@ __pycache__/
 """
 FOLDERS = ("external", "imported", "pretrained")
 TEACHING = ("teach", "generate", "refine", "spending", "openai", "local", "replay", "tutor")
+OWN_PROBLEMS, OWN_CHOICES = "own-problems", "own-choices"  # the overlays of the task jsonl
 PRETRAINED = "pretrained"  # the overlay for students that come from elsewhere
 OWN = re.compile(r"(?:redistill|stages)/\S+")
 # What the section of a task begins with, by its keys
 STARTING: Mapping[str, Any] = {
     "folder": None, "dev_share": 0.1, "train_share": 0.4, "take_train": None, "take_dev": None,
-    "take_test": None, "train": "data/external/train.jsonl", "dev": None,
-    "test": "data/external/test.jsonl",
+    "take_test": None,
 }  # fmt: skip
 
 
@@ -60,7 +60,7 @@ def settings(
     if teacher is not None:
         layers.append(_teacher(teacher))
     if task is not None:
-        layers.append(_task(task))
+        layers.append(_own(overlays) if task == "jsonl" else _task(task))
     named = [*overlays, *(x for x in (student, teacher, task) if x is not None)]
     head = "The settings of this project" + (f", from {', '.join(named)}" if named else "")
     return _composed(PROJECT / "params.yaml", overlays, layers, f"{head}.")
@@ -193,6 +193,12 @@ def _task(name: str) -> CommentedMap:
     layer["publish"] = {"name": f"{name.replace('_', '-')}-refined"}
     layer["report"] = {"title": name}
     return _layer(layer)
+
+
+def _own(overlays: Sequence[str]) -> CommentedMap:
+    """What the task jsonl begins with: letters as answers where *overlays* say so, else numbers."""
+    name = OWN_CHOICES if OWN_CHOICES in overlays else OWN_PROBLEMS
+    return compose.read_overlay(_found(name))
 
 
 def _layer(content: Mapping[str, Any]) -> CommentedMap:
