@@ -196,9 +196,12 @@ def _task(name: str) -> CommentedMap:
 
 
 def _own(overlays: Sequence[str]) -> CommentedMap:
-    """What the task jsonl begins with: letters as answers where *overlays* say so, else numbers."""
-    name = OWN_CHOICES if OWN_CHOICES in overlays else OWN_PROBLEMS
-    return compose.read_overlay(_found(name))
+    """What the task jsonl begins with: that of *overlays* which is for it, else two files."""
+    named = [name for name in overlays if name in (OWN_PROBLEMS, OWN_CHOICES)]
+    layer = compose.read_overlay(_found(named[-1] if named else OWN_PROBLEMS))
+    if not named:
+        layer["jsonl"] |= {name: f"data/external/{name}.jsonl" for name in ("train", "test")}
+    return layer
 
 
 def _layer(content: Mapping[str, Any]) -> CommentedMap:

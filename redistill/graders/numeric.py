@@ -10,6 +10,8 @@ JOINING = re.compile(
     r" (?:and )?\Z"
 )
 
+FOLLOWING = re.compile(r" (?:and an? )?(?!or\b)([^\W\d_]{2,12}+)\b")  # 3 pm, 2 and a half
+
 
 def strict(completion: str) -> str | None:
     """
@@ -78,5 +80,7 @@ def _last(text: str) -> str | None:
         found = numbers.trailing(near)
         if found is not None:
             joined = JOINING.search(near[max(0, found.start - numbers.MAX_LENGTH) : found.start])
-            return found.text if found.value is not None and joined is None else None
+            follows = FOLLOWING.match(near, found.end)
+            another = joined is not None or (follows is not None and words.turns(follows[1]))
+            return found.text if found.value is not None and not another else None
     return None
