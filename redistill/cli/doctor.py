@@ -19,6 +19,8 @@ from redistill.problems import splits as splitting
 from redistill.problems.overlap import GRAM, overlapping
 from redistill.problems.sets import SPLITS
 from redistill.problems.task import PrepareSettings, load_task
+from redistill.rationales import fitting
+from redistill.rationales.teacher import TeachSettings
 from redistill.records import lessons
 from redistill.records.balance import Balance
 from redistill.records.fingerprint import normalised
@@ -61,7 +63,8 @@ def diagnose(root: Path) -> Diagnosis:
     except RefusedError as refusal:
         return Diagnosis([*found, Finding("problems", "fails", str(refusal))])
     grader = load_grader(params.section("grade", GradeSettings).grader)
-    found += [told, gold(splits, grader), overlap(splits), *_shared(splits)]
+    found += [told, gold(splits, grader), *prompts(splits, params)]
+    found += [overlap(splits), *_shared(splits)]
     try:
         labels, examples = _student(root, params, splits["train"])
     except RefusedError as refusal:
@@ -108,6 +111,16 @@ def gold(splits: Mapping[Split, Sequence[Problem]], grader: Grader) -> Finding:
         f"{len(problems)} are read back as themselves, {len(answers)} different ones as different"
     )
     return Finding("gold answers", "holds", told)
+
+
+def prompts(splits: Mapping[Split, Sequence[Problem]], params: Params) -> list[Finding]:
+    """Check that prompts show choices where the problems have them, as `prepare` does."""
+    teach = params.section("teach", TeachSettings)
+    try:
+        fitting.check((p for split in splits.values() for p in split), teach)
+    except RefusedError as refusal:
+        return [Finding("prompts", "fails", str(refusal))]
+    return []
 
 
 def overlap(splits: Mapping[Split, Sequence[Problem]]) -> Finding:

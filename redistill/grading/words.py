@@ -27,8 +27,8 @@ COUNTS = """
     sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety
     half halves third thirds fourth fourths fifth fifths sixth sixths seventh sevenths eighth
     eighths ninth ninths tenth tenths hundredth hundredths thousandth thousandths millionth
-    millionths score gross myriad tn tsd tausend mille mil mio mrd тыс тысяч тысячи млн млрд лакх
-    लाख करोड़ हज़ार हजार ألف مليون 半
+    millionths tens score gross myriad tn tsd tausend mille mil mio mrd тыс тысяч тысячи млн млрд
+    лакх लाख करोड़ हज़ार हजार ألف مليون 半
 """
 # Others by which a number is another: "5 below zero", "5 squared", "5 pm", "5 or more", "5 pi".
 TURNING = """

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from redistill.cli import new_project
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.graders import choice, numeric
 from redistill.grading import golds
@@ -18,6 +19,7 @@ from redistill.rationales import fitting
 from redistill.rationales.teacher import TeachSettings
 from redistill.records import jsonl as records
 from redistill.records.types import Problem
+from redistill.settings import sections
 from redistill.tasks import gsm8k, jsonl
 
 SUM = {"question": "Ann has 3 eggs and buys 4. How many has she?", "answer": "7"}
@@ -280,6 +282,31 @@ def test_a_folder_of_a_published_task_may_have_its_own_format(project: Path):
                for _, p in found)  # fmt: skip
     with pytest.raises(RefusedError, match=r"gsm8k.folder: /home lies outside data/external"):
         gsm8k.problems(asked.model_copy(update={"folder": "/home"}), 1)
+
+
+@pytest.mark.parametrize(
+    ("overlays", "task", "names", "grader"),
+    [
+        ([], "jsonl", ["train", "test"], "numeric"),
+        (["own-problems"], None, ["problems"], "numeric"),
+        (["own-choices"], None, ["problems"], "choice"),
+        (["own-choices"], "jsonl", ["problems"], "choice"),
+    ],
+)
+def test_a_new_project_reads_the_files_of_others_where_its_settings_have_them(
+    overlays: list[str], task: str | None, names: list[str], grader: str, project: Path
+):
+    (project / "params.yaml").write_text(new_project.settings(overlays, task, None, None))
+    for name in names:
+        rows = [{**GSM8K, "question": f"{name} {n}?"} for n in range(60)]
+        lines(project / f"data/external/{name}.jsonl", *rows)
+
+    params = sections.read(project / "params.yaml")
+    found = jsonl.problems(params.section("jsonl", jsonl.Settings), params.seed)
+
+    assert {split for split, _ in found} == {"train", "dev", "test"}
+    assert len(found) == 60 * len(names)
+    assert params.content["grade"]["grader"] == grader
 
 
 def test_a_source_is_filled_from_the_setting_and_kept_apart_from_what_is_trained_on(project: Path):
