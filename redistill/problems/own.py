@@ -87,6 +87,7 @@ def problem(row: Mapping[str, Any], stem: str, made: Counter[str]) -> Problem:
     answer, worked = _answer(row, solution)
     letters: dict[str, str] | None = None
     if given := _choices(row):
+        _counted(row, given)
         try:
             letters, answer = choices.settled(given, answer)
         except RefusedError as refusal:
@@ -213,6 +214,17 @@ def _choices(row: Mapping[str, Any]) -> list[tuple[str | None, str]]:
     named = choices.columns(row) if key is None else {}
     cells = [(label, row[name]) for label, name in named.items() if row[name] is not None]
     return [(label, str(text)) for label, text in cells]
+
+
+def _counted(row: Mapping[str, Any], given: Sequence[tuple[str | None, str]]) -> None:
+    """Refuse a number as the answer that is no label: it may count the choices from 0 or from 1."""
+    key = _key(row, "answer")
+    value = row[key] if key is not None else None
+    if isinstance(value, int) and str(value) not in {label for label, _ in given}:
+        raise RefusedError(
+            f'field "{_short(str(key))}": {value} is no label of a choice, and a count may begin '
+            "at 0 or at 1; give the letter by place (A, B, ...) or the text of the right choice"
+        )
 
 
 def _identity(row: Mapping[str, Any], asked: Problem, stem: str, made: Counter[str]) -> str:

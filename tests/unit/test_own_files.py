@@ -80,6 +80,7 @@ def test_choices_are_read_in_every_form_and_get_letters(form: str, tmp_path: Pat
         ({"choices": ["cat", "cat"], "answer": "cat"}, "'cat' is the text of 2 of the choices"),
         ({"choices": {"1": "", "2": "cat"}}, 'field "choices": a choice is empty'),
         ({"choices": {"a": "dog", "A": "cat"}}, "a label stands twice"),
+        ({"choices": ["1", "2"], "answer": 1}, "1 is no label of a choice, .* give the letter"),
         ({"choices": "dog or cat"}, 'field "choices": expected an object or an array of JSON'),
         ({"choices": 3}, "expected an object or an array, got int"),
         ({"choices": [["dog"], ["cat"]]}, "expected texts, got list"),
