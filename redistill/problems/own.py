@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from redistill.console.exceptions import RefusedError
 from redistill.problems import choices, files
 from redistill.problems.overlap import normalised_question
@@ -25,6 +27,7 @@ NAMES: Mapping[str, Sequence[str]] = {
     "solution": ("solution", "Solution", "rationale", "explanation", "reasoning"),
     "source": ("source",),
 }  # fmt: skip
+FIELDS = frozenset(Problem.model_fields)
 OPTIONAL = ("choices", "solution", "source")
 MARKER = "####"
 SHOWN = 8  # kinds of fault that a message names
@@ -58,13 +61,14 @@ def read(path: Path) -> Read:
         try:
             if isinstance(row, RefusedError):
                 raise row
-            one = problem(row, path.stem, made)
+            one = _settled(row) or problem(row, path.stem, made)
             form = unicodedata.normalize("NFC", one.id)
             if twin := places.get(form):
                 raise RefusedError(f'field "id": the same id as {twin} (id="{_short(one.id)}")')
             places[form] = place.removeprefix(f"{path}").lstrip(": ")
             found.append(one)
-            left_out.update(set(row) - _read(row))
+            if not row.keys() <= FIELDS:
+                left_out.update(set(row) - _read(row))
         except RefusedError as refusal:
             told = str(refusal).removeprefix(f"{place}:").strip()
             faults.setdefault(told, []).append(place)
@@ -108,6 +112,25 @@ def left_out(paths: Iterable[Path]) -> dict[str, list[str]]:
     """Return the fields that are left out of the files at *paths*, by file."""
     found = {str(path): read(path).left_out for path in dict.fromkeys(paths)}
     return {path: fields for path, fields in found.items() if fields}
+
+
+def _settled(row: Mapping[str, Any]) -> Problem | None:
+    """The problem that *row* is as it stands, None where something is to be read into it."""
+    if not row.keys() <= FIELDS or "id" not in row:
+        return None
+    try:
+        found = Problem.model_validate(row)
+    except ValidationError:
+        return None  # what is wrong, or another form, `problem` says
+    letters = found.choices
+    lettered = letters is None or (
+        found.answer in letters
+        and len(letters) <= len(choices.LETTERS)
+        and all(len(label) == 1 and label in choices.LETTERS for label in letters)
+        and all(text.strip() for text in letters.values())
+    )
+    whole = found.question.strip() and found.answer.strip() and found.solution != ""
+    return found if lettered and whole and MARKER not in found.answer else None
 
 
 def _told(faults: Mapping[str, Sequence[str]], lettered: bool) -> str:
