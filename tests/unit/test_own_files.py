@@ -153,6 +153,15 @@ def test_answers_that_are_no_strings_are_read(given: object, answer: str, tmp_pa
     assert found.answer == answer
 
 
+def test_an_answer_that_stands_in_the_solution_alone_is_read(tmp_path: Path):
+    solution = "3+4=7\n#### 7"
+    row = {"problem": SUM["question"], "solution": solution, "level": "Level 1"}
+
+    (found,) = own.read(lines(tmp_path / "x.jsonl", row)).problems
+
+    assert (found.question, found.answer, found.solution) == (SUM["question"], "7", solution)
+
+
 def test_all_faults_of_a_file_are_named_at_once_with_a_right_row(tmp_path: Path):
     file = written(
         tmp_path / "x.jsonl",
