@@ -40,9 +40,10 @@ def check(problems: Iterable[Problem], grader: Grader, name: str) -> None:
     if not found:
         return
     shown = "; ".join(f"{problem.id!r}: {fault}" for problem, fault in found[:SHOWN])
+    noun = "problem" if len(found) == 1 else "problems"
     more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     raise RefusedError(
-        f"grade.grader: {name} does not read the gold answers of {len(found)} problems ({shown}"
+        f"grade.grader: {name} does not read the gold answers of {len(found)} {noun} ({shown}"
         f"{more}); set grade.grader to one that does, or mend field 'answer' of those rows"
     )
 

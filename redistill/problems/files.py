@@ -39,6 +39,8 @@ def rows(path: Path) -> Iterator[Found]:
 
 
 def _head(path: Path) -> bytes:
+    if path.exists() and not path.is_file():
+        raise RefusedError(f"{path}: a folder or a device; name a file")
     try:
         with path.open("rb") as file:
             return file.read(1024)

@@ -26,10 +26,10 @@ def check(problems: Iterable[Problem], teach: TeachSettings) -> None:
         return
     named = ", ".join(map(repr, unfit[:SHOWN]))
     fault = (
-        "show choices, and {} problems have none ({}); set teach.prompts to math or yes_no, or add "
-        "field 'choices' to those rows"
+        "show choices, which {} of the problems have not ({}); set teach.prompts to "
+        "math or yes_no, or add field 'choices' to those rows"
         if shows
-        else "show no choices, and {} problems have some ({}); set teach.prompts: choice and "
+        else "show no choices, which {} of the problems have ({}); set teach.prompts: choice and "
         "grade.grader: choice"
     )
     raise RefusedError(

@@ -114,5 +114,5 @@ def test_golds_that_the_grader_cannot_read_are_named_before_a_call_is_planned(
     said = run.redistill("plan", code=65)
 
     assert f"'{odd.id}': answer 'a handful' is read as" in said
-    assert "1 problems" in said
+    assert "1 problem (" in said
     assert json.loads(run.redistill("ledger", "--json")) == []

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -230,6 +231,16 @@ def test_a_file_that_is_none_of_these_is_refused_in_one_line(
     with pytest.raises(RefusedError, match=fault) as refused:
         own.read(written(tmp_path / name, content))
     assert "\n" not in str(refused.value)
+
+
+def test_a_folder_a_pipe_and_nothing_are_refused_at_once(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe.jsonl")
+
+    for path in (tmp_path, tmp_path / "pipe.jsonl"):
+        with pytest.raises(RefusedError, match="a folder or a device; name a file"):
+            own.read(path)
+    with pytest.raises(RefusedError, match=r"none.jsonl: cannot be read: No such file"):
+        own.read(tmp_path / "none.jsonl")
 
 
 def settings(**changes: Any) -> jsonl.Settings:
