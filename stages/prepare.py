@@ -7,7 +7,8 @@ import click
 from redistill.grading import golds
 from redistill.grading.grader import GradeSettings
 from redistill.problems import held_out as questions
-from redistill.problems import sets, splits
+from redistill.problems import own, sets, sources, splits
+from redistill.problems.sets import SPLITS
 from redistill.problems.task import PrepareSettings, further_tasks, load_task
 from redistill.records import jsonl
 from redistill.records.json_file import write_json
@@ -20,6 +21,7 @@ from stages import FILE, FOLDER, Stage
 @click.option("--dev", type=FILE, required=True, help="Where the dev split goes.")
 @click.option("--test", type=FILE, required=True, help="Where the test split goes.")
 @click.option("--held-out", type=FILE, required=True, help="Where digests of dev and test go.")
+@click.option("--sources", "origins", type=FILE, required=True, help="Where sources go.")
 @click.option("--outside", type=FOLDER, required=True, help="Where out-of-domain tests go.")
 @click.option("--metrics", type=FILE, required=True, help="Where the balance goes.")
 @click.pass_obj
@@ -29,6 +31,7 @@ def main(
     dev: Path,
     test: Path,
     held_out: Path,
+    origins: Path,
     outside: Path,
     metrics: Path,
 ) -> None:
@@ -36,22 +39,28 @@ def main(
     settings = params.section("prepare", PrepareSettings)
     task = load_task(settings.task)
 
-    rows = task.problems(params.section(settings.task, task.Settings), params.seed)
+    section = params.section(settings.task, task.Settings)
+    rows = task.problems(section, params.seed)
     found, balance = splits.split(rows, published=task.PUBLISHED)
     further = further_tasks(params, settings)
     tests, balances = splits.outside(further, found, params.seed)
 
     golds.check_all(found, tests, params.section("grade", GradeSettings).grader)
+    known = [problem for split in found.values() for problem in split]
     balance.check(settings.max_loss)
-    jsonl.write(train, found["train"])
-    jsonl.write(dev, found["dev"])
-    jsonl.write(test, found["test"])
+    for name, file in zip(SPLITS, (train, dev, test), strict=True):
+        jsonl.write(file, sources.without(found[name]))
+    sources.write(origins, known)
     questions.write(held_out, questions.held_out([*found["dev"], *found["test"]]))
     sets.write_tests(outside, tests)
     sizes = {name: len(problems) for name, problems in found.items()}
     lost = {name: made.as_dict() for name, made in balances.items()}
-    write_json(metrics, {"balance": balance.as_dict(), "sizes": sizes, "outside": lost})
+    aside = own.left_out(task.files(section)) if hasattr(task, "files") else {}
+    told = {"balance": balance.as_dict(), "sizes": sizes, "outside": lost}
+    write_json(metrics, told | ({"left_out": aside} if aside else {}))
     click.echo("; ".join([f"{balance}: {sizes}", *map(str, balances.values())]))
+    for name, fields in aside.items():
+        click.echo(f"{name}: left out, as no problem has them: {', '.join(fields)}")
 
 
 if __name__ == "__main__":

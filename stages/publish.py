@@ -7,6 +7,7 @@ import click
 from redistill.analysis.summary import Summary
 from redistill.datasets import card, files
 from redistill.datasets import rows as dataset_rows
+from redistill.problems import sources
 from redistill.problems.sets import SPLITS
 from redistill.problems.task import PrepareSettings
 from redistill.rationales.teacher import TeachSettings
@@ -40,7 +41,9 @@ def main(
     branches = branching.branches(params)
     summary = Summary.read(metrics / "summary.json")
     names = dataset_rows.chain(summary.best.round, branches)
-    splits = {s: jsonl.read(problems / f"{s}.jsonl", Problem) for s in SPLITS}
+    splits = {
+        s: sources.restored(jsonl.read(problems / f"{s}.jsonl", Problem), problems) for s in SPLITS
+    }
     lessons = {n: jsonl.read(rationales / f"{n}.jsonl", Rationale) for n in names}
     shown = {branches[name].from_ for name in names[1:]}
     students = {n: dataset_rows.shown(predictions / n) for n in sorted(shown)}

@@ -126,12 +126,9 @@ def gold(splits: Mapping[Split, Sequence[Problem]], grader: Grader) -> Finding:
     """
     problems = [problem for split in splits.values() for problem in split]
     answers = sorted({problem.answer for problem in problems})
-    for problem, written in golds.unread(problems, grader):
-        return Finding(
-            "gold answers", "fails",
-            f"the answer {problem.answer!r} of {problem.id!r} is read as {written!r}: "
-            "grade.grader does not fit the task",
-        )  # fmt: skip
+    for problem, fault in golds.unread(problems, grader):
+        told = f"of {problem.id!r}: {fault}; grade.grader does not fit the task, or the row"
+        return Finding("gold answers", "fails", told)
     for one, other in pairwise(answers):
         if normalised(one) != normalised(other) and grader.equal(one, other):
             return Finding("gold answers", "note", f"{one!r} and {other!r} count as the same")

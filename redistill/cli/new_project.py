@@ -36,13 +36,13 @@ __pycache__/
 """
 FOLDERS = ("external", "imported", "pretrained")
 TEACHING = ("teach", "generate", "refine", "spending", "openai", "local", "replay", "tutor")
+OWN_PROBLEMS, OWN_CHOICES = "own-problems", "own-choices"  # the overlays of the task jsonl
 PRETRAINED = "pretrained"  # the overlay for students that come from elsewhere
 OWN = re.compile(r"(?:redistill|stages)/\S+")
 # What the section of a task begins with, by its keys
 STARTING: Mapping[str, Any] = {
     "folder": None, "dev_share": 0.1, "train_share": 0.4, "take_train": None, "take_dev": None,
-    "take_test": None, "train": "data/external/train.jsonl", "dev": None,
-    "test": "data/external/test.jsonl",
+    "take_test": None,
 }  # fmt: skip
 
 
@@ -63,7 +63,7 @@ def settings(
     if teacher is not None:
         layers.append(_teacher(teacher))
     if task is not None:
-        layers.append(_task(task))
+        layers.append(_own(overlays) if task == "jsonl" else _task(task))
     named = [*overlays, *(x for x in (student, teacher, task) if x is not None)]
     head = "The settings of this project" + (f", from {', '.join(named)}" if named else "")
     return _composed(PROJECT / "params.yaml", overlays, layers, f"{head}.")
@@ -196,6 +196,15 @@ def _task(name: str) -> CommentedMap:
     layer["publish"] = {"name": f"{name.replace('_', '-')}-refined"}
     layer["report"] = {"title": name}
     return _layer(layer)
+
+
+def _own(overlays: Sequence[str]) -> CommentedMap:
+    """What the task jsonl begins with: that of *overlays* which is for it, else two files."""
+    named = [name for name in overlays if name in (OWN_PROBLEMS, OWN_CHOICES)]
+    layer = compose.read_overlay(_found(named[-1] if named else OWN_PROBLEMS))
+    if not named:
+        layer["jsonl"] |= {name: f"data/external/{name}.jsonl" for name in ("train", "test")}
+    return layer
 
 
 def _layer(content: Mapping[str, Any]) -> CommentedMap:

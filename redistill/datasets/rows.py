@@ -269,9 +269,9 @@ def _wrong(
 
 
 def _texts(published: Views, train: Sequence[Problem]) -> list[str]:
-    """Every text that is published, questions in the form in which splits are compared."""
+    """Every text that is published: questions with their choices, rationales, completions."""
     kept = {row["problem"] for row in published.rows["records"]}
-    texts = [overlaps.normalised_question(problem) for problem in train if problem.id in kept]
+    texts = [overlaps.question(problem) for problem in train if problem.id in kept]
     for row in published.rows["records"]:
         texts += [row["rationale"], *(v["text"] for v in [*row["history"], *row["own"]])]
     return texts + [row["rejected"] for row in published.rows["preference"]]

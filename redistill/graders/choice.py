@@ -4,6 +4,7 @@ from redistill.grading import answers
 from redistill.grading.answers import DRESS, JOINING
 
 LETTERS = "ABCDEFGHIJ"
+LETTERED = True  # a problem that it judges has choices
 NAMING = ("option", "choice", "answer", "letter")
 
 

@@ -7,7 +7,7 @@ numbers, and for all else asked of math-verify, in a process of its own (`math_p
 
 import re
 
-from redistill.grading import answers, math_process, numbers
+from redistill.grading import answers, math_process, numbers, scripts, words
 from redistill.grading.math_process import MAX_ANSWER
 
 FORMULA = re.compile(r"(?<!\\)\$\$?(?!\$)([^$\n]{1,300})(?<!\\)\$(?![0-9])")
@@ -17,6 +17,16 @@ JOINT = re.compile(r"(?:[\s$,;.]|\\q?quad|\\text\{[^{}]{0,40}\}|\\[,; ()\[\]]|an
 IDLE = re.compile(r"\\(?:left|right|displaystyle)(?![A-Za-z])|\\[!,;: ]|\s++|~")
 FRACTIONS = re.compile(r"\\[dtc]frac(?![A-Za-z])")
 MAX_BOXES = 16
+# Two numbers that a word joins to one amount, as "2 hours 30 minutes": no product of letters.
+AMOUNT = re.compile(
+    r"[0-9]\}?\s*+(?:\\(?:text|mbox|mathrm|textrm)\{\s*+)?([A-Za-z]{1,12}+)\.?\s*+\}?(?:, |[:\s])*+"
+    r"(?:and\s++)?[0-9]"
+)
+SAID = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{2,}+|[^\W_a-zA-Z0-9]{2,}+")
+FUNCTIONS = "sin cos tan log ln exp min max gcd lcm sqrt mod"
+MATHS = frozenset({*FUNCTIONS.split(), "and", "or", "pi", "infinity"})
+SYMBOLS = str.maketrans({"∞": r"\infty ", "π": r"\pi ", "×": r"\times ", "−": "-",
+                         "·": r"\cdot ", "≤": r"\le ", "≥": r"\ge ", "∪": r"\cup "})  # fmt: skip
 
 
 def check() -> None:
@@ -68,9 +78,10 @@ def equal(answer: str | None, gold: str) -> bool:
     """
     if answer is None or len(answer) > MAX_ANSWER or len(gold) > 4 * MAX_ANSWER:
         return False
-    left, right = _bare(answer), _bare(gold)
+    left, right = _bare(scripts.plain(answer)), _bare(scripts.plain(gold))
     if left is None or right is None:
         return False
+    left, right = left.translate(SYMBOLS), right.translate(SYMBOLS)
     if _normal(left) == _normal(right):
         return True
     one, other = _plain(left), _plain(right)
@@ -79,7 +90,29 @@ def equal(answer: str | None, gold: str) -> bool:
             return True
         if "/" not in one.text + other.text:
             return False
-    return math_process.same(right, left)
+    if _said(left) or _said(right):
+        amounts = numbers.number(left), numbers.number(right)
+        return amounts[0] is not None and amounts[0] == amounts[1]
+    return math_process.same(_unmixed(right, other), _unmixed(left, one))
+
+
+def _unmixed(text: str, number: numbers.Numeral | None) -> str:
+    """*text*, or its value where it is a mixed number, which would be read as a product."""
+    return str(number.value) if number is not None and " " in number.text else text
+
+
+def _said(text: str) -> bool:
+    """
+    Whether *text* is an amount in words: "3 pm", "2 hours 30 minutes", "1 lakh".
+
+    math-verify would read a part of it, and say of two that differ that they are equal.
+    """
+    joined = AMOUNT.search(text)
+    if joined is not None and joined[1].casefold() not in MATHS:
+        return len(joined[1]) > 2 or joined[1] in words.UNITS or joined[1] in ("R", "r")
+    if not any(character.isdigit() for character in text):
+        return False
+    return any(words.turns(word) for word in SAID.findall(text) if word.casefold() not in MATHS)
 
 
 def _formatted(text: str) -> tuple[int, str | None] | None:

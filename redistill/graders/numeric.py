@@ -1,6 +1,16 @@
-"""Grading answers that are one number: exact rationals, and no guess beyond ASCII digits."""
+"""Grading answers that are one number: exact rationals, read whole or not at all."""
 
-from redistill.grading import answers, numbers
+import re
+
+from redistill.grading import answers, numbers, words
+
+# What joins a number to the one before it to one answer: 2 hours 30, 7 remainder 2.
+JOINING = re.compile(
+    rf"[0-9] ?(?:{'|'.join(sorted(words.UNITS, key=len, reverse=True))}|remainder|rem|r|R)\.?,?"
+    r" (?:and )?\Z"
+)
+
+FOLLOWING = re.compile(r" (?:and an? )?(?!or\b)([^\W\d_]{2,12}+)\b")  # 3 pm, 2 and a half
 
 
 def strict(completion: str) -> str | None:
@@ -20,7 +30,8 @@ def lenient(completion: str) -> str | None:
     Find the answer wherever *completion* states it, or else its last number; None without either.
 
     That is what stands after the marker, in a box or after "the answer is", else a number alone in
-    bold, else the last number. Where that number cannot be read, no other is taken instead.
+    bold, else the last number. Where that number cannot be read, or is not all of what is stated
+    ("2 hours 30 minutes"), no other is taken instead.
 
     >>> lenient("So she has $3.50 left."), lenient("The answer is 7, not 3."), lenient("It is ±3.")
     ('3.50', '7', None)
@@ -53,16 +64,23 @@ def equal(answer: str | None, gold: str) -> bool:
 
 def _stated(place: str) -> numbers.Numeral | None:
     """The number that *place* states: its first, or where that starts a sum what it comes to."""
-    found = numbers.leading(place[: numbers.NEAR])
+    near = place[: numbers.NEAR]
+    found = numbers.leading(near)
     if found is not None and found.value is None and "=" in place:
         return numbers.leading(place.rpartition("=")[2][: numbers.NEAR]) or found
+    if found is not None and not numbers.whole(near[: found.end + numbers.REACH], found):
+        return found._replace(value=None)
     return found
 
 
 def _last(text: str) -> str | None:
     for line in reversed(text.rstrip().split("\n")):
         item = line.lstrip().removeprefix("- ")  # a dash opens an item of a list
-        found = numbers.trailing(item[-numbers.NEAR :])
+        near = item[-numbers.NEAR :]
+        found = numbers.trailing(near)
         if found is not None:
-            return found.text if found.value is not None else None
+            joined = JOINING.search(near[max(0, found.start - numbers.MAX_LENGTH) : found.start])
+            follows = FOLLOWING.match(near, found.end)
+            another = joined is not None or (follows is not None and words.turns(follows[1]))
+            return found.text if found.value is not None and not another else None
     return None

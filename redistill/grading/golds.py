@@ -11,12 +11,12 @@ from redistill.records.types import Problem, Split
 SHOWN = 3  # of the rows that a message names
 
 
-def unread(problems: Iterable[Problem], grader: Grader) -> Iterator[tuple[Problem, str | None]]:
-    """Find each problem whose gold answer is not read back as itself, with what it is read as."""
+def unread(problems: Iterable[Problem], grader: Grader) -> Iterator[tuple[Problem, str]]:
+    """Find each problem that *grader* cannot judge, with what is wrong with it."""
     for problem in problems:
-        written = grader.strict(f"So it is.\n#### {problem.answer}")
-        if not grader.equal(written, problem.answer):
-            yield problem, written
+        fault = _fault(problem, grader)
+        if fault is not None:
+            yield problem, fault
 
 
 def check_all(
@@ -32,7 +32,7 @@ def check_all(
 
 def check(problems: Iterable[Problem], grader: Grader, name: str) -> None:
     """
-    Refuse gold answers that the *grader* called *name* does not read as themselves.
+    Refuse gold answers that the *grader* called *name* does not read whole, as themselves.
 
     Every text of a teacher would be rejected for such a problem, and paid for. Raises RefusedError
     (65) with the first of their rows.
@@ -40,13 +40,24 @@ def check(problems: Iterable[Problem], grader: Grader, name: str) -> None:
     found = list(unread(problems, grader))
     if not found:
         return
-    shown = "; ".join(
-        f"{problem.id!r}: answer {problem.answer!r} is read as {written!r}"
-        for problem, written in found[:SHOWN]
-    )
+    shown = "; ".join(f"{problem.id!r}: {fault}" for problem, fault in found[:SHOWN])
     more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     raise RefusedError(
         f"grade.grader: {name} does not read the gold answers of "
         f"{counted(len(found), 'problem')} ({shown}{more}); set grade.grader to one that does, "
         "or mend field 'answer' of those rows"
     )
+
+
+def _fault(problem: Problem, grader: Grader) -> str | None:
+    if getattr(grader, "LETTERED", False):
+        if not problem.choices:
+            return "it has no field 'choices', of which the answer is a letter"
+        if problem.answer.strip().upper() not in problem.choices:
+            letters = ", ".join(problem.choices)
+            return f"answer {problem.answer!r} is none of its choices {letters}"
+    written = grader.strict(f"So it is.\n#### {problem.answer}")
+    if grader.equal(written, problem.answer):
+        return None
+    why = ": no answer that it reads whole" if written is None else ""
+    return f"answer {problem.answer!r} is read as {written!r}{why}"

@@ -4,6 +4,9 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
+from redistill.grading import words
+from redistill.grading.scripts import tidy as tidy
+
 MAX_LENGTH = 64  # characters; a longer number answers no question
 REACH = 4 * MAX_LENGTH  # characters around a number that say all about it
 NEAR = 1024  # characters around an answer; what is further off on its line does not bear on it
@@ -18,35 +21,19 @@ DIGITS = re.compile(r"\.?[0-9][0-9.,]*+")
 WHOLE = re.compile(r"[0-9]{1,18}")
 PLAIN = re.compile(r"-?[0-9]++(?:\.[0-9]++)?")
 GROUPED = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})++")
-FRACTION = re.compile(r"\\[dtc]?frac ?\{ ?([0-9]{1,18}) ?\}\{ ?([0-9]{1,18}) ?\}")
 OPERATOR = re.compile(
     r"\\?[%°$)]{0,2} {0,2}(?:\*\*|[-+*/×÷·^:−–⁄∕√'’_]|\\times|\\cdot|\\div)"
-    r" {0,2}[-+−–]?[\\({$€£]{0,3}|\("
+    r" {0,2}[-+−–]?[\\({$€£¥₹]{0,3}|\("
 )
-LIST = re.compile(r" {0,2}(?:,|;|\||&|or|and|to|) {0,2}\\?[$€£]?")
-COMMAND = re.compile(r"\\([A-Za-z]{1,12}+)")
 OPENED = re.compile(r"\\([A-Za-z]{1,12}+)\{\Z")
 UNIT = re.compile(r"[A-Za-z]++")
-SCALE = re.compile(r" ?(hundred|thousand|million|billion|trillion)s?\b|[kK]\b")
-SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12, "k": 3, "K": 3}
 DIGIT = re.compile(r"[0-9]")
 LAST_DIGIT = re.compile(r"[0-9](?=[^0-9]*+\Z)")
 SPACES = " \u00a0\u2009\u202f"
 MINUS = "-−–"
 SIGNS = "-−–+±∓"
-PREFIX = SIGNS + "$€£\\ "
+PREFIX = f"{SIGNS}{words.CURRENCY}\\ "
 OPENERS = "=:([{<>*|,;#&\"'`≈~_"
-# Commands that dress a number, and those that may follow one without changing it.
-DRESS = ("text", "textbf", "textit", "textrm", "mathrm", "mathbf", "mathsf", "bf", "rm", "boxed")
-AFTER = (*DRESS, "left", "right", "big", "quad", "circ", "degree", "percent")
-UNIT_WORDS = """
-    m km cm mm kg g mg lb lbs oz l L ml mL cl h hr hrs min mins s sec secs ms ft in yd mi mph kmh
-    kph rpm usd USD eur EUR gbp GBP dollars dollar cents cent euros pounds hours hour minutes
-    minute seconds days day weeks week months years year apples people times percent pct
-    percentage degrees miles meters metres feet inches liters litres grams units pieces
-"""
-UNITS = frozenset(UNIT_WORDS.split())  # known when they stick to a number: 5km, but not 5x
-ORDINALS = {"st", "nd", "rd", "th"}
 
 
 class Numeral(NamedTuple):
@@ -61,19 +48,6 @@ class Numeral(NamedTuple):
     end: int
     value: Fraction | None
     text: str
-
-
-def tidy(text: str) -> str:
-    r"""
-    Write the LaTeX of plain numbers in *text* as plain numbers.
-
-    >>> tidy(r"14{,}916 and 1\frac{1}{2}")
-    '14,916 and 1 1/2'
-    """
-    if "\\" not in text and "{,}" not in text:
-        return text
-    text = text.replace("{,}", ",").replace("\\!", "").replace("\\,", "\u202f")
-    return FRACTION.sub(_written, text)
 
 
 def number(text: str) -> Fraction | None:
@@ -205,26 +179,39 @@ def first(text: str) -> Numeral | None:
     """
     Read the number that *text* is, dress and units aside; None where it is none, or more than one.
 
+    What follows the number is read to where the answer ends (`words.answered`): a second number,
+    or a word that makes it another, leaves none, so "2 hours 30 minutes" is not 2.
+
     >>> first("18 apples").text, first("about 18"), first("5 or 6"), first("5 + 3")
     ('18', None, None, None)
+    >>> first("2 hours 30 minutes"), first("7 R 2"), first("3 pm"), first("1 lakh").text
+    (None, None, None, '100000')
     """
     text = tidy(text[: 4 * MAX_LENGTH])
     numerals = scan(text)
     if not numerals or numerals[0].value is None:
         return None
     before = text[: numerals[0].start].strip(" \t*_`'\"([{$")
-    if before not in ("", "\\", "\\boxed", "\\text", "\\textbf", "\\mathbf", "\\boxed{\\text"):
+    if before not in words.MONEY and before not in (
+        "",
+        "\\",
+        "\\boxed",
+        "\\text",
+        "\\textbf",
+        "\\mathbf",
+        "\\boxed{\\text",
+    ):
         return None
-    if len(numerals) > 1:
-        following = numerals[1]
-        if LIST.fullmatch(text[numerals[0].end : following.start]):
-            return None
-    return numerals[0]
+    return numerals[0] if whole(text, numerals[0]) else None
 
 
-def _written(match: re.Match[str]) -> str:
-    before = match.string[match.start() - 1 : match.start()]
-    return f"{' ' if before.isdigit() else ''}{match.group(1)}/{match.group(2)}"
+def whole(text: str, numeral: Numeral) -> bool:
+    """Say whether *numeral*, which opens an answer in *text*, is all of it but units and talk."""
+    rest = text[numeral.end :]
+    if not rest.strip(" .*$"):
+        return True
+    rest = words.answered(rest)
+    return not words.changed(rest) and not scan(rest)
 
 
 def _numeral(text: str, match: re.Match[str], floor: int) -> Numeral | None:
@@ -258,7 +245,7 @@ def _numeral(text: str, match: re.Match[str], floor: int) -> Numeral | None:
 
 def _named(text: str, left: int, end: int, body: str) -> Numeral | None:
     word = UNIT.match(text, end)
-    if word is not None and word.group() in ORDINALS:
+    if word is not None and word.group() in words.ORDINALS:
         return None
     return Numeral(left, end, None, body)
 
@@ -320,7 +307,7 @@ def _inside(text: str, left: int) -> bool:
     if before == "{":
         command = OPENED.search(text[max(0, left - 16) : left])
         outer = text[left - 2 : left - 1]
-        return command.group(1) not in DRESS if command else outer in ("^", "_", "}", "]")
+        return command.group(1) not in words.DRESS if command else outer in ("^", "_", "}", "]")
     return before in ("√", "±", "∓") or (not before.isascii() and before.isnumeric())
 
 
@@ -331,10 +318,10 @@ def _ends(text: str, end: int) -> bool:
         return True
     if after.isascii() and after.isalpha():
         word = UNIT.match(text, end)
-        return word is not None and (word.group() in UNITS or word.group() in SCALES)
+        return word is not None and word.group() in words.STICKING
     if after == "\\":
-        command = COMMAND.match(text, end)
-        return command is None or command.group(1) in (*AFTER, "times", "cdot", "div")
+        command = words.COMMAND.match(text, end)
+        return command is None or command.group(1) in (*words.AFTER, "times", "cdot", "div")
     if after in "_'’":
         return not text[end + 1 : end + 2].isdigit()
     if after == "^":
@@ -393,9 +380,9 @@ def _grouped(text: str, found: list[Numeral], new: Numeral) -> Numeral:
 
 
 def _scaled(text: str, numeral: Numeral) -> Numeral:
-    """*numeral* times the thousand or million that follows it, unreadable where it is too long."""
-    match = SCALE.match(text, numeral.end)
-    if match is not None and numeral.value is not None:
-        value = numeral.value * 10 ** SCALES[(match.group(1) or match.group()).strip()]
+    """*numeral* times the thousands or dozens that follow it, unreadable where it is too long."""
+    while numeral.value is not None and (match := words.SCALE.match(text, numeral.end)) is not None:
+        word = match.group(1) or match.group(2) or match.group(3)
+        value = numeral.value * words.SCALES[word if word in words.SCALES else word.lower()]
         numeral = numeral._replace(end=match.end(), value=value, text=str(value))
     return numeral._replace(value=None) if len(numeral.text) > MAX_LENGTH else numeral

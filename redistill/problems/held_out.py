@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from redistill.problems.overlap import normalised_question
+from redistill.problems.overlap import question
 from redistill.records import jsonl
-from redistill.records.fingerprint import digest, normalised
+from redistill.records.fingerprint import digest, worded
 from redistill.records.types import Problem
 
 START = 8  # words by which a question is found; one of fewer is a common phrase
@@ -20,14 +20,14 @@ class HeldOut:
 
     def quoted(self, text: str) -> set[str]:
         """
-        Find the questions that stand in *text*, word by word after normalising, by their digests.
+        Find the questions that stand in *text*, as words (`fingerprint.worded`), by their digests.
 
         >>> long = "How many of the nine blue eggs does she sell?"
         >>> held = held_out([Problem(id="p", question=long, answer="1")])
         >>> len(held.quoted(f"Well: {long.upper()}"))
         1
         """
-        words, found = normalised(text).split(), set()
+        words, found = worded(text).split(), set()
         for place in range(len(words) - START + 1) if self.questions else ():
             for count, whole in self.questions.get(_digest(words[place : place + START]), ()):
                 if _digest(words[place : place + count]) == whole:
@@ -43,9 +43,9 @@ def held_out(problems: Iterable[Problem]) -> HeldOut:
     """
     found: dict[str, set[tuple[int, str]]] = {}
     for problem in problems:
-        words = normalised(problem.question).split()
+        words = worded(problem.question).split()
         if len(words) < START:
-            words = normalised_question(problem).split()
+            words = worded(question(problem)).split()
         if len(words) >= START:
             found.setdefault(_digest(words[:START]), set()).add((len(words), _digest(words)))
     return HeldOut(found)

@@ -1,5 +1,6 @@
 """Published data sets: their rows from the hub or a folder, carved into splits by their ids."""
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,14 +9,15 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from redistill.console.exceptions import CONFIG, TRY_AGAIN, RefusedError
+from redistill.problems import own
 from redistill.records.fingerprint import digest
-from redistill.records.jsonl import read
 from redistill.records.types import Problem, Split
 from redistill.settings.bounds import CountFromZero, Share, Text
 from redistill.settings.sections import Section
 
 T = TypeVar("T")
 FILES = ("train", "dev", "test")
+INPUTS = (Path("data/external"), Path("data/imported"))  # what prepare depends on
 DIGITS = 8  # of the hash that places an id, in base 16
 LETTERS = "ABCDEFGHIJ"
 Count = CountFromZero | None
@@ -25,8 +27,8 @@ class Settings(Section):
     """
     The section of a task: where its rows come from, and how many of each split to take (null: all).
 
-    *folder* holds JSONL files in the format of `Problem`; null is the hub. *dev_share* of train is
-    carved out as dev where the source has no dev split.
+    *folder* holds JSONL files of problems, as `own.read` reads them; null is the hub. *dev_share*
+    of train is carved out as dev where the source has no dev split.
     """
 
     folder: Text | None
@@ -137,7 +139,7 @@ def lettered(
 
 def _found(task: str, parts: Sequence[Part], folder: str | None) -> list[tuple[Part, Found]]:
     if folder is not None:
-        return _in_folder(task, parts, Path(folder))
+        return _in_folder(task, parts, tracked(f"{task}.folder", folder))
     if not any(part.hub for part in parts):
         raise RefusedError(
             f"{task}.folder: no home of {task} on the hub is known, so null does not do; name a "
@@ -167,9 +169,27 @@ def _in_folder(task: str, parts: Sequence[Part], folder: Path) -> list[tuple[Par
     found: list[tuple[Part, Found]] = []
     for part in parts:
         if part.file in there:
-            rows = read(folder / f"{part.file}.jsonl", Problem)
+            rows = own.read(folder / f"{part.file}.jsonl").problems
             found.append((part, [(problem.id, problem) for problem in rows]))
     return found
+
+
+def tracked(place: str, path: str) -> Path:
+    """
+    Return *path*, which stands at *place* of the settings, where `prepare` depends on it.
+
+    Raises RefusedError (78) for one elsewhere: a change of it would rerun nothing.
+    """
+    whole = os.path.abspath(path)  # by its name: DVC looks through a link
+    if any(os.path.commonpath([whole, os.path.abspath(base)]) == os.path.abspath(base)
+           for base in INPUTS):  # fmt: skip
+        return Path(path)
+    raise RefusedError(
+        f"{place}: {path} lies outside {INPUTS[0]}, which prepare depends on: a change of it would "
+        f"rerun nothing; copy it there (mkdir -p {INPUTS[0]}, cp -r {path} {INPUTS[0]}/) and set "
+        f"{place}: {INPUTS[0] / Path(path).name}",
+        code=CONFIG,
+    )
 
 
 def _on_hub(task: str, home: Hub) -> Iterable[Row]:

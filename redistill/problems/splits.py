@@ -1,5 +1,6 @@
 """The problems of a task in splits that share no question, and those of out-of-domain tests."""
 
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -19,12 +20,13 @@ def split(
     """
     Sort *rows* into their splits, each question once.
 
-    A question that stands twice in a split loses its later row. Refused are an id used twice, a
+    Two questions are the same as `fingerprint.normalised` has it, choices included. One that stands
+    twice in a split loses its later row. Refused are an id used twice (in one form of Unicode), a
     split with zero rows, and a question in two splits (both ids are named); where others
     *published* the splits, it stays in test, else in dev, and its other row is counted as lost.
     """
     splits: dict[Split, list[Problem]] = {name: [] for name in SPLITS}
-    ids: set[str] = set()
+    ids: dict[str, tuple[Split, str]] = {}
     questions: dict[str, tuple[Split, str]] = {}
     rejected: Counter[str] = Counter()
     order = sorted(rows, key=lambda row: -SPLITS.index(row[0])) if published else rows
@@ -32,9 +34,7 @@ def split(
         if isinstance(problem, Rejected):
             rejected[problem.reason] += 1
             continue
-        if problem.id in ids:
-            raise RefusedError(f"the id {problem.id!r} stands for two problems")
-        ids.add(problem.id)
+        _claim(problem.id, name, ids)
         where, twin = questions.setdefault(normalised_question(problem), (name, problem.id))
         if where != name and not published:
             raise RefusedError(
@@ -48,9 +48,25 @@ def split(
         splits[name].append(problem)
     empty = [name for name in SPLITS if not splits[name]]
     if empty:
-        raise RefusedError(f"split {empty[0]!r} has 0 rows of the {len(rows)} that were read")
+        raise RefusedError(
+            f"split {empty[0]!r} has 0 rows of the {len(rows)} that were read; name a file for it, "
+            "raise its share or its take in the section of the task, or add rows"
+        )
     kept = sum(len(found) for found in splits.values())
     return splits, Balance("prepare", len(rows), kept, dict(rejected))
+
+
+def _claim(identity: str, split: Split, ids: dict[str, tuple[Split, str]]) -> None:
+    """Note that *identity* is that of a problem; refuse one that is another's after NFC."""
+    form = unicodedata.normalize("NFC", identity)
+    if form in ids:
+        where, twin = ids[form]
+        other = "" if twin == identity else f", which {twin!r} is in another Unicode form,"
+        raise RefusedError(
+            f"the id {identity!r}{other} stands for two problems, in {where} and in {split}; "
+            "give one of them another id"
+        )
+    ids[form] = (split, identity)
 
 
 def outside(

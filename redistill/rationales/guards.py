@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from redistill.grading.grader import Grader
 from redistill.problems.held_out import HeldOut
 from redistill.rationales import talk, wrapping
-from redistill.records.fingerprint import normalised
+from redistill.records.fingerprint import worded
 from redistill.records.types import Error, Problem
 from redistill.settings.bounds import Growth, Length
 from redistill.settings.sections import Section
@@ -81,9 +81,9 @@ def refined(
     opening = text.strip().split("\n")[0]
     if "####" in opening and len(text.strip().split("\n")) > 1:
         return "answer before reasoning"
-    plain = normalised(text)
+    plain = worded(text)
     for error in errors:
-        wrong = normalised(error.completion)
+        wrong = worded(error.completion)
         if len(wrong) >= settings.min_copied and wrong in plain:
             return "copies the student"
     return None

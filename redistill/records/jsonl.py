@@ -126,6 +126,50 @@ def read_rows(
         yield row
 
 
+def objects(path: Path) -> Iterator[tuple[int, dict[str, Any] | RefusedError]]:
+    """
+    Read the objects in *path*, a file of others, one a line; in place of a bad one its refusal.
+
+    Lines are held to what `read` holds them to, but for blank ones at the end of the file.
+    """
+    blank: list[int] = []
+    for number, line in _lines(path):
+        if not line.strip():
+            blank.append(number)
+            continue
+        for before in blank:
+            yield before, RefusedError(f"{path}:{before}: blank line")
+        blank = []
+        try:
+            yield number, _object(path, number, line)
+        except RefusedError as refusal:
+            yield number, refusal
+
+
+def document(path: Path) -> Any:
+    """Read *path* as one value of JSON, as strictly as a line; refuses it naming the place."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as problem:
+        raise RefusedError(f"{path}: cannot be read: {problem.strerror}") from problem
+    except UnicodeDecodeError as problem:
+        raise RefusedError(f"{path}: not UTF-8 at byte {problem.start}") from problem
+    if _depth(text) > MAX_DEPTH:
+        raise RefusedError(f"{path}: nested deeper than {MAX_DEPTH}")
+    try:
+        found = _decoded(text)
+    except _BadFieldError as problem:
+        raise RefusedError(f'{path}: field "{problem.field}": {problem.fault}') from problem
+    except json.JSONDecodeError as problem:
+        where = f"line {problem.lineno} column {problem.colno}"
+        raise RefusedError(f"{path}: not JSON: {problem.msg} at {where}") from problem
+    except ValueError as problem:
+        raise RefusedError(f"{path}: not JSON: {problem}".split(";")[0]) from problem
+    if "\\u" in text and _has_surrogate(found):
+        raise RefusedError(f"{path}: holds half of a surrogate pair")
+    return found
+
+
 def by_problem(records: Sequence[Any], what: str) -> dict[str, Any]:
     """Index *records* by their problem, refusing two for one problem."""
     index = {record.problem: record for record in records}

@@ -9,6 +9,7 @@ from redistill.analysis import costs
 from redistill.analysis.scores import HELD_OUT
 from redistill.console.safe_text import safe_text
 from redistill.diff import render
+from redistill.problems import sources
 from redistill.records import jsonl
 from redistill.records.types import Error, Prediction, Problem, Rationale, Split
 from redistill.rounds.branches import FIRST, Branch
@@ -73,7 +74,11 @@ def read(
     return Run(
         branches,
         rounds,
-        [(s, p) for s in SPLITS for p in jsonl.read(problems / f"{s}.jsonl", Problem)],
+        [
+            (s, p)
+            for s in SPLITS
+            for p in sources.restored(jsonl.read(problems / f"{s}.jsonl", Problem), problems)
+        ],
         {
             name: {r.problem: r for r in jsonl.read(rationales / f"{name}.jsonl", Rationale)}
             for name in lessons

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from redistill.records.fingerprint import normalised
+from redistill.records.fingerprint import worded
 from redistill.records.types import Error
 from redistill.solutions import wordings
 from redistill.solutions.wordings import steps
@@ -45,7 +45,7 @@ class Mending:
         found = {str(step) for step in steps(wrong)}
         if found:
             return bool(found & {str(step) for step in steps(text)})
-        return f" {normalised(wrong)} " in f" {normalised(text)} "
+        return f" {worded(wrong)} " in f" {worded(text)} "
 
 
 def mending(error: Error) -> Mending | None:

@@ -3,7 +3,7 @@
 from collections.abc import Hashable
 
 from redistill.grading.numbers import number
-from redistill.records.fingerprint import normalised
+from redistill.records.fingerprint import worded
 from redistill.records.types import Version
 from redistill.solutions.wordings import bare, spoken
 
@@ -17,9 +17,9 @@ def path(text: str) -> Hashable:
     letter, yes or no, the path is the text itself but for case, marks and spaces.
     """
     if number(text.rpartition("####")[2].strip()) is None:
-        return normalised(text)
+        return worded(text)
     plain = text.replace("<<", " ").replace(">>", " ")
-    return tuple(str(step) for step in bare(plain) or spoken(plain)) or normalised(text)
+    return tuple(str(step) for step in bare(plain) or spoken(plain)) or worded(text)
 
 
 def compared(history: list[Version], text: str) -> list[Version]:

@@ -13,8 +13,7 @@ from pydantic import Field
 
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.datasets import load
-from redistill.problems import source
-from redistill.records.jsonl import read
+from redistill.problems import own, source
 from redistill.records.types import Problem, Split
 from redistill.settings.bounds import Text
 from redistill.settings.sections import Section
@@ -51,14 +50,14 @@ def problems(settings: Settings, seed: int) -> list[tuple[Split, Problem]]:
     rows = load.read(IMPORTED / settings.folder)
     train = [(problem.id, problem) for problem in (row.asks() for row in rows)]
     if settings.dev is not None:
-        dev = _rows(settings.dev)
+        dev = _rows("dev", settings.dev)
     else:
         share = settings.dev_share
         dev, train = source.carve(train, 0, share), source.carve(train, share, 1)
     wanted: list[tuple[Split, list[tuple[str, Problem]], int | None]] = [
         ("train", train, settings.take_train),
         ("dev", dev, settings.take_dev),
-        ("test", _rows(settings.test), settings.take_test),
+        ("test", _rows("test", settings.test), settings.take_test),
     ]
     return [
         (split, problem)
@@ -67,8 +66,8 @@ def problems(settings: Settings, seed: int) -> list[tuple[Split, Problem]]:
     ]
 
 
-def _rows(path: str) -> list[tuple[str, Problem]]:
-    rows = read(Path(path), Problem)
+def _rows(split: str, path: str) -> list[tuple[str, Problem]]:
+    rows = own.read(source.tracked(f"published.{split}", path)).problems
     if not rows:
         raise RefusedError(f"{path}: 0 rows", code=CONFIG)
     return [(problem.id, problem) for problem in rows]

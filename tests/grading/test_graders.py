@@ -84,7 +84,13 @@ def test_the_examples_of_the_docstrings_hold(name: str):
         ("1 1/2", "1 1/2"), ("-1 1/2", "-1 1/2"), (r"1\frac{1}{2}", "1 1/2"), ("1e5", "1e5"),
         ("1E-3", "1e-3"), ("2.5 million", "2500000"), ("80k", "80000"), ("**18**", "18"),
         ("$18$", "18"), (r"\boxed{18}", "18"), ("(18)", "18"), ("14{,}916", "14916"),
-        ("18 dollars for 3 days", "18"), ("9" * 64, "9" * 64), ("18!", "18"),
+        ("18 dollars a day", "18"), ("9" * 64, "9" * 64), ("18!", "18"),
+        ("٣", "3"), ("５", "5"), ("५", "5"), ("٣٫٥", "3.5"), ("5½", "5 1/2"), ("½", "1/2"),
+        ("−½", "-1/2"),
+        ("\u200b7", "7"), ("US$5", "5"), ("₹5", "5"), ("Rs. 5", "5"), ("1 lakh", "100000"),
+        ("3 bn", "3000000000"), ("2 dozen eggs", "24"), ("2 hundred thousand", "200000"),
+        ("5M", "5000000"), ("7, not 3", "7"), ("18 apples, because 3 > 2", "18"), ("12 m^2", "12"),
+        ("12 cm3", "12"), ("60 km/h", "60"), ("5 °C", "5"), ("18. She has 3 dogs", "18"),
     ],
 )  # fmt: skip
 def test_reads_numbers_as_people_write_them(text: str, answer: str):
@@ -95,10 +101,20 @@ def test_reads_numbers_as_people_write_them(text: str, answer: str):
     "text",
     [
         "1,00,5", "12,34", "1,000,00", "0,500", "1.2.3", "--5", "±3", "+-3", "11 7/6", "1-1/2",
-        "3/0", "1e31", "1e100000000", "9" * 65, "٣", "５", "5²", "5½", "½", "m2", "A4", "5x", "2nd",
+        "3/0", "1e31", "1e100000000", "9" * 65, "5²", "①", "m2", "A4", "5x", "2nd",
         "7:32", "5 + 3 = 8", "5-6", "5 - 6", "5, 6", "5 or 6", "2 3", "2^3", "2**3", r"\sqrt{5}",
         r"5\sqrt{3}", r"5\pi", "5(3)", "1/2/2020", "1_000", "1'000", "0x10", "infinity", "nan",
-        "about 5", "x = 5",
+        "about 5", "x = 5", "2 hours 30 minutes", "5 feet 3 inches", "3 lb 4 oz",
+        "5 ft. 3 in.", "7 R 2",
+        "7 remainder 2", "7 R2", "7R2", "7 r. two", "7. Remainder 2", "7 apples and 3 pears",
+        "3 pm",
+        "3:45 pm", "3:2", "3 : 2", "3-5", "3 to 5", "5 May", "2020-01-05", "5 May 2020",
+        "3 zillion",
+        "3 Millionen", "2 and a half", "3 lb four oz", "2 thirds", "5 squared", "5 π", "5 x",
+        "5 or more",
+        "5 below zero", "5‰", "3 万", "3万", "1 लाख", "18 dollars for 3 days", "5+", "2 score",
+        "0,5",
+        "1.234,56", "3 hundredths", "101 binary", "5 \\pi",
     ],
 )  # fmt: skip
 def test_reads_no_number_where_there_is_not_exactly_one(text: str):
@@ -258,3 +274,47 @@ def test_the_gold_answers_of_real_tasks_are_read(task: str, name: str):
     assert len(answers) > 200
     for answer in answers:
         assert grader.equal(grader.strict(f"Thinking.\n#### {answer}"), answer), answer
+
+
+AMOUNTS = [
+    "2 hours 30 minutes", "2 hours 45 minutes", "2 hours", "2 h 30 min", "30 minutes",
+    "5 feet 3 inches", "5 feet 9 inches", "5 ft 3 in", "5'3\"", "5'9\"", "3 lb 4 oz", "3 lb 5 oz",
+    "7 remainder 2", "7 remainder 3", "7 R 2", "7 R 3", "7R2", "7 apples and 3 pears",
+    "7 apples and 5 pears", "1 lakh", "1 crore", "1 dozen", "1 million", "1 bn", "1k", "1 thousand",
+    "3:2", "3:4", "3-5", "3-6", "3 to 5", "3 pm", "3 am", "3:45 pm", "3:45 am", "5 May", "5 June",
+    "2020-01-05", "2020-01-06", "2½", "2¼", "2 1/3", "٢", "٢٫٥", "0,5", "0,7", "5 squared",
+    "5 cubed",
+    "3 tenths", "3 hundredths", "1 लाख", "3万", "3億", "5π", "5 x", "5 y", "±5", "±6", "-4", "4!!",
+]  # fmt: skip
+ALIKE = {("2 hours", "٢"), ("1 thousand", "1k"), ("2½", "٢٫٥"), ("7 R 2", "7R2"), ("7 R 3", "7R3")}
+
+
+@pytest.mark.parametrize("name", ["numeric", "math"])
+def test_two_amounts_that_differ_never_count_as_equal(name: str):
+    if name == "math":
+        pytest.importorskip("math_verify", reason="needs the extra math")
+    grader = load_grader(name)
+
+    for one in AMOUNTS:
+        for other in AMOUNTS:
+            if one != other and not {(one, other), (other, one)} & ALIKE:
+                assert not grader.equal(grader.strict(f"#### {one}"), other), (one, other)
+
+
+@given(
+    st.tuples(st.integers(0, 99), st.integers(0, 99)),
+    st.tuples(st.integers(0, 99), st.integers(0, 99)),
+    st.sampled_from(
+        ["{} hours {} minutes", "{} feet and {} inches", "{} remainder {}", "{} R {}", "{}:{}",
+         "{} to {}", "{}-{}", "{} gizmos {} gadgets", "{} h {} min", "{}kg{}g", "{}, {}", "{} & {}"]
+    ),
+)  # fmt: skip
+def test_two_numbers_in_an_answer_are_never_taken_for_one(
+    one: tuple[int, int], other: tuple[int, int], form: str
+):
+    grader = load_grader("numeric")
+    first, second = form.format(*one), form.format(*other)
+
+    assert grader.strict(f"#### {first}") is None
+    assert grader.equal(grader.lenient(f"The answer is {first}."), second) is False
+    assert grader.equal(first, str(one[0])) is grader.equal(str(one[0]), first) is False

@@ -69,6 +69,7 @@ class Run:
 PREPARE = (
     "stages.prepare --train data/problems/train.jsonl --dev data/problems/dev.jsonl "
     "--test data/problems/test.jsonl --held-out data/problems/held-out.jsonl "
+    "--sources data/problems/sources.jsonl "
     "--outside data/problems/outside --metrics problems.json"
 )
 BASE = "stages.base --out data/students/base --metrics base.json --timing timing/base.json"

@@ -13,7 +13,8 @@ from tests.imports import ROOT
 from tests.unit.test_outside import BLOCKS
 
 OPTIONS = (
-    "--train t.jsonl --dev d.jsonl --test e.jsonl --held-out h.jsonl --outside o --metrics m.json"
+    "--train t.jsonl --dev d.jsonl --test e.jsonl --held-out h.jsonl --sources s.jsonl --outside o "
+    "--metrics m.json"
 )
 
 

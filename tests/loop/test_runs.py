@@ -132,8 +132,9 @@ def test_a_task_with_your_own_file_runs_and_a_test_row_in_train_is_refused(tmp_p
     made = Project(tmp_path)
     made.dvc("repro", "prepare")
     for split in ("train", "test"):
-        shutil.copy(tmp_path / f"data/problems/{split}.jsonl", tmp_path / f"{split}.jsonl")
-    own = {"train": "train.jsonl", "dev": None, "test": "test.jsonl", "dev_share": 0.3}
+        shutil.copy(tmp_path / f"data/problems/{split}.jsonl", tmp_path / "data/external")
+    own = {"train": "data/external/train.jsonl", "dev": None, "dev_share": 0.3}
+    own |= {"test": "data/external/test.jsonl"}
     own |= {"take_train": 10, "take_dev": 4, "take_test": None}
     yaml = YAML()
     content = yaml.load(tmp_path / "params.yaml")
@@ -147,8 +148,13 @@ def test_a_task_with_your_own_file_runs_and_a_test_row_in_train_is_refused(tmp_p
     assert sizes["test"] == 12
     assert 1 <= sizes["dev"] <= 4
 
-    leaked = (tmp_path / "test.jsonl").read_text().split("\n")[0].replace("wp-test", "leak")
-    with (tmp_path / "train.jsonl").open("a") as file:
+    leaked = (
+        (tmp_path / "data/external/test.jsonl")
+        .read_text()
+        .split("\n")[0]
+        .replace("wp-test", "leak")
+    )
+    with (tmp_path / "data/external/train.jsonl").open("a") as file:
         file.write(leaked + "\n")
     content["jsonl"] |= {"take_train": None, "take_dev": None}
     yaml.dump(content, tmp_path / "params.yaml")

@@ -28,7 +28,9 @@ READ = {  # text: its value as an answer, as an operand, and as a task writes it
     "8.0": (Fraction(8), Fraction(8), "8"),
     "10:30": (None, None, None),
     "²": (None, None, None),
-    "٣": (None, None, None),
+    "٣": (Fraction(3), None, None),
+    "2½": (Fraction(5, 2), None, None),
+    "2 h 30 min": (None, None, None),
     "": (None, None, None),
     "5 or 6": (None, None, None),
 }

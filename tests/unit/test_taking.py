@@ -175,9 +175,9 @@ def test_its_problems_are_train_and_dev_where_their_task_is_not_at_hand(
     names = [f"p{n}" for n in range(40)]
     made = views([problem(n) for n in names], [first(n) for n in names])
     publish(tmp_path / "data/imported/lessons", made)
-    jsonl.write(tmp_path / "test.jsonl", [problem("t1")])
+    jsonl.write(tmp_path / "data/external/test.jsonl", [problem("t1")])
     rules = task.Settings(
-        folder="lessons", dev=None, test="test.jsonl", dev_share=0.25,
+        folder="lessons", dev=None, test="data/external/test.jsonl", dev_share=0.25,
         take_train=None, take_dev=None, take_test=None,
     )  # fmt: skip
 

@@ -1,0 +1,275 @@
+"""Problems of files as people have them, each row read or refused with what is wrong with it."""
+
+import difflib
+import json
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from redistill.console.exceptions import RefusedError
+from redistill.problems import choices, files
+from redistill.problems.overlap import normalised_question
+from redistill.records.fingerprint import digest
+from redistill.records.types import Problem
+
+# The names that people give the fields of a problem; of several in a row the first one counts.
+NAMES: Mapping[str, Sequence[str]] = {
+    "id": ("id", "ID", "Id", "_id", "idx", "uid", "qid", "question_id", "problem_id"),
+    "question": ("question", "Question", "problem", "Problem", "query", "prompt", "input", "stem"),
+    "answer": ("answer", "Answer", "answerKey", "answer_key", "gold", "final_answer", "target",
+               "correct_answer", "correct", "label", "output"),
+    "choices": ("choices", "Choices", "options", "Options"),
+    "solution": ("solution", "Solution", "rationale", "explanation", "reasoning"),
+    "source": ("source",),
+}  # fmt: skip
+FIELDS = frozenset(Problem.model_fields)
+OPTIONAL = ("choices", "solution", "source")
+MARKER = "####"
+SHOWN = 8  # kinds of fault that a message names
+MAX_ID = 200
+PLAIN = '{"question": "Ann has 3 eggs and buys 4. How many has she?", "answer": "7"}'
+LETTERED = '{"question": "Which animal purrs?", "choices": {"A": "dog", "B": "cat"}, "answer": "B"}'
+
+
+@dataclass(frozen=True)
+class Read:
+    """The problems of a file, and the fields of its rows that were left out."""
+
+    problems: list[Problem]
+    left_out: list[str] = field(default_factory=list)
+
+
+def read(path: Path) -> Read:
+    """
+    Read the problems of *path*: JSON lines, an array, CSV or Parquet, with the usual field names.
+
+    An id that is missing is made of the file's name and the question, so that it stays whatever is
+    added. An answer with ``####`` is a solution that ends in the answer, as GSM8K has it. Raises
+    RefusedError naming every kind of fault, with its places and a right row.
+    """
+    found: list[Problem] = []
+    faults: dict[str, list[str]] = {}
+    left_out: set[str] = set()
+    places: dict[str, str] = {}
+    made: Counter[str] = Counter()
+    for place, row in files.rows(path):
+        try:
+            if isinstance(row, RefusedError):
+                raise row
+            one = _settled(row) or problem(row, path.stem, made)
+            form = unicodedata.normalize("NFC", one.id)
+            if twin := places.get(form):
+                raise RefusedError(f'field "id": the same id as {twin} (id="{_short(one.id)}")')
+            places[form] = place.removeprefix(f"{path}").lstrip(": ")
+            found.append(one)
+            if not row.keys() <= FIELDS:
+                left_out.update(set(row) - _read(row))
+        except RefusedError as refusal:
+            told = str(refusal).removeprefix(f"{place}:").strip()
+            faults.setdefault(told, []).append(place)
+    if faults:
+        raise RefusedError(_told(faults, any("choice" in fault for fault in faults)))
+    return Read(found, sorted(left_out))
+
+
+def problem(row: Mapping[str, Any], stem: str, made: Counter[str]) -> Problem:
+    """
+    Make the problem that *row* is; RefusedError says which field is wrong, and how.
+
+    *stem* begins an id that has to be made; *made* counts those made so far, for a question that
+    stands twice.
+    """
+    row = _unnested(row)
+    _misspelt(row)
+    question = _string(row, "question")
+    solution = _optional(row, "solution")
+    answer, worked = _answer(row, solution)
+    letters: dict[str, str] | None = None
+    if given := _choices(row):
+        _counted(row, given)
+        try:
+            letters, answer = choices.settled(given, answer)
+        except RefusedError as refusal:
+            place = "answer" if "of the choices" in str(refusal) else "choices"
+            raise RefusedError(f'field "{place}": {refusal}') from refusal
+    without = Problem(
+        id="-",
+        question=question,
+        answer=answer,
+        choices=letters,
+        solution=worked,
+        source=_optional(row, "source") or "",
+    )
+    return without.model_copy(update={"id": _identity(row, without, stem, made)})
+
+
+def left_out(paths: Iterable[Path]) -> dict[str, list[str]]:
+    """Return the fields that are left out of the files at *paths*, by file."""
+    found = {str(path): read(path).left_out for path in dict.fromkeys(paths)}
+    return {path: fields for path, fields in found.items() if fields}
+
+
+def _settled(row: Mapping[str, Any]) -> Problem | None:
+    """The problem that *row* is as it stands, None where something is to be read into it."""
+    if not row.keys() <= FIELDS or "id" not in row:
+        return None
+    try:
+        found = Problem.model_validate(row)
+    except ValidationError:
+        return None  # what is wrong, or another form, `problem` says
+    letters = found.choices
+    lettered = letters is None or (
+        found.answer in letters
+        and len(letters) <= len(choices.LETTERS)
+        and all(len(label) == 1 and label in choices.LETTERS for label in letters)
+        and all(text.strip() for text in letters.values())
+    )
+    whole = found.question.strip() and found.answer.strip() and found.solution != ""
+    return found if lettered and whole and MARKER not in found.answer else None
+
+
+def _told(faults: Mapping[str, Sequence[str]], lettered: bool) -> str:
+    lines = []
+    for fault, places in [*faults.items()][:SHOWN]:
+        more = f" (and in {len(places) - 1} more rows)" if len(places) > 1 else ""
+        lines.append(f"{places[0]}: {fault}{more}")
+    if len(faults) > SHOWN:
+        lines.append(f"and {len(faults) - SHOWN} more faults")
+    return f"{'; '.join(lines)}; a right row: {LETTERED if lettered else PLAIN}"
+
+
+def _key(row: Mapping[str, Any], name: str) -> str | None:
+    """The field of *row* that holds *name*, by the first of its names that has a value."""
+    there = [key for key in NAMES[name] if key in row]
+    return next((key for key in there if row[key] is not None), there[0] if there else None)
+
+
+def _read(row: Mapping[str, Any]) -> set[str]:
+    """The fields of *row* that a problem is made of."""
+    nested = {"question"} if isinstance(row.get("question"), Mapping) else set()
+    unnested = _unnested(row)
+    keys = {key for name in NAMES if (key := _key(unnested, name)) is not None}
+    lettered = choices.columns(unnested) if _key(unnested, "choices") is None else {}
+    return {*keys, *lettered.values(), *nested}
+
+
+def _unnested(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """*row* with the stem and the choices of its question beside it: CommonsenseQA nests them."""
+    inner = row.get("question")
+    if not isinstance(inner, Mapping) or "stem" not in inner:
+        return row
+    rest = {key: value for key, value in row.items() if key != "question"}
+    return rest | {"question": inner["stem"], "choices": inner.get("choices")}
+
+
+def _misspelt(row: Mapping[str, Any]) -> None:
+    """Refuse a field that is all but an optional one: left out, it would be missed too late."""
+    known = {key for names in NAMES.values() for key in names}
+    for key in row:
+        near = [] if key in known else difflib.get_close_matches(key, OPTIONAL, n=1, cutoff=0.8)
+        if near and _key(row, near[0]) is None:
+            raise RefusedError(f'field "{_short(key)}": unknown field; did you mean {near[0]!r}?')
+
+
+def _string(row: Mapping[str, Any], name: str) -> str:
+    key = _key(row, name)
+    if key is None:
+        there = ", ".join(_short(one) for one in [*row][:12]) or "none"
+        raise RefusedError(f'field "{name}": missing (fields: {there})')
+    value = row[key]
+    if not isinstance(value, str):
+        raise RefusedError(f'field "{_short(key)}": expected string, got {_kind(value)}')
+    if not value.strip():
+        raise RefusedError(f'field "{_short(key)}": empty')
+    return value
+
+
+def _optional(row: Mapping[str, Any], name: str) -> str | None:
+    key = _key(row, name)
+    if key is None or row[key] is None or row[key] == "":
+        return None
+    return _string(row, name)
+
+
+def _answer(row: Mapping[str, Any], solution: str | None) -> tuple[str, str | None]:
+    """The final answer of *row* and its solution, which may end in the answer or be it whole."""
+    key = _key(row, "answer")
+    if (key is None or row[key] is None) and solution is not None and MARKER in solution:
+        return _marked("solution", solution), solution
+    value = row[key] if key is not None else None
+    if isinstance(value, bool):
+        return "yes" if value else "no", solution
+    if isinstance(value, int | float):
+        return _number(str(key), value), solution
+    answer = _string(row, "answer")
+    if MARKER not in answer:
+        return answer, solution
+    return _marked(str(key), answer), solution or answer.strip()
+
+
+def _number(key: str, value: float) -> str:
+    written = str(value)
+    if "n" in written or len(written) > 64:  # nan, inf
+        raise RefusedError(f'field "{_short(key)}": {written[:20]} is no answer')
+    return written
+
+
+def _marked(key: str, text: str) -> str:
+    after = text.rpartition(MARKER)[2].strip()
+    if not after:
+        raise RefusedError(f'field "{_short(key)}": nothing stands after {MARKER}')
+    plain = after.replace(",", "")  # GSM8K parts thousands there
+    return plain if plain.isascii() and plain.isdigit() else after
+
+
+def _choices(row: Mapping[str, Any]) -> list[tuple[str | None, str]]:
+    key = _key(row, "choices")
+    if key is not None and row[key] not in (None, "", [], {}):
+        try:
+            return choices.read(row[key])
+        except RefusedError as refusal:
+            raise RefusedError(f'field "{_short(key)}": {refusal}') from refusal
+    named = choices.columns(row) if key is None else {}
+    cells = [(label, row[name]) for label, name in named.items() if row[name] is not None]
+    return [(label, str(text)) for label, text in cells]
+
+
+def _counted(row: Mapping[str, Any], given: Sequence[tuple[str | None, str]]) -> None:
+    """Refuse a number as the answer that is no label: it may count the choices from 0 or from 1."""
+    key = _key(row, "answer")
+    value = row[key] if key is not None else None
+    if isinstance(value, int) and str(value) not in {label for label, _ in given}:
+        raise RefusedError(
+            f'field "{_short(str(key))}": {value} is no label of a choice, and a count may begin '
+            "at 0 or at 1; give the letter by place (A, B, ...) or the text of the right choice"
+        )
+
+
+def _identity(row: Mapping[str, Any], asked: Problem, stem: str, made: Counter[str]) -> str:
+    key = _key(row, "id")
+    if key is None or row[key] is None:
+        found = f"{stem[: MAX_ID - 40]}-{digest(normalised_question(asked))}"
+        made[found] += 1
+        return found if made[found] == 1 else f"{found}-{made[found]}"
+    value = row[key]
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        raise RefusedError(f'field "{_short(key)}": expected string, got {_kind(value)}')
+    if not 0 < len(value) <= MAX_ID:
+        raise RefusedError(f'field "{_short(key)}": {len(value)} characters; 1 to {MAX_ID} may be')
+    return value
+
+
+def _kind(value: object) -> str:
+    kinds = {bool: "true or false", int: "number", float: "number", list: "array", dict: "object"}
+    return "null" if value is None else kinds.get(type(value), type(value).__name__)
+
+
+def _short(text: str) -> str:
+    return json.dumps(text[:80])[1:-1]
