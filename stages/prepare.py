@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from redistill.console import drafts
 from redistill.grading import golds
 from redistill.grading.grader import GradeSettings
 from redistill.problems import held_out as questions
@@ -43,14 +44,15 @@ def main(
 
     golds.check_all(found, tests, params.section("grade", GradeSettings).grader)
     balance.check(settings.max_loss)
-    jsonl.write(train, found["train"])
-    jsonl.write(dev, found["dev"])
-    jsonl.write(test, found["test"])
-    questions.write(held_out, questions.held_out([*found["dev"], *found["test"]]))
-    sets.write_tests(outside, tests)
-    sizes = {name: len(problems) for name, problems in found.items()}
-    lost = {name: made.as_dict() for name, made in balances.items()}
-    write_json(metrics, {"balance": balance.as_dict(), "sizes": sizes, "outside": lost})
+    with drafts.together():
+        jsonl.write(train, found["train"])
+        jsonl.write(dev, found["dev"])
+        jsonl.write(test, found["test"])
+        questions.write(held_out, questions.held_out([*found["dev"], *found["test"]]))
+        sets.write_tests(outside, tests)
+        sizes = {name: len(problems) for name, problems in found.items()}
+        lost = {name: made.as_dict() for name, made in balances.items()}
+        write_json(metrics, {"balance": balance.as_dict(), "sizes": sizes, "outside": lost})
     click.echo("; ".join([f"{balance}: {sizes}", *map(str, balances.values())]))
 
 
