@@ -1,10 +1,12 @@
 """The command ``redistill``: look at a run, check it, share it. (To run it is ``dvc repro``.)"""
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
 
+from redistill.analysis import experiments
 from redistill.cli import calls, checks, look, project, results, share
 from redistill.console import endings
 
@@ -16,6 +18,12 @@ class Group(click.Group):
         """Run the command."""
         whole = partial(super().main, *args, **kwargs)
         return endings.run("redistill", whole, stopped="the same command begins anew")
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; before it, say what a killed sweep left behind."""
+        if told := experiments.told(Path()):
+            click.echo(f"redistill: {told}", err=True)
+        return super().invoke(ctx)
 
 
 @click.group(cls=Group)

@@ -37,7 +37,7 @@ def number(problem: BaseException) -> int | None:
 
 
 def said(text: str) -> bool:
-    """Whether *text*, which another program printed, tells of a disk that is full or fails."""
+    """Say whether *text*, of another program, tells of a disk that is full or fails."""
     if (found := NUMBERED.search(text)) and int(found[1]) in WAYS:
         return True
     return any(os.strerror(one) in text for one in (errno.ENOSPC, errno.EDQUOT, errno.EROFS))
