@@ -53,6 +53,7 @@ class Draft:
 
 
 _waiting: ContextVar[list[Draft] | None] = ContextVar("waiting", default=None)
+_filled: ContextVar[Draft | None] = ContextVar("filled", default=None)  # the folder being written
 
 
 @contextmanager
@@ -82,11 +83,12 @@ def folder(path: Path, *, whole: bool = False) -> Iterator[Path]:
     with _draft(path) as draft:
         draft.whole = whole
         draft.place.mkdir()
-        token = _waiting.set(None)
+        waiting, filled = _waiting.set(None), _filled.set(draft)
         try:
             yield draft.place
         finally:
-            _waiting.reset(token)
+            _waiting.reset(waiting)
+            _filled.reset(filled)
 
 
 @contextmanager
@@ -167,10 +169,18 @@ def _told(path: Path, place: Path | None = None) -> Iterator[None]:
     except Exception as problem:
         named = getattr(problem, "filename", None)
         own = named is None or place is None or Path(os.fsdecode(named)).is_relative_to(place)
-        refused = disk.refusal(problem, path if own else None)
+        refused = disk.refusal(problem, _shown(path) if own else None)
         if refused is None:
             raise
         raise refused from problem
+
+
+def _shown(path: Path) -> Path:
+    """The name that *path* will have once the folder that it is written into has its own."""
+    filled = _filled.get()
+    if filled is None or not path.is_relative_to(filled.place):
+        return path
+    return filled.path / path.relative_to(filled.place)
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -96,7 +96,7 @@ def test_after_a_kill_every_command_says_so_and_the_next_sweep_puts_params_back(
     before = (project / "params.yaml").read_bytes()
     process = at_work(project, "sweep", "--seeds", "9")
     process.kill()
-    process.communicate()
+    process.wait()
     busy = ended(start(project, "sweep", "--seeds", "2"), 75)  # DVC itself goes on
     os.kill(int((project / "ran-9").read_text()), signal.SIGKILL)
     time.sleep(0.2)
