@@ -4,19 +4,22 @@ import ctypes
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
-from redistill.console.exceptions import RefusedError
-from redistill.console.safe_text import safe_text
+from redistill.console import endings
 from redistill.settings import installed, secrets, sections
 
 FILE = click.Path(exists=False, dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 PARAMS = Path("params.yaml")
 PR_SET_PDEATHSIG = 1
+STOPPED = "nothing is written; dvc repro runs it again"
+
+endings.quiet_interrupts()
 
 
 class Stage(click.Command):
@@ -32,11 +35,8 @@ class Stage(click.Command):
         """Run the stage; leave with 0 only if its output is complete."""
         if sys.platform == "linux":  # a killed dvc must not leave a stage behind that writes on
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        try:
-            super().main(*args, **kwargs)
-        except RefusedError as refusal:
-            click.echo(f"{self.name}: {safe_text(str(refusal))}", err=True)
-            sys.exit(refusal.code)
+        whole = partial(super().main, *args, **kwargs)
+        endings.run(str(self.name), whole, stopped=STOPPED, goes_on=True)
         sys.exit(0)
 
     def invoke(self, ctx: click.Context) -> Any:

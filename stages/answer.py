@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from redistill.console import drafts
 from redistill.console import timing as times
 from redistill.problems import sets
 from redistill.records import jsonl
@@ -32,9 +33,10 @@ def main(
 
     answered = exam.answer(student, known, asked, settings, seed=params.seed)
 
-    jsonl.write_all(out, answered.completions)
-    write_json(metrics, answered.figures)
-    times.write(timing, answered.timing)
+    with drafts.together():
+        jsonl.write_all(out, answered.completions)
+        write_json(metrics, answered.figures)
+        times.write(timing, answered.timing)
     click.echo(f"{student.name}: {answered}")
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from redistill.console import drafts
 from redistill.console import timing as times
 from redistill.records.json_file import write_json
 from redistill.settings.sections import Params
@@ -32,9 +33,11 @@ def main(params: Params, out: Path, metrics: Path, timing: Path) -> None:
         template=student.template,
     )
 
-    load.save(model, tokenizer, out, note)
-    write_json(metrics, figures)
-    times.write(timing, took)
+    with drafts.together():
+        with drafts.folder(out) as draft:
+            load.save(model, tokenizer, draft, note)
+        write_json(metrics, figures)
+        times.write(timing, took)
     click.echo(f"base: {student.model}, {figures['parameters']} parameters")
 
 

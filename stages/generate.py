@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from redistill.console import drafts
 from redistill.grading.grader import GradeSettings, load_grader
 from redistill.problems import held_out as questions
 from redistill.rationales import generate
@@ -46,8 +47,9 @@ def main(
     )
 
     made.balance.check(settings.max_loss)
-    jsonl.write(out, made.rationales)
-    write_json(metrics, made.as_dict())
+    with drafts.together():
+        jsonl.write(out, made.rationales)
+        write_json(metrics, made.as_dict())
     click.echo(f"{round}: {made.balance}; {made.attempts}")
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from redistill.console import drafts
 from redistill.grading import predictions
 from redistill.grading.grader import GradeSettings
 from redistill.problems import sets
@@ -37,8 +38,9 @@ def main(
 
     graded = predictions.grade(known, written, grader, probed)
 
-    jsonl.write_all(out, graded.predictions)
-    write_json(metrics, graded.figures())
+    with drafts.together():
+        jsonl.write_all(out, graded.predictions)
+        write_json(metrics, graded.figures())
     click.echo(f"{completions.name}: {graded}")
 
 

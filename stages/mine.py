@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from redistill.console import drafts
 from redistill.diagnosis import mine
 from redistill.diagnosis.settings import MineSettings
 from redistill.records import json_file, jsonl
@@ -62,11 +63,12 @@ def main(
     )
 
     balance = Balance("mine", chosen.rows, len(errors), chosen.rejected).check(1.0)
-    jsonl.write(out, errors)
-    jsonl.write(attempts, mine.attempts(on_train, out.stem, settings))
     told = {"profile": found, "decision": decision, "balance": balance.as_dict(), "blind": blind}
     content = {**told, "confused": mine.confused(known, errors)}
-    json_file.write_json(metrics, content)
+    with drafts.together():
+        jsonl.write(out, errors)
+        jsonl.write(attempts, mine.attempts(on_train, out.stem, settings))
+        json_file.write_json(metrics, content)
     click.echo(f"{out.stem}: {balance}; on dev: {gaps.describe(found['gaps'])}")
     if blind:
         click.echo(f"{out.stem}: {blind}")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from redistill.console import drafts
 from redistill.diagnosis import pool
 from redistill.diagnosis.settings import MineSettings
 from redistill.records import json_file, jsonl
@@ -46,9 +47,10 @@ def main(
     found = pool.diagnosis([gaps, more_gaps], settings.common)
 
     balance.check(1.0)
-    jsonl.write(out, pooled)
-    jsonl.write(all_attempts, pool.attempts([attempts, more_attempts]))
-    json_file.write_json(metrics, {**found, "balance": balance.as_dict()})
+    with drafts.together():
+        jsonl.write(out, pooled)
+        jsonl.write(all_attempts, pool.attempts([attempts, more_attempts]))
+        json_file.write_json(metrics, {**found, "balance": balance.as_dict()})
     click.echo(f"{out.stem}: {balance}; on dev: {describe(found['profile']['gaps'])}")
 
 

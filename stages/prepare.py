@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
+from redistill.console import drafts
 from redistill.grading import golds
 from redistill.grading.grader import GradeSettings
 from redistill.problems import held_out as questions
 from redistill.problems import own, sets, sources, splits
-from redistill.problems.sets import SPLITS
 from redistill.problems.task import PrepareSettings, further_tasks, load_task
 from redistill.records import jsonl
 from redistill.records.json_file import write_json
@@ -48,16 +48,18 @@ def main(
     golds.check_all(found, tests, params.section("grade", GradeSettings).grader)
     known = [problem for split in found.values() for problem in split]
     balance.check(settings.max_loss)
-    for name, file in zip(SPLITS, (train, dev, test), strict=True):
-        jsonl.write(file, sources.without(found[name]))
-    sources.write(origins, known)
-    questions.write(held_out, questions.held_out([*found["dev"], *found["test"]]))
-    sets.write_tests(outside, tests)
-    sizes = {name: len(problems) for name, problems in found.items()}
-    lost = {name: made.as_dict() for name, made in balances.items()}
-    aside = own.left_out(task.files(section)) if hasattr(task, "files") else {}
-    told = {"balance": balance.as_dict(), "sizes": sizes, "outside": lost}
-    write_json(metrics, told | ({"left_out": aside} if aside else {}))
+    with drafts.together():
+        jsonl.write(train, sources.without(found["train"]))
+        jsonl.write(dev, sources.without(found["dev"]))
+        jsonl.write(test, sources.without(found["test"]))
+        sources.write(origins, known)
+        questions.write(held_out, questions.held_out([*found["dev"], *found["test"]]))
+        sets.write_tests(outside, tests)
+        sizes = {name: len(problems) for name, problems in found.items()}
+        lost = {name: made.as_dict() for name, made in balances.items()}
+        aside = own.left_out(task.files(section)) if hasattr(task, "files") else {}
+        told = {"balance": balance.as_dict(), "sizes": sizes, "outside": lost}
+        write_json(metrics, told | ({"left_out": aside} if aside else {}))
     click.echo("; ".join([f"{balance}: {sizes}", *map(str, balances.values())]))
     for name, fields in aside.items():
         click.echo(f"{name}: left out, as no problem has them: {', '.join(fields)}")

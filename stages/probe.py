@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from redistill.console import drafts
 from redistill.console import timing as times
 from redistill.diagnosis.settings import MineSettings
 from redistill.records import jsonl
@@ -49,8 +50,9 @@ def main(
 
     probed = probe.probe(known, written, start, branch, found, folds, way, evaluate, out)
 
-    write_json(metrics, probed.figures)
-    times.write(timing, probed.timing)
+    with drafts.together():
+        write_json(metrics, probed.figures)
+        times.write(timing, probed.timing)
     click.echo(f"{branch}: {probed}")
 
 

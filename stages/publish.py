@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from redistill.analysis.summary import Summary
+from redistill.console import drafts
 from redistill.datasets import card, files
 from redistill.datasets import rows as dataset_rows
 from redistill.problems import sources
@@ -59,9 +60,10 @@ def main(
     )
     found = dataset_rows.provenance(settings, views, taught, overlap, origin, rounds, summary)
 
-    files.write(out / settings.name, views.rows, found, card.card(found))
-    rows = {key: found[key] for key in ("round", "views", "unpaired", "overlap", "balance")}
-    json_file.write_json(balance, rows)
+    with drafts.together():
+        files.write(out / settings.name, views.rows, found, card.card(found))
+        rows = {key: found[key] for key in ("round", "views", "unpaired", "overlap", "balance")}
+        json_file.write_json(balance, rows)
     counts = ", ".join(f"{name} {count}" for name, count in found["views"].items())
     click.echo(f"{views.balance}; {settings.name} is round {found['round']}: {counts}")
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from redistill.console import drafts
 from redistill.diagnosis.nearest import Cases
 from redistill.diagnosis.settings import MineSettings
 from redistill.grading.grader import GradeSettings, load_grader
@@ -76,8 +77,9 @@ def main(
     taught = refine.with_own(refined.rationales, solved, known, guarded, settings.own)
 
     refined.balance.check(settings.max_loss)
-    jsonl.write(out, taught)
-    write_json(metrics, refined.as_dict())
+    with drafts.together():
+        jsonl.write(out, taught)
+        write_json(metrics, refined.as_dict())
     if requests.stop:
         click.echo(f"{name}: the loop stopped at {errors.stem}; mine.stop: never runs every round")
     click.echo(f"{name}: {refined.balance}; {refined.attempts}; kept {refined.kept}")

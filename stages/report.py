@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from redistill.analysis.summary import ReportSettings, sentence
+from redistill.console import drafts
 from redistill.console import timing as times
 from redistill.llm import store
 from redistill.records.json_file import write_json, write_text
@@ -55,15 +56,16 @@ def main(
 
     report = build(run, metrics, ledger, settings)
 
-    write_json(best, report.verdict.as_dict())
-    write_json(summary, report.whole.as_dict())
-    write_json(ladder, report.climbed.as_dict())
-    for name, table in report.tables.items():
-        write_text(tables / f"{name}.csv", table)
-    for name, picture in report.pictures.items():
-        write_text(pictures / f"{name}.svg", picture)
-    page.write(folder, report.facts, list(report.pictures.values()), run)
-    page.write_timing(timing, times.read(timing))
+    with drafts.together():
+        write_json(best, report.verdict.as_dict())
+        write_json(summary, report.whole.as_dict())
+        write_json(ladder, report.climbed.as_dict())
+        for name, table in report.tables.items():
+            write_text(tables / f"{name}.csv", table)
+        for name, picture in report.pictures.items():
+            write_text(pictures / f"{name}.svg", picture)
+        page.write(folder, report.facts, list(report.pictures.values()), run)
+        page.write_timing(timing, times.read(timing))
     click.echo(sentence(report.verdict))
     click.echo(f"The report: {folder / page.INDEX}")
 

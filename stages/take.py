@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from redistill.console import drafts
 from redistill.datasets import load
 from redistill.datasets.take import take
 from redistill.grading.grader import GradeSettings, load_grader
@@ -44,8 +45,9 @@ def main(
     taken = take(rows, known, name, source.version, grader, unquoted)
 
     taken.balance.check(source.max_loss)
-    jsonl.write(out, taken.rationales)
-    write_json(metrics, taken.as_dict() | {"provenance": provenance})
+    with drafts.together():
+        jsonl.write(out, taken.rationales)
+        write_json(metrics, taken.as_dict() | {"provenance": provenance})
     click.echo(f"{name}: {taken.balance}; train problems without one: {taken.untaught}")
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from redistill.console import drafts
 from redistill.console import timing as times
 from redistill.records.json_file import write_json
 from redistill.settings.sections import Params
@@ -33,9 +34,11 @@ def main(params: Params, name: str, out: Path, metrics: Path, timing: Path) -> N
         say=name,
     )
 
-    load.save(model, tokenizer, out, note)
-    write_json(metrics, figures)
-    times.write(timing, took)
+    with drafts.together():
+        with drafts.folder(out) as draft:
+            load.save(model, tokenizer, draft, note)
+        write_json(metrics, figures)
+        times.write(timing, took)
     click.echo(f"{name}: {target.model}, {figures['parameters']} parameters")
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from redistill.console import drafts
 from redistill.console import timing as times
 from redistill.records import jsonl
 from redistill.records.json_file import write_json
@@ -56,8 +57,9 @@ def main(
         max_new_tokens=longest,
     )
 
-    write_json(metrics, fitted.figures)
-    times.write(timing, fitted.timing)
+    with drafts.together():
+        write_json(metrics, fitted.figures)
+        times.write(timing, fitted.timing)
     click.echo(f"{branch}: {fitted}")
 
 

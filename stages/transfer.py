@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from redistill.analysis import plots, summary, transfer
+from redistill.console import drafts
 from redistill.records import json_file, jsonl
 from redistill.records.types import Prediction
 from redistill.rounds import branches as branching
@@ -43,10 +44,11 @@ def main(
     found = transfer.transfer(branches, rounds, chosen, settings.control, tests, alpha)
     rows = transfer.table(found)
 
-    json_file.write_json(out, found.as_dict())
-    json_file.write_text(gains, summary.as_csv(rows, transfer.COLUMNS))
-    picture = plots.forest(transfer.bars(found), f"{settings.title}: other students")
-    json_file.write_text(forest, picture)
+    with drafts.together():
+        json_file.write_json(out, found.as_dict())
+        json_file.write_text(gains, summary.as_csv(rows, transfer.COLUMNS))
+        picture = plots.forest(transfer.bars(found), f"{settings.title}: other students")
+        json_file.write_text(forest, picture)
     click.echo(transfer.sentence(found))
 
 

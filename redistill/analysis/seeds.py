@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
@@ -15,10 +14,10 @@ from pydantic import Field
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from redistill.analysis import statistics
+from redistill.analysis import experiments, statistics
 from redistill.analysis.comparison import Bar
 from redistill.analysis.figures import Figures
-from redistill.console.exceptions import CONFIG, INTERNAL, RefusedError
+from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.records import fingerprint, json_file
 from redistill.records.json_file import read_json
 from redistill.settings import sections
@@ -27,6 +26,9 @@ NAMED = re.compile(r"(.*?)seed-?(\d+)")
 KEY = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*")
 OUTSIDE = ", out of domain"
 BEST, LADDER = "metrics/best.json", "metrics/ladder.json"
+KEPT = (
+    "the seeds before it are kept, params.yaml is as it was, and the same command goes on from here"
+)
 HEAD = (
     "round", "against", "seeds", "gain, points", "95 % interval", "by seed",
     "sd over seeds, of items", "fixed, broken",
@@ -115,13 +117,13 @@ class Plan:
         """Name the experiment of *seed* where it is queued, by all of its settings."""
         return f"seed{seed}-{self.settings()[:8]}"
 
-    def settings(self) -> str:
+    def settings(self, file: Path = experiments.PARAMS) -> str:
         """
-        Make a digest of params.yaml with the *pairs* set and the seed left out.
+        Make a digest of params.yaml, or *file*, with the *pairs* set and the seed left out.
 
-        It is the same before an experiment as after it, which leaves its settings in params.yaml.
+        It is the same before an experiment as while it runs, with its settings in params.yaml.
         """
-        content = deepcopy(dict(sections.read(self.root / "params.yaml").content))
+        content = deepcopy(dict(sections.read(self.root / file).content))
         for pair in self.pairs:
             _set(content, pair)
         content.pop("seed", None)
@@ -137,6 +139,13 @@ def plan(root: Path, folder: Path, pairs: Sequence[str]) -> Plan:
     made = Plan(root, folder, tuple(pairs))
     made.settings()
     return made
+
+
+def take_back(plan: Plan) -> str | None:
+    """Put params.yaml back where a sweep was killed, and say so, as `experiments.take_back`."""
+    killed = (plan.root / experiments.KEPT).is_file()
+    same = killed and plan.settings(experiments.KEPT) == plan.settings()
+    return experiments.take_back(plan.root, same)
 
 
 def missing(plan: Plan, seeds: Sequence[int], *, force: bool) -> list[int]:
@@ -165,16 +174,11 @@ def run(plan: Plan, seed: int) -> None:
     """
     Run *seed* as an experiment of DVC in the working tree, and keep its results in their file.
 
-    Raises RefusedError where DVC fails; what it finished then is in its cache.
+    The params.yaml is left as it was. Raises RefusedError where DVC fails or is interrupted; what
+    it finished then is in its cache.
     """
     words = plan.words(seed)
-    ran = subprocess.run([sys.executable, "-m", *words], cwd=plan.root, check=False)  # noqa: S603 - dvc, no shell
-    if ran.returncode:
-        raise RefusedError(
-            f"seed {seed}: {' '.join(words)} ended with code {ran.returncode}; the seeds before it "
-            "are kept, and the same command goes on from here",
-            code=INTERNAL,
-        )
+    experiments.run(plan.root, words, f"seed {seed}", KEPT)
     found = {name: read_json(plan.root / name) for name in (BEST, LADDER)}
     _keep(plan, seed, words, found)
 
@@ -183,11 +187,7 @@ def queue(plan: Plan, seed: int) -> str:
     """Queue *seed* as an experiment of DVC, and return its name."""
     name = plan.name(seed)
     words = [*plan.words(seed), "--queue", f"--name={name}"]
-    ran = subprocess.run([sys.executable, "-m", *words], cwd=plan.root, check=False)  # noqa: S603 - dvc, no shell
-    if ran.returncode:
-        raise RefusedError(
-            f"seed {seed}: {' '.join(words)} ended with code {ran.returncode}", code=INTERNAL
-        )
+    experiments.run(plan.root, words, f"seed {seed}", "what is queued already stays queued")
     return name
 
 

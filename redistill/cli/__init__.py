@@ -1,0 +1,5 @@
+"""The command ``redistill``."""
+
+from redistill.console import endings
+
+endings.quiet_interrupts()

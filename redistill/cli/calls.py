@@ -68,11 +68,18 @@ def store() -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 def export_store(file: Path) -> None:
     """Write every call with its request and its answer to FILE, as sorted JSONL."""
-    from redistill.llm import store
+    from redistill.llm import store, store_file
 
     with store.reading(store.path()) as known:
         count = jsonl.write_rows(file, known.export())
+        under_way = known.under_way()
     click.echo(f"{counted(count, 'call')} in {file}")
+    if holder := store_file.holder(store.path()):
+        click.echo(
+            f"{holder} is writing the store: {counted(under_way, 'call')} without an answer in "
+            f"{file} yet, and later ones are left out",
+            err=True,
+        )
 
 
 @store.command("import")

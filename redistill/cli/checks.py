@@ -68,7 +68,7 @@ def verify_files(folders: tuple[Path, ...]) -> None:
 
     With FOLDERS, hash only those, each against its own manifest.
     """
-    from redistill.cli import verify
+    from redistill.cli import running, verify
     from redistill.llm import store
     from redistill.records import manifest
 
@@ -78,12 +78,18 @@ def verify_files(folders: tuple[Path, ...]) -> None:
         report = verify.Report([fault for f in folders for fault in manifest.verify(f)])
         told = "what the manifests list"
     else:
+        cache, declared = verify.kept_by_dvc(here)
+        at_work = running.writing(here)
         report = verify.verify(
             here,
-            cache=verify.cache_of(here),
+            cache=cache,
             database=store.path(),
             folders=dict.fromkeys(checked, manifest.verify),
+            declared=declared,
+            writing=at_work,
         )
+        for out in report.left_out:
+            click.echo(safe_text(f"{out}: left out, {at_work[out]} is writing it"))
         hashed = report.hashed
         told = f"{hashed['working tree']} files and {hashed['cache']} objects of the cache"
     for fault in report.faults:

@@ -1,13 +1,14 @@
 """The command ``redistill``: look at a run, check it, share it. (To run it is ``dvc repro``.)"""
 
-import sys
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
 
+from redistill.analysis import experiments
 from redistill.cli import calls, checks, look, project, results, share
-from redistill.console.exceptions import RefusedError
-from redistill.console.safe_text import safe_text
+from redistill.console import endings
 
 
 class Group(click.Group):
@@ -15,11 +16,14 @@ class Group(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command."""
-        try:
-            return super().main(*args, **kwargs)
-        except RefusedError as refusal:
-            click.echo(f"redistill: {safe_text(str(refusal))}", err=True)
-            sys.exit(refusal.code)
+        whole = partial(super().main, *args, **kwargs)
+        return endings.run("redistill", whole, stopped="the same command begins anew")
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; before it, say what a killed sweep left behind."""
+        if told := experiments.told(Path()):
+            click.echo(f"redistill: {told}", err=True)
+        return super().invoke(ctx)
 
 
 @click.group(cls=Group)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from redistill.console.exceptions import RefusedError
 from redistill.console.safe_text import safe_text
 
 PARAMS = Path("params.yaml")
@@ -40,8 +41,11 @@ def init(
 @click.command()
 def upgrade() -> None:
     """Bring the project in this folder to the installed version, which makes stages stale."""
-    from redistill.cli import new_project
+    from redistill.cli import new_project, running
 
+    if at_work := running.writing(Path()):
+        who = next(iter(at_work.values()))
+        raise RefusedError(f"dvc.yaml: {who} runs by it; upgrade when that has ended", code=75)
     for line in new_project.upgrade(Path()):
         click.echo(safe_text(line))
 
@@ -57,7 +61,7 @@ def show_params(file: Path, overlays: tuple[str, ...], out: Path | None) -> None
     With overlays, print the whole of what they come to over params.yaml, once it is checked.
     """
     from redistill.checks import check_params, ready, stopped
-    from redistill.cli import new_project
+    from redistill.cli import new_project, running
     from redistill.records.json_file import write_text
     from redistill.settings import sections
 
@@ -75,4 +79,6 @@ def show_params(file: Path, overlays: tuple[str, ...], out: Path | None) -> None
         click.echo(text, nl=False)
     else:
         write_text(out, text)
+        for who in dict.fromkeys(running.writing(Path()).values()):
+            click.echo(f"{who} is at work with the settings of before", err=True)
         click.echo(f"{out}: {file} with {', '.join(overlays)}")

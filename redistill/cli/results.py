@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from redistill.cli import tables
+from redistill.console import drafts
 from redistill.console.exceptions import RefusedError
 from redistill.console.safe_text import safe_text
 from redistill.records import json_file
@@ -14,6 +15,7 @@ from redistill.settings import sections
 
 PARAMS = Path("params.yaml")
 LADDER = Path("metrics/ladder.json")
+YOURS = "dvc repro brings back what belongs to it"
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -115,8 +117,12 @@ def sweep(
     seeds = [*first, *more]
     if gather is None and (not first or min(seeds) < 0):
         raise click.UsageError("give the seeds, as in --seeds 1 2 3, or a folder with --gather")
+    drafts.check(out)
+    drafts.check(out.with_suffix(".svg"))
     if gather is None:
         plan = seed_runs.plan(Path(), results, pairs)
+        if told := seed_runs.take_back(plan):
+            click.echo(told, err=True)
         left = seed_runs.missing(plan, seeds, force=force)
         if queue and left:
             names = [seed_runs.queue(plan, seed) for seed in left]
@@ -126,10 +132,14 @@ def sweep(
         for seed in left:
             click.echo(f"== seed {seed}: {' '.join(plan.words(seed))}")
             seed_runs.run(plan, seed)
+        if left:
+            click.echo(f"data and metrics are of seed {left[-1]}, params.yaml is yours; " + YOURS)
     found = seed_runs.summary(seed_runs.gather(gather or results, seeds))
-    json_file.write_json(out, found.as_dict())
     seeds_told = f"Mean gain on test over {len(found.seeds)} seeds"
-    json_file.write_text(out.with_suffix(".svg"), plots.forest(seed_runs.bars(found), seeds_told))
+    with drafts.together():
+        json_file.write_json(out, found.as_dict())
+        picture = plots.forest(seed_runs.bars(found), seeds_told)
+        json_file.write_text(out.with_suffix(".svg"), picture)
     tables.table(
         seed_runs.lines(found), title="Gains on test over seeds (chosen: by dev, per seed)"
     )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from redistill.cli import tables
+from redistill.cli import running, tables
 from redistill.console.safe_text import safe_text
 from redistill.settings import sections
 
@@ -22,6 +22,7 @@ def publish_set(repo: str | None, public: bool) -> None:
     if public and repo is None:
         raise click.UsageError("--public goes with --push")
     folder = Path("data/published") / sections.read(PARAMS).section("publish", PublishSettings).name
+    running.refuse(Path(), folder.as_posix(), "publish it")
     if repo is not None:
         from huggingface_hub import HfApi
 

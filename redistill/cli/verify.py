@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,8 @@ class Report:
     hashed: dict[Place, int] = field(default_factory=lambda: {"working tree": 0, "cache": 0})
     absent: dict[Place, int] = field(default_factory=lambda: {"working tree": 0, "cache": 0})
 
+    left_out: list[str] = field(default_factory=list)
+
     @property
     def total(self) -> int:
         """How many files were hashed in all."""
@@ -46,7 +49,13 @@ class Named:
 
 
 def verify(
-    root: Path, *, cache: Path, database: Path, folders: dict[Path, Check] | None = None
+    root: Path,
+    *,
+    cache: Path,
+    database: Path,
+    folders: dict[Path, Check] | None = None,
+    declared: Mapping[str, set[str]] | None = None,
+    writing: Iterable[str] = (),
 ) -> Report:
     """
     Hash every file that dvc.lock in *root* names, in the working tree and in DVC's *cache*.
@@ -54,23 +63,32 @@ def verify(
     DVC trusts the mode of an object in its cache and never hashes it again, so it hands on a
     damaged one as up to date. The record store *database* is checked row by row, each of *folders*
     with the check that is given for it. A file that is in neither place is a fault, one that is in
-    one of them is not. Raises RefusedError for a dvc.lock that cannot be read.
+    one of them is not. What *declared* says are the outs of each stage must be those of dvc.lock.
+    An out that a stage is *writing* is left out and told. Raises RefusedError for a dvc.lock that
+    cannot be read.
     """
     report = Report()
-    for out, md5 in outs(root / LOCK):
+    report.faults += _displaced(root / LOCK, declared or {})
+    for _, out, md5 in outs(root / LOCK):
+        if out in writing:
+            report.left_out.append(out)
+            continue
+        report.faults += _strange(root, cache, out, md5)
         for named in _files(root, cache, out, md5, report):
             _look(root, cache, named, report)
     if database.exists():
         report.faults += [f"record store: {database}: {fault}" for fault in _store(database)]
     for folder, check in (folders or {}).items():
+        if folder.as_posix() in report.left_out:
+            continue
         report.faults += [f"{folder}: {fault}" for fault in check(folder)]
     report.faults = list(dict.fromkeys(report.faults))
     return report
 
 
-def outs(lock: Path) -> Iterator[tuple[str, str]]:
+def outs(lock: Path) -> Iterator[tuple[str, str, str]]:
     """
-    Read path and MD5 of every out of every stage that dvc.lock records.
+    Read the stage, path and MD5 of every out of every stage that dvc.lock records.
 
     The MD5 of a folder ends in .dir.
     """
@@ -86,17 +104,21 @@ def outs(lock: Path) -> Iterator[tuple[str, str]]:
         for out in stage.get("outs", []) if isinstance(stage, dict) else []:
             if out.get("hash") != "md5" or not isinstance(out.get("md5"), str) or "path" not in out:
                 raise RefusedError(f"{lock}: {name}: {out.get('path')} has no MD5; run dvc commit")
-            yield str(out["path"]), out["md5"]
+            yield str(name), str(out["path"]), out["md5"]
 
 
-def cache_of(root: Path) -> Path:
-    """Find where DVC keeps its objects for the repository in *root*."""
+def kept_by_dvc(root: Path) -> tuple[Path, dict[str, set[str]]]:
+    """Find where DVC keeps its objects for *root*, and the outs of each stage of its dvc.yaml."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     try:
         with Repo(str(root)) as repo:
-            return Path(repo.cache.local.path)
+            declared = {
+                str(stage.name): {str(out.def_path) for out in stage.outs}
+                for stage in repo.stage.load_all(str(root / "dvc.yaml"))
+            }
+            return Path(repo.cache.local.path), declared
     except DvcException as problem:
         raise RefusedError(f"{root}: {problem}") from problem
 
@@ -159,6 +181,41 @@ def _look(root: Path, cache: Path, named: Named, report: Report) -> None:
             f"{named.out}: {named.path}: in neither the working tree nor the cache, expected MD5 "
             f"{named.md5}; dvc pull, or dvc repro"
         )
+
+
+def _displaced(lock: Path, declared: Mapping[str, set[str]]) -> Iterator[str]:
+    """The outs that dvc.lock has under another path than dvc.yaml, or not at all."""
+    locked: dict[str, set[str]] = {}
+    for stage, out, _ in outs(lock):
+        locked.setdefault(stage, set()).add(out)
+    mend = f"git checkout {LOCK}, or dvc repro if dvc.yaml is what changed"
+    for stage in sorted(locked.keys() & declared.keys()):
+        for out in sorted(locked[stage] - declared[stage]):
+            yield f"{LOCK}: {stage}: {out}: no out of this stage in dvc.yaml; {mend}"
+        for out in sorted(declared[stage] - locked[stage]):
+            yield f"{LOCK}: {stage}: {out}: is an out in dvc.yaml, and not here; {mend}"
+
+
+def _strange(root: Path, cache: Path, out: str, md5: str) -> Iterator[str]:
+    """What lies in the folder of an out, and is not of it: other files, and links of any kind."""
+    listing = object_of(cache, md5)
+    if not md5.endswith(".dir") or not listing.is_file() or not (root / out).is_dir():
+        return
+    try:
+        listed = {entry["relpath"] for entry in json.loads(listing.read_bytes())}
+    except (ValueError, KeyError, TypeError):
+        return  # the listing itself is damaged, which its hash says
+    for path in sorted((root / out).rglob("*")):
+        name = path.relative_to(root / out).as_posix()
+        if path.is_symlink() and not _of_dvc(path, cache, listed, name):
+            yield f"{out}: {path}: a link to {os.readlink(path)}, which DVC did not make; remove it"
+        elif not path.is_dir() and name not in listed:
+            yield f"{out}: {path}: not in what {LOCK} lists; remove it, or dvc repro"
+
+
+def _of_dvc(link: Path, cache: Path, listed: set[str], name: str) -> bool:
+    """Whether *link* is one into the cache, as DVC makes them with cache.type symlink."""
+    return name in listed and link.resolve().is_relative_to(cache.resolve())
 
 
 def _fault(out: str, path: Path, place: Place, expected: str, found: str) -> str:

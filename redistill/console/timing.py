@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from redistill.console import drafts
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -32,10 +34,8 @@ def write(path: Path, timing: Timing | None) -> None:
         "tokens": timing.tokens,
         "tokens_per_second": timing.tokens_per_second,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.tmp")
-    draft.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    draft.replace(path)
+    with drafts.file(path) as draft:
+        draft.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def read(folder: Path) -> dict[str, dict[str, float]]:

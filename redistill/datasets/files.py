@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from redistill.console import drafts
 from redistill.console.exceptions import RefusedError
 from redistill.records import json_file, jsonl, manifest
 
@@ -61,15 +62,15 @@ def write(
     A view without rows has no file: what loads data sets refuses an empty one. Raises RefusedError
     where *folder* holds a file that is not of a data set, since it would be pushed with it.
     """
-    _clear(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    for view, rows in views.items():
-        if rows:
-            jsonl.write_rows(folder / f"{view}.jsonl", (dict(row) for row in rows))
-            _write_parquet(folder / f"{view}.parquet", rows, SCHEMAS[view])
-    json_file.write_json(folder / PROVENANCE, dict(provenance))
-    json_file.write_text(folder / CARD, card)
-    seal(folder, {view: len(rows) for view, rows in views.items()})
+    _check(folder)
+    with drafts.folder(folder, whole=True) as draft:
+        for view, rows in views.items():
+            if rows:
+                jsonl.write_rows(draft / f"{view}.jsonl", (dict(row) for row in rows))
+                _write_parquet(draft / f"{view}.parquet", rows, SCHEMAS[view])
+        json_file.write_json(draft / PROVENANCE, dict(provenance))
+        json_file.write_text(draft / CARD, card)
+        seal(draft, {view: len(rows) for view, rows in views.items()})
 
 
 def seal(folder: Path, rows: Mapping[str, int]) -> None:
@@ -82,28 +83,24 @@ def seal(folder: Path, rows: Mapping[str, int]) -> None:
     json_file.write_json(folder / manifest.NAME, content)
 
 
-def _clear(folder: Path) -> None:
-    """Remove the manifest of an older data set first, then its files."""
-    there = sorted(folder.iterdir()) if folder.is_dir() else []
-    for file in there:
+def _check(folder: Path) -> None:
+    """Refuse a *folder* that holds anything else than an older data set."""
+    for file in sorted(folder.iterdir()) if folder.is_dir() else ():
         if file.name not in FILES:
             raise RefusedError(f"{file}: no file of a data set; take it out of {folder}")
-    for file in sorted(there, key=lambda found: found.name != manifest.NAME):
-        file.unlink()
 
 
 def _write_parquet(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:
     """Write *rows* as Parquet: no time, no name of a machine, settings that no default changes."""
     table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
-    draft = path.with_name(f".{path.name}.tmp")
-    pq.write_table(
-        table,
-        draft,
-        version="2.6",
-        data_page_version="1.0",
-        compression="zstd",
-        compression_level=3,
-        use_dictionary=True,
-        row_group_size=10_000,
-    )
-    draft.replace(path)
+    with drafts.file(path) as draft:
+        pq.write_table(
+            table,
+            draft,
+            version="2.6",
+            data_page_version="1.0",
+            compression="zstd",
+            compression_level=3,
+            use_dictionary=True,
+            row_group_size=10_000,
+        )

@@ -4,7 +4,8 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from redistill.console.exceptions import IO, RefusedError
+from redistill.console import drafts
+from redistill.console.exceptions import RefusedError
 
 
 def read(path: Path) -> Iterator[bytes]:
@@ -18,16 +19,8 @@ def read(path: Path) -> Iterator[bytes]:
 
 def write(path: Path, lines: Iterable[bytes]) -> None:
     """Write *lines* as one atomic replacement of *path*, which only its owner may read."""
-    draft = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(draft, "wb", opener=_private) as file:
-            file.writelines(lines)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except OSError as problem:
-        raise RefusedError(f"{path}: cannot be written: {problem.strerror}", code=IO) from problem
+    with drafts.file(path) as draft, open(draft, "wb", opener=_private) as file:
+        file.writelines(lines)
 
 
 def _private(path: str, flags: int) -> int:

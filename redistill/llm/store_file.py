@@ -49,6 +49,21 @@ def lock(file: Path) -> int:
     return held
 
 
+def holder(file: Path) -> str | None:
+    """Say who is writing the store *file*, which need not have a real name; None where nobody."""
+    lock_file = Path(f"{real(file)}.lock")
+    if not lock_file.is_file():
+        return None
+    held = os.open(lock_file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.read(held, 200).decode("ascii", "replace").strip() or "another process"
+    finally:
+        os.close(held)
+    return None
+
+
 def _hold(file: Path, held: int) -> None:
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)

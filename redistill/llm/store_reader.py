@@ -142,6 +142,10 @@ class Store:
             content["body"], content["encoding"] = attempt_row.as_text(content["body"])
             yield content | {"batch": batch_row.written(row[len(own) :])}
 
+    def under_way(self) -> int:
+        """Count the attempts that have been made, and have no answer yet."""
+        return int(self.rows("select count(*) from attempts where state = 'open'", [])[0][0])
+
     def damaged(self) -> Iterator[str]:
         """
         Find what in the file is not what was written: pages, requests, and bodies of final answers.

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from redistill.console import drafts
 from redistill.records import jsonl
 from redistill.records.types import Problem, Split
 
@@ -26,10 +27,11 @@ class ProblemSet:
 
 def write_tests(folder: Path, tests: Mapping[str, ProblemSet]) -> None:
     """Write a file of problems for each of *tests* and an index of all to *folder*."""
-    for name, test in tests.items():
-        jsonl.write(folder / f"{name}.jsonl", test.problems)
     rows = [{"test": name, "grader": tests[name].grader} for name in sorted(tests)]
-    jsonl.write_rows(folder / INDEX, rows)
+    with drafts.folder(folder) as draft:
+        for name, test in tests.items():
+            jsonl.write(draft / f"{name}.jsonl", test.problems)
+        jsonl.write_rows(draft / INDEX, rows)
 
 
 def read(folder: Path) -> dict[str, ProblemSet]:

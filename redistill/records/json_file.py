@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from redistill.console import drafts
 from redistill.console.exceptions import RefusedError
 
 
@@ -15,10 +16,8 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write *text* in one atomic replacement of *path*."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.tmp")
-    draft.write_text(text, encoding="utf-8", newline="\n")
-    draft.replace(path)
+    with drafts.file(path) as draft:
+        draft.write_text(text, encoding="utf-8", newline="\n")
 
 
 def read_json(file: Path) -> dict[str, Any]:

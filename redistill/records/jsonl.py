@@ -1,7 +1,6 @@
 """The one reader and writer of the JSONL files that stages pass on."""
 
 import json
-import os
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isinf
@@ -11,6 +10,7 @@ from typing import Any, NoReturn, TypeVar
 import jsonlines
 from pydantic import ValidationError
 
+from redistill.console import drafts
 from redistill.console.exceptions import RefusedError
 from redistill.records.types import Record
 
@@ -86,28 +86,23 @@ def write(path: Path, records: Iterable[Record]) -> None:
 
 def write_all(folder: Path, sets: Mapping[str, Iterable[Record]]) -> None:
     """Write each of *sets* to a file of its name in *folder*, or a file that says there is none."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, records in sets.items():
-        write(folder / f"{name}.jsonl", records)
-    if not sets:
-        (folder / "none.txt").write_bytes(b"There is nothing to have here.\n")
+    with drafts.folder(folder) as draft:
+        for name, records in sets.items():
+            write(draft / f"{name}.jsonl", records)
+        if not sets:
+            (draft / "none.txt").write_bytes(b"There is nothing to have here.\n")
 
 
 def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> int:
     """Write plain *rows* in the order given, as `write` does; returns how many there were."""
     count = 0
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.tmp")
-    with draft.open("w", encoding="utf-8", newline="\n") as file:
+    with drafts.file(path) as draft, draft.open("w", encoding="utf-8", newline="\n") as file:
         writer = jsonlines.Writer(file, dumps=_dumps)
         for row in rows:
             writer.write(row)
             count += 1
         if not count:
             file.write(NOTHING.decode())
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
     return count
 
 

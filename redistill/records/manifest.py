@@ -45,6 +45,11 @@ def verify(folder: Path) -> list[str]:
     found = {file.relative_to(folder).as_posix(): file for file in _files(folder)}
     faults = [_fault(folder / name, listed[name]) for name in sorted(listed)]
     faults += [f"{folder / name}: not in the manifest" for name in sorted(set(found) - set(listed))]
+    faults += [
+        f"{path}: a link to a folder, which is not in the manifest"
+        for path in sorted(folder.rglob("*"))
+        if path.is_symlink() and path.is_dir()
+    ]
     return [fault for fault in faults if fault]
 
 

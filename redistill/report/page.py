@@ -3,13 +3,13 @@
 import base64
 import hashlib
 import json
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from redistill.console import drafts
 from redistill.console.exceptions import RefusedError
 from redistill.console.safe_text import safe_text
 from redistill.records.json_file import write_text
@@ -61,14 +61,10 @@ def write(folder: Path, facts: Facts, pictures: Sequence[str], run: explorer.Run
     for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
         if entry.name not in (INDEX, PROBLEMS):
             raise RefusedError(f"{entry}: no file of a report; take it out of {folder}")
-    draft = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(draft, ignore_errors=True)
-    for name, text in files(facts, pictures, run):
-        write_text(draft / name, text)
-    size = sum(file.stat().st_size for file in draft.rglob("*") if file.is_file())
-    shutil.rmtree(folder, ignore_errors=True)
-    draft.replace(folder)
-    return size
+    with drafts.folder(folder, whole=True) as draft:
+        for name, text in files(facts, pictures, run):
+            write_text(draft / name, text)
+        return sum(file.stat().st_size for file in draft.rglob("*") if file.is_file())
 
 
 def files(facts: Facts, pictures: Sequence[str], run: explorer.Run) -> Iterator[tuple[str, str]]:

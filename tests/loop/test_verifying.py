@@ -1,5 +1,6 @@
 """One byte of anything that dvc.lock names, or of a stored answer, is wrong: it is named."""
 
+import json
 import os
 import random
 import sqlite3
@@ -141,6 +142,60 @@ def test_a_folder_without_its_listing_is_held_against_the_hash_of_its_own(projec
     assert whole == []
     assert len(broken) == 1
     assert f"data/students/r0: its listing {listing} is absent" in broken[0]
+
+
+def test_links_and_files_that_were_added_to_a_folder_are_named(project: Path):
+    folder = Path("data/students/r0")
+    added = {
+        folder / "to-file": lambda path: path.symlink_to("/etc/hostname"),
+        folder / "to-folder": lambda path: path.symlink_to("/etc"),
+        folder / "to-nothing": lambda path: path.symlink_to("nowhere"),
+        folder / "1/file": lambda path: path.touch(),
+    }
+    for path, make in added.items():
+        make(path)
+        faults = check()
+        path.unlink()
+        assert len(faults) == 1
+        assert faults[0].startswith(f"data/students/r0: {path}: ")
+    weights, held = folder / "1/weights-1", Path("held").absolute()
+    weights.rename(held)
+    weights.symlink_to(held)
+    faults = check()
+    held.replace(weights)
+
+    assert [str(weights) in fault and "a link to" in fault for fault in faults] == [True]
+    assert check() == []
+
+
+def test_an_out_that_dvc_lock_has_under_another_path_is_named(project: Path):
+    lock = Path("dvc.lock")
+    before = lock.read_text(encoding="utf-8")
+    lock.write_text(before.replace("rationales/r0.jsonl", "rationales/r9.jsonl"), encoding="utf-8")
+    bad = CliRunner().invoke(main, ["verify"])
+    lock.write_text(before, encoding="utf-8")
+
+    assert bad.exit_code == 65
+    assert "dvc.lock: make: data/rationales/r9.jsonl: no out of this stage" in bad.stdout
+    assert "dvc.lock: make: data/rationales/r0.jsonl: is an out in dvc.yaml" in bad.stdout
+
+
+def test_what_a_stage_is_writing_is_left_out_and_told(project: Path):
+    place = Path("data/rationales/r0.jsonl")
+    rwlock = Path(".dvc/tmp/rwlock")
+    by = {"pid": os.getpid(), "cmd": "dvc repro"}
+    rwlock.parent.mkdir(exist_ok=True)
+    rwlock.write_text(json.dumps({"write": {str(place.absolute()): by}, "read": {}}))
+    with changed(place, b"half of"):
+        beside = CliRunner().invoke(main, ["verify"])
+        rwlock.write_text(rwlock.read_text().replace(str(os.getpid()), "999999999"))
+        after = CliRunner().invoke(main, ["verify"])
+    rwlock.unlink()
+
+    assert beside.exit_code == 0, beside.output
+    told = f"{place}: left out, pid {os.getpid()} (dvc repro) is writing it"
+    assert beside.stdout.startswith(told)
+    assert after.exit_code == 65
 
 
 def test_the_command_prints_a_line_for_each_fault_and_ends_with_65(project: Path):
