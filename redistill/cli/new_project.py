@@ -28,12 +28,14 @@ __pycache__/
 /metrics/timing/
 .*.tmp
 /dvc_plots/
-/data/external/*
-/data/pretrained/*
+/data/external/?*
+/data/pretrained/?*
 !/data/*/.gitignore
 !/data/*/*.dvc
 !/data/*/README.md
 """
+# By these DVC took the whole folder for ignored, and found no .dvc file in it
+OUTDATED = ("/data/external/*", "/data/pretrained/*")
 DVC_IGNORED = """\
 /.redistill/
 /metrics/timing/
@@ -233,7 +235,13 @@ def _write_pipeline(folder: Path) -> None:
 
 
 def _write_ignored(folder: Path) -> None:
-    _append(folder / ".gitignore", IGNORED)
+    """Have git and DVC leave alone what is not theirs; lines of an older version are replaced."""
+    file = folder / ".gitignore"
+    if file.is_file():  # what is left out of a line comes after it
+        lines = file.read_text(encoding="utf-8").split("\n")
+        ours = {*OUTDATED, *IGNORED.split("\n")} - {""}
+        write_text(file, "\n".join(line for line in lines if line not in ours))
+    _append(file, IGNORED)
     _append(folder / ".dvcignore", DVC_IGNORED)
 
 
