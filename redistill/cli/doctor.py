@@ -8,7 +8,7 @@ from typing import Any
 
 from redistill.analysis import summary
 from redistill.analysis.scores import by_heart
-from redistill.cli import check_params, repair
+from redistill.cli import check_params, own_data, repair
 from redistill.console import preflight
 from redistill.console.exceptions import RefusedError
 from redistill.console.preflight import Finding, held
@@ -52,7 +52,7 @@ def diagnose(root: Path) -> Diagnosis:
     Without problems on disk the task is asked for them; without rationales, reference solutions
     stand in. Nothing is written, and no teacher is asked.
     """
-    found = repair.findings(root)
+    found = [*repair.findings(root), own_data.finding(root)]
     try:
         params = sections.read(root / "params.yaml")
         count = check_params.check(params)

@@ -82,7 +82,9 @@ def held(root: Path) -> Iterator[Repair]:
         write_text(file, dvc_locks.text_of(found))
         return f"left what {len(found.pids)} running processes hold"
 
-    yield Repair("DVC's locks", fault, cost, mend, state="fails" if found.stuck else "note")
+    yield Repair(
+        "DVC's locks", fault, cost, mend, state="fails" if found.fault or found.stuck else "note"
+    )
 
 
 def lock(root: Path) -> Iterator[Repair]:
@@ -107,7 +109,7 @@ def lock(root: Path) -> Iterator[Repair]:
 
 
 def drafts(root: Path) -> Iterator[Repair]:
-    """Find files that were being written when a run was killed; neither DVC nor git looks at them."""
+    """Find files that a killed run left half-written; neither DVC nor git looks at them."""
     found = [
         file
         for folder in ("data", "metrics")
