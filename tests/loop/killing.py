@@ -1,10 +1,10 @@
 """
 DVC, killed as by ``kill -9`` at a chosen moment.
 
-The command is ``python -m tests.loop.killing N SHARE FILE WORDS``. Its Nth change of FILE, or of any
-file in this folder where that is `*`, does not come to pass. A file that was to be written anew is
-left with the SHARE of what it held: what DVC empties before it writes it. In place of the start of a
-stage, the kill comes SHARE seconds into that stage.
+The command is ``python -m tests.loop.killing N SHARE FILE WORDS``. Its Nth change of FILE, or of
+any file in this folder where that is `*`, does not come to pass. A file that was to be written anew
+is left with the SHARE of what it held: what DVC empties before it writes it. In place of the start
+of a stage, the kill comes SHARE seconds into that stage.
 """
 
 import os

@@ -61,7 +61,8 @@ def test_whatever_is_cut_off_no_entry_is_taken_for_another(length: int):
 @pytest.mark.parametrize(
     "text",
     ["", "\n", "sche", "\0" * 64, SHORT.replace("md5: ", "md5: \0", 1),
-     SHORT + "  generate:\n    cmd", "<<<<<<< HEAD\n" + SHORT, SHORT.replace("schema: '2.0'", "schema: '3.0'"), "- a\n", "{}\n"],
+     SHORT + "  generate:\n    cmd", "<<<<<<< HEAD\n" + SHORT,
+     SHORT.replace("schema: '2.0'", "schema: '3.0'"), "- a\n", "{}\n"],
 )  # fmt: skip
 def test_a_lock_file_that_dvc_cannot_read_is_found(text: str, root: Path):
     (root / "dvc.lock").write_text(text)
