@@ -148,7 +148,7 @@ def text_of(held: Held) -> str:
 
 
 def whole(entry: object) -> bool:
-    """Whether *entry* is what DVC writes of a stage: its command, and a hash for every path."""
+    """Say whether *entry* is what DVC writes of a stage: a command, and a hash for every path."""
     if not isinstance(entry, dict) or not isinstance(entry.get("cmd"), str | list):
         return False
     paths = [path for kind in ("deps", "outs") for path in entry.get(kind) or []]
