@@ -183,10 +183,11 @@ def run(plan: Plan, seed: int) -> None:
     _keep(plan, seed, words, found)
 
 
-def queue(plan: Plan, seed: int) -> str:
-    """Queue *seed* as an experiment of DVC, and return its name."""
+def queue(plan: Plan, seed: int, copied: Sequence[str] = ()) -> str:
+    """Queue *seed* as an experiment of DVC with what is to be *copied*, and return its name."""
     name = plan.name(seed)
     words = [*plan.words(seed), "--queue", f"--name={name}"]
+    words += [f"--copy-paths={path}" for path in copied]  # which git does not track
     experiments.run(plan.root, words, f"seed {seed}", "what is queued already stays queued")
     return name
 
@@ -344,7 +345,7 @@ def _take_in(plan: Plan, seed: int) -> None:
     """Keep the results of a queued experiment on this commit, where it has ended."""
     head = _git(plan.root, "rev-parse", "HEAD").strip()
     name = f"refs/exps/{head[:2]}/{head[2:]}/{plan.name(seed)}"
-    texts = [_git(plan.root, "show", f"{name}:{file}") for file in (BEST, LADDER)]
+    texts = [_git(plan.root, "show", f"{name}:./{file}") for file in (BEST, LADDER)]
     if head and all(texts):
         best, ladder = (json.loads(text) for text in texts)
         words = [*plan.words(seed), "--queue", f"--name={plan.name(seed)}"]

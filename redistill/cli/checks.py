@@ -18,13 +18,21 @@ PARAMS = Path("params.yaml")
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def doctor(as_json: bool) -> None:
-    """Check problems, labels, lengths, locks and disk, and show what carries loss in training."""
+@click.option("--repair", "mends", is_flag=True, help="Mend what can be mended, then check.")
+def doctor(as_json: bool, mends: bool) -> None:
+    """
+    Check problems, labels, lengths, locks and disk, and show what carries loss in training.
+
+    With --repair, first mend what a kill left of dvc.lock and of DVC's own lock file. No training
+    that has ended is lost by it, and nothing is taken for done that was not.
+    """
     from redistill.checks.doctor import as_rows, diagnose
-    from redistill.cli import dvc_locks
+    from redistill.cli import own_data, repair
     from redistill.console.preflight import failing
 
-    found = diagnose(Path(), dvc_locks.locks(Path()))
+    for line in repair.repair(Path()) if mends else ():
+        click.echo(safe_text(f"mended: {line}"), err=as_json)
+    found = diagnose(Path(), [*repair.findings(Path()), own_data.finding(Path())])
     if as_json:
         click.echo(json.dumps(as_rows(found), indent=2))
     else:

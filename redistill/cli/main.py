@@ -7,8 +7,13 @@ from typing import Any
 import click
 
 from redistill.analysis import experiments
-from redistill.cli import calls, checks, look, project, results, share
+from redistill.cli import calls, checks, dvc_locks, look, project, results, share
 from redistill.console import endings
+from redistill.console.exceptions import RefusedError
+from redistill.console.safe_text import safe_text
+
+# What DVC does for these, or is to do next: they refuse where it cannot
+BY_DVC = ("params", "sweep", "diff", "verify")
 
 
 class Group(click.Group):
@@ -27,8 +32,15 @@ class Group(click.Group):
 
 
 @click.group(cls=Group)
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Look at a run of Redistill in the folder that holds its params.yaml."""
+    asked = context.invoked_subcommand
+    if asked == "doctor" or not (fault := dvc_locks.damage(Path())):
+        return
+    if asked in BY_DVC:
+        raise RefusedError(fault)
+    click.echo(f"redistill: {safe_text(fault)}", err=True)
 
 
 for command in (

@@ -27,12 +27,24 @@ IGNORED = """\
 __pycache__/
 /.redistill/
 /metrics/timing/
+.*.tmp
+.*.old
 /dvc_plots/
-/data/external/*
-/data/pretrained/*
-!/data/external/README.md
-!/data/pretrained/README.md
+/data/external/?*
+/data/pretrained/?*
+!/data/*/.gitignore
+!/data/*/*.dvc
+!/data/*/README.md
 !/data/pretrained/*.jinja
+"""
+# By these DVC took the whole folder for ignored, and found no .dvc file in it
+OUTDATED = ("/data/external/*", "/data/pretrained/*")
+DVC_IGNORED = """\
+/.redistill/
+/metrics/timing/
+.*.tmp
+.*.old
+.gitignore
 """
 FOLDERS = ("external", "imported", "pretrained")
 TEACHING = ("teach", "generate", "refine", "spending", "openai", "local", "replay", "tutor")
@@ -91,8 +103,7 @@ def lay_out(folder: Path, params: str) -> Iterator[str]:
         write_text(folder / "data" / name / "README.md", readme)
     yield from _set_up(folder)
     write_text(folder / "params.yaml", params)
-    _append(folder / ".gitignore", IGNORED)
-    _append(folder / ".dvcignore", "/.redistill/\n/metrics/timing/\n")
+    _write_ignored(folder)
     _write_pipeline(folder)
     yield f"{folder}: params.yaml, dvc.yaml and {installed.STAMP} are written"
     yield f"run it: cd {folder} && redistill doctor && dvc repro && redistill rounds"
@@ -110,6 +121,7 @@ def upgrade(root: Path) -> Iterator[str]:
     theirs, ours = installed.read(file), installed.stamp()
     changed = [name for name in installed.differences(theirs, ours) if name != "version"]
     _write_pipeline(root)
+    _write_ignored(root)
     yield f"{theirs.get('version')} -> {ours['version']}: modules that differ: {len(changed)}"
     yield from (f"  {name}" for name in changed[:20])
     yield "dvc status says which stages are stale; dvc repro runs them"
@@ -233,6 +245,17 @@ def _write_pipeline(folder: Path) -> None:
     stamp = json.dumps(installed.stamp(), indent=2, sort_keys=True)
     write_text(folder / installed.STAMP, f"{stamp}\n")
     write_text(folder / "dvc.yaml", pipeline())
+
+
+def _write_ignored(folder: Path) -> None:
+    """Have git and DVC leave alone what is not theirs; lines of an older version are replaced."""
+    file = folder / ".gitignore"
+    if file.is_file():  # what is left out of a line comes after it
+        lines = file.read_text(encoding="utf-8").split("\n")
+        ours = {*OUTDATED, *IGNORED.split("\n")} - {""}
+        write_text(file, "\n".join(line for line in lines if line not in ours))
+    _append(file, IGNORED)
+    _append(folder / ".dvcignore", DVC_IGNORED)
 
 
 def _append(file: Path, lines: str) -> None:

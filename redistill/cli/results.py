@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from redistill.cli import tables
+from redistill.cli import own_data, tables
 from redistill.console import drafts
 from redistill.console.exceptions import RefusedError
 from redistill.console.safe_text import safe_text
@@ -125,7 +125,10 @@ def sweep(
             click.echo(told, err=True)
         left = seed_runs.missing(plan, seeds, force=force)
         if queue and left:
-            names = [seed_runs.queue(plan, seed) for seed in left]
+            copied = own_data.to_copy(Path())
+            names = [seed_runs.queue(plan, seed, copied) for seed in left]
+            if copied:
+                click.echo(safe_text(f"each gets a copy of {', '.join(copied)} (or dvc add it)"))
             click.echo(f"{len(names)} experiments are queued; start them with: dvc queue start")
             click.echo("When they have ended, the same command without --queue gathers them.")
             return

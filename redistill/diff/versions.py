@@ -118,9 +118,10 @@ def _copy(revision: str, path: str, to: Path) -> None:
 
     shown = f"{revision}:{path}"
     try:
-        files = DVCFileSystem(".", rev=revision, config=_config())
-        md5 = _md5(files, path, shown)
-        with files.open(path, "rb") as source, to.open("wb") as target:
+        files = DVCFileSystem(".", rev=revision, config=_config(), subrepos=True)
+        inside = _from_top(path)
+        md5 = _md5(files, inside, shown)
+        with files.open(inside, "rb") as source, to.open("wb") as target:
             found = _copied(source, target)
     except FileNotFoundError as problem:
         raise RefusedError(
@@ -135,6 +136,15 @@ def _copy(revision: str, path: str, to: Path) -> None:
             f"{shown}: the content in the DVC cache or remote is damaged: its MD5 is {found}, not "
             f"{md5}; remove that object from the cache and fetch it again"
         )
+
+
+def _from_top(path: str) -> str:
+    """*path* as seen from the top of git's checkout, where a revision begins for DVC."""
+    here = Path.cwd()
+    top = next((place for place in (here, *here.parents) if (place / ".git").exists()), here)
+    if not (here / path).is_relative_to(top):
+        raise RefusedError(f"{path}: is not in the repository that {top} is a checkout of")
+    return (here / path).relative_to(top).as_posix()
 
 
 def _config() -> Any:

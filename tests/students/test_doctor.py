@@ -9,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from redistill.checks import doctor
-from redistill.cli import dvc_locks
+from redistill.cli import repair
 from redistill.console import preflight
 from redistill.console.exceptions import RefusedError
 from redistill.console.preflight import Finding
@@ -253,13 +253,14 @@ def test_a_lock_file_that_a_kill_left_empty_comes_with_the_way_out(run: Path):
     (run / ".dvc/tmp").mkdir(parents=True)
     (run / ".dvc/tmp/rwlock").write_text('{"data": {"wri')
 
-    found = {f.check: f for f in dvc_locks.locks(run)}
+    (run / ".dvc/config").touch()
+    found = {f.check: f for f in repair.findings(run)}
 
     assert found["dvc.lock"].state == found["DVC's locks"].state == "fails"
-    assert "git checkout dvc.lock" in found["dvc.lock"].told
-    assert "rm .dvc/tmp/rwlock" in found["DVC's locks"].told
+    assert "redistill doctor --repair" in found["dvc.lock"].told
+    assert "redistill doctor --repair" in found["DVC's locks"].told
     shutil.copy(ROOT / "dvc.lock", run)
-    assert dvc_locks.locks(run)[0].state == "holds"
+    assert {f.check: f.state for f in repair.findings(run)}["dvc.lock"] == "holds"
 
 
 def test_too_little_disk_fails(tmp_path: Path):

@@ -9,7 +9,7 @@ import torch
 from ruamel.yaml import YAML
 from safetensors.torch import load_file
 
-from redistill.cli import doctor
+from redistill.checks import doctor
 from redistill.console.exceptions import RefusedError
 from redistill.problems.sets import ProblemSet
 from redistill.records.types import Problem
