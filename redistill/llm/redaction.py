@@ -136,7 +136,7 @@ def _run(character: str, run: Iterable[str]) -> str:
     itself, otherwise = re.escape(character), _otherwise(character)
     if character == "\\":  # one pattern, so that a body of backslashes is not tried in many ways
         most = times * (ESCAPES + 1)
-        return f"(?:{itself}{{{times},{most}}}|(?:{otherwise}){{{times}}})"
+        return f"(?>{otherwise}|{itself}){{{times},{most}}}"
     plain = itself if character.isalnum() else f"{itself}|{MARKED}{itself}"
     one = f"(?:{plain}|{otherwise})"
     return one if times == 1 else f"{one}{{{times}}}"

@@ -16,7 +16,7 @@ from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.problems import own
 from redistill.problems.source import Count, carve, take, tracked
 from redistill.records.types import Problem, Split
-from redistill.settings.bounds import SMALL, Text
+from redistill.settings.bounds import Text
 from redistill.settings.sections import Section
 
 SOURCE = "files of whoever published this"
@@ -37,7 +37,7 @@ class Settings(Section):
     train: Text
     dev: Text | None
     test: Text | None
-    dev_share: Annotated[float, Field(ge=SMALL, lt=1)]
+    dev_share: Annotated[float, Field(ge=0, lt=1)]
     test_share: Annotated[float, Field(ge=0, lt=1)] = 0.0  # older projects have none
     source: Text | None = None  # as above
     take_train: Count

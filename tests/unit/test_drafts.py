@@ -124,7 +124,7 @@ def test_what_is_written_together_takes_its_names_at_the_end_or_none(tmp_path: P
         json_file.write_text(tmp_path / "a", "new")
         jsonl.write_all(tmp_path / "folder", {"x": []})
         assert (tmp_path / "a").read_text() == "old"
-    assert tree(tmp_path) == {"a": b"new", "folder": None, "folder/x.jsonl": b""}
+    assert tree(tmp_path) == {"a": b"new", "folder": None, "folder/x.jsonl": b"\n"}
 
 
 def test_a_folder_that_is_there_keeps_what_the_draft_lacks_unless_it_is_whole(tmp_path: Path):

@@ -34,6 +34,10 @@ ACCEPTED: dict[str, tuple[Any, ...]] = {
     "below": SHARE,  # what is solved once is no error
     "dev_share": SHARE,  # of a task whose dev is a split of its own
     "train_share": SHARE,
+    "test_share": SHARE,  # where test has a file
+    "test": (None,),  # a share of train, then
+    "template": TEXT,
+    "source": TEXT,
     "share": SHARE,  # of one size, where others have shares
     "nll_rows": (0,),  # none is measured
     "exemplars": (0,),  # none is shown

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from redistill.llm.redaction import PART, Redaction, redacted
 
 KEY = "sk-ab/cd+ef=gh\"ij'kl"
+TWICE = "W=h0cr4qIt\\\\KSz2x"
 KEYS = st.text(string.ascii_letters + string.digits + "/+=-_.\"'&%\\<> ", min_size=12, max_size=40)
 WAYS = [
     lambda c: c,
@@ -49,6 +50,7 @@ def written(draw: st.DrawFn) -> tuple[str, str]:
     st.sampled_from(["utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig"]),
 )
 @example((KEY, KEY), "", "", "utf-8")
+@example((TWICE, TWICE.replace("\\", "%5C", 1).replace("\\", "\\" * 4)), "", "", "utf-8")
 def test_a_key_is_found_in_whatever_ways_its_characters_are_written(
     found: tuple[str, str], before: str, after: str, encoding: str
 ):
