@@ -405,7 +405,6 @@ def test_doctor_looks_at_the_students_of_targets(run: Path, student: Path, tmp_p
         ("./nope", "there is no such folder"),
         ("models/deep/nope", "there is no such folder"),
         ("nope.gguf", "there is no file nope.gguf"),
-        ("", "there is no such folder"),
     ],
 )
 def test_a_student_that_is_not_there_is_no_hub_id(run: Path, name: str, fault: str):

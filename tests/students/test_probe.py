@@ -146,7 +146,7 @@ def test_what_is_not_probed_has_no_answers_and_says_why(
 
     assert found.figures["because"] == because
     assert str(found) == f"no held-out answers: {because}"
-    assert (tmp_path / "r0.jsonl").read_text() == ""
+    assert (tmp_path / "r0.jsonl").read_text() == "\n"
     assert found.figures["balance"]["holds"]
 
 

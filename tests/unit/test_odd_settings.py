@@ -35,7 +35,6 @@ ACCEPTED: dict[str, tuple[Any, ...]] = {
     "dev_share": SHARE,  # of a task whose dev is a split of its own
     "train_share": SHARE,
     "test_share": SHARE,  # where test has a file
-    "test": (None,),  # a share of train, then
     "template": TEXT,
     "source": TEXT,
     "share": SHARE,  # of one size, where others have shares
@@ -71,7 +70,7 @@ ACCEPTED: dict[str, tuple[Any, ...]] = {
     "folder": (*TEXT, None),
     "train": TEXT,
     "dev": (*TEXT, None),
-    "test": TEXT,
+    "test": (*TEXT, None),  # null: a share of train
     "texts": TEXT,
     "examples": ([],),
     "body": ({},),

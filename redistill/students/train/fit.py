@@ -194,8 +194,6 @@ def _plan(way: Way) -> "loop.Plan":
     used = precision.precision(settings.precision)
     if student.attention == "flash_attention_2" and used == "fp32":
         raise RefusedError("student.attention: flash_attention_2 needs bf16", code=CONFIG)
-    if settings.save_every < 0:
-        raise RefusedError("train.save_every: expected a number of steps from 0", code=CONFIG)
     return loop.Plan(
         steps=way.steps,
         batch_size=settings.batch_size,

@@ -20,8 +20,6 @@ def adapted(model: Any, settings: LoraSettings, seed: int) -> Any:
     from transformers import set_seed
 
     refuse_tied(model, settings)
-    if settings.rank < 1 or not 0 <= settings.dropout < 1:
-        raise RefusedError("lora: rank is from 1, dropout from 0 and below 1", code=CONFIG)
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,  # type: ignore[arg-type]  # any number does
