@@ -6,7 +6,7 @@ READY   = $(VENV)/.ready
 export DVC_NO_ANALYTICS = 1
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: repro test unit slow figures check run smollm2 clean
+.PHONY: repro test unit slow figures refusals check run smollm2 clean
 .DEFAULT_GOAL = repro
 
 $(READY): pyproject.toml constraints.txt
@@ -53,6 +53,14 @@ figures: $(READY)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" REDISTILL_RESULTS=docs/results python -m pytest -m "" -s tests/paid > .figures.log; \
 	  code=$$?; grep -E "^(A11|B2|K1|K2/K3|K7|S1|X7|store|llama)" .figures.log | sort > docs/results/reliability.txt; \
 	  tail -n 3 .figures.log; exit $$code
+
+# Which test provokes which refusal: into tests/refusals/provoked.jsonl; names those that none provokes
+refusals: $(READY)
+	@echo "== the tests, recorded"
+	@rm -f .refusals.log; PYTHONPATH="$(CURDIR)/tests/refusals" REDISTILL_REFUSALS="$(CURDIR)/.refusals.log" \
+	  PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 REDISTILL_THREADS=1 \
+	  python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow and not timed" > .refusals.out; \
+	  tail -n 3 .refusals.out; $(BIN)/python -m tests.refusals.sites .refusals.log
 
 check: $(READY)
 	@echo "== ruff and mypy"
