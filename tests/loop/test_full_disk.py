@@ -1,0 +1,98 @@
+"""Every stage on a disk that is full, after whatever it has written: one line, 74, and no change."""
+
+import itertools
+import os
+import shlex
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.imports import ROOT
+from tests.loop.projects import Finished, Project
+
+PAGE = 4096
+SIZES = (0, 3000)  # of a file, at most
+ROOM = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)  # pages that are free
+STAGES = [*YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]]
+# Those that the run of the default does not have
+ELSEWHERE = {"take", "pool", "target", "transfer"}
+SAVES = {"base", "train", "target"}  # their weights may be there before the rest, the manifest not
+WORDS = ("No space left on device", "File too large", "Read-only file system")
+
+
+@dataclass
+class Told:
+    """How the stages ended that could not write, and which of them left half a thing."""
+
+    stages: set[str] = field(default_factory=set)
+    failed: int = 0
+    half: list[str] = field(default_factory=list)
+    otherwise: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return (
+            f"{{'stages': {len(self.stages)}, 'writes that failed': {self.failed}, "
+            f"'left half a thing': {len(self.half)}, 'ended otherwise': {len(self.otherwise)}}}"
+        )
+
+
+def commands(project: Project) -> dict[str, list[str]]:
+    """The module and words of a stage of each name that ran."""
+    lock = YAML(typ="safe").load(project.root / "dvc.lock")["stages"]
+    preferred = ("@r0", "@r1")
+    ordered = sorted(lock, key=lambda name: name.endswith(preferred))  # the last one is taken
+    return {name.partition("@")[0]: shlex.split(lock[name]["cmd"])[3:] for name in ordered}
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    """All that a stage may write, byte for byte, hidden files too."""
+    return {
+        str(path.relative_to(root)): path.read_bytes() if path.is_file() else b""
+        for top in ("data", "metrics", ".redistill")
+        for path in (root / top).rglob("*")
+    }
+
+
+def differing(before: dict[str, bytes], after: dict[str, bytes]) -> list[str]:
+    return sorted(key for key in before | after if before.get(key) != after.get(key))
+
+
+def attempt(project: Project, stage: str, module: str, words: list[str], told: Told) -> bool:
+    """Run a *stage* that cannot write all it has to, and note how it ended; whether it went well."""
+    before = tree(project.root)
+    ran = project.run(module, *words)
+    if ran.returncode == 0:
+        return True
+    told.stages.add(stage)
+    told.failed += 1
+    last = ran.stderr.strip().split("\n")[-1]
+    known = ran.returncode == 74 and last.startswith(f"{stage.partition('-')[0]}: ")
+    if not known or "Traceback" in ran.stderr or not any(word in last for word in WORDS):
+        told.otherwise.append(f"{stage}: {ran.returncode}: {ran.stderr[-600:]}")
+    if changed := differing(before, tree(project.root)):
+        told.half.append(f"{stage}: {changed}")
+    return False
+
+
+@pytest.fixture(scope="module")
+def project(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return finished(tmp_path_factory.mktemp("limited") / "project")[0]
+
+
+@pytest.mark.parametrize("stage", [name for name in STAGES if name not in ELSEWHERE])
+def test_a_stage_whose_files_cannot_grow_ends_in_one_line_and_leaves_all_as_it_was(
+    stage: str, project: Project
+):
+    module, *words = commands(project)[stage]
+    told = Told()
+
+    for size in SIZES:
+        attempt(project, stage, "tests.limited", [str(size), module, *words], told)
+
+    assert told.failed
+    assert (told.half, told.otherwise) == ([], [])
