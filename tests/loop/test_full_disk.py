@@ -1,4 +1,4 @@
-"""Every stage on a disk that is full, after whatever it has written: one line, 74, and no change."""
+"""Every stage on a disk that is full, whatever it has written by then: one line and no change."""
 
 import os
 import shlex
@@ -21,6 +21,7 @@ STAGES = [*YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]]
 ELSEWHERE = {"take", "pool", "target", "transfer"}  # not in the run of the default
 # They try a student's small files out in the folder for temporary files, and say its files are odd
 TRYING = {"check", "train"}
+BEFOREHAND = " MB free, the student"  # what training refuses before it has written anything
 WORDS = ("No space left on device", "File too large", "Read-only file system")
 
 
@@ -30,13 +31,15 @@ class Told:
 
     stages: set[str] = field(default_factory=set)
     failed: int = 0
+    refused: int = 0
     half: list[str] = field(default_factory=list)
     otherwise: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         return (
-            f"{{'stages': {len(self.stages)}, 'writes that failed': {self.failed}, "
-            f"'left half a thing': {len(self.half)}, 'ended otherwise': {len(self.otherwise)}}}"
+            f"{{'stages': {len(self.stages)}, 'writes that failed': {self.failed}, 'refused "
+            f"before a write': {self.refused}, 'left half a thing': {len(self.half)}, "
+            f"'ended otherwise': {len(self.otherwise)}}}"
         )
 
 
@@ -62,16 +65,19 @@ def differing(before: dict[str, bytes], after: dict[str, bytes]) -> list[str]:
 
 
 def attempt(project: Project, stage: str, module: str, words: list[str], told: Told) -> bool:
-    """Run a *stage* that cannot write all it has to, and note how it ended; whether it went well."""
+    """Run a *stage* that cannot write it all, note how it ended, and say whether it went well."""
     before = tree(project.root)
     ran = project.run(module, *words)
     if ran.returncode == 0:
         return True
     told.stages.add(stage)
-    told.failed += 1
     last = ran.stderr.strip().split("\n")[-1]
-    known = ran.returncode == 74 and last.startswith(f"{stage.partition('-')[0]}: ")
-    if not known or "Traceback" in ran.stderr or not any(word in last for word in WORDS):
+    ours = last.startswith(f"{stage.partition('-')[0]}: ") and "Traceback" not in ran.stderr
+    if ours and ran.returncode == 65 and BEFOREHAND in last:
+        told.refused += 1
+    elif ours and ran.returncode == 74 and any(word in last for word in WORDS):
+        told.failed += 1
+    else:
         told.otherwise.append(f"{stage}: {ran.returncode}: {ran.stderr[-600:]}")
     if changed := differing(before, tree(project.root)):
         told.half.append(f"{stage}: {changed}")
