@@ -16,7 +16,6 @@ from pathlib import Path
 import click
 import pytest
 
-from redistill.cli import new_project
 from redistill.cli.main import main
 from redistill.console import disk, drafts, timing
 from redistill.console.exceptions import IO, RefusedError
@@ -248,22 +247,3 @@ def test_every_command_refuses_a_full_output(words: tuple[str, ...]):
             os._exit(int(done.code or 0))
         os._exit(99)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 74
-
-
-@pytest.mark.parametrize(("size", "there"), [(100, False), (100, True), (30_000, True)])
-def test_a_project_is_laid_out_whole_or_not_at_all(size: int, there: bool, tmp_path: Path):
-    folder = tmp_path / "project"
-    if there:
-        (folder / "data/external").mkdir(parents=True)
-        (folder / "data/external/mine.jsonl").write_text("{}\n")
-        (folder / ".gitignore").write_text("/mine\n")
-    before = tree(tmp_path)
-    params = new_project.settings([], None, None, None)
-
-    refusal = refused(lambda place: new_project.lay_out(place, params), folder, size)
-
-    assert refusal is not None
-    assert refusal.code == IO
-    assert tree(tmp_path) == before
-    assert new_project.lay_out(folder, params)
-    assert (folder / "dvc.yaml").is_file()
