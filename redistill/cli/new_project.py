@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +17,8 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from redistill.checks import check_params
 from redistill.cli import compose
-from redistill.console.exceptions import CONFIG, RefusedError
+from redistill.console import disk, drafts
+from redistill.console.exceptions import CONFIG, DATA, IO, RefusedError
 from redistill.problems.task import load_task
 from redistill.records.json_file import write_text
 from redistill.settings import installed, sections
@@ -50,6 +52,8 @@ FOLDERS = ("external", "imported", "pretrained")
 TEACHING = ("teach", "generate", "refine", "spending", "openai", "local", "replay", "tutor")
 OWN_PROBLEMS, OWN_CHOICES = "own-problems", "own-choices"  # the overlays of the task jsonl
 PRETRAINED = "pretrained"  # the overlay for students that come from elsewhere
+FAULT = re.compile(r"(?i:error|fatal): ")  # a line of git or DVC that says why it fails
+SQLITE = ("database or disk is full", "disk I/O error")  # of DVC's own database
 OWN = re.compile(r"(?:redistill|stages)/\S+")
 # What the section of a task begins with, by its keys
 STARTING: Mapping[str, Any] = {
@@ -86,11 +90,12 @@ def composed(base: Path, overlays: Sequence[str]) -> str:
     return _composed(base, overlays, [], f"{base.name} with {', '.join(overlays)}")
 
 
-def lay_out(folder: Path, params: str) -> Iterator[str]:
+def lay_out(folder: Path, params: str) -> list[str]:
     """
-    Make the project in *folder* with the settings *params*, and say what was done.
+    Make the project in *folder* with the settings *params*, and return what was done, in words.
 
-    Raises RefusedError where *folder* holds a project already; whatever else is there stays.
+    It is made whole or not at all. Raises RefusedError where *folder* holds a project already, and
+    (74) where the disk is full or fails; whatever else is there stays.
     """
     if (folder / "dvc.yaml").exists() or (folder / "params.yaml").exists():
         raise RefusedError(
@@ -98,16 +103,22 @@ def lay_out(folder: Path, params: str) -> Iterator[str]:
             "version",
             code=CONFIG,
         )
-    for name in FOLDERS:
-        readme = (PROJECT / "data" / name / "README.md").read_text(encoding="utf-8")
-        write_text(folder / "data" / name / "README.md", readme)
-    yield from _set_up(folder)
-    write_text(folder / "params.yaml", params)
-    _write_ignored(folder)
-    _write_pipeline(folder)
-    yield f"{folder}: params.yaml, dvc.yaml and {installed.STAMP} are written"
-    yield f"run it: cd {folder} && redistill doctor && dvc repro && redistill rounds"
-    yield "dvc exp run and redistill sweep want a commit first: git add -A && git commit"
+    with drafts.undone(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        done = [*_set_up(folder)]
+        with drafts.together():
+            for name in FOLDERS:
+                readme = (PROJECT / "data" / name / "README.md").read_text(encoding="utf-8")
+                write_text(folder / "data" / name / "README.md", readme)
+            write_text(folder / "params.yaml", params)
+            _write_ignored(folder)
+            _write_pipeline(folder)
+    return [
+        *done,
+        f"{folder}: params.yaml, dvc.yaml and {installed.STAMP} are written",
+        f"run it: cd {folder} && redistill doctor && dvc repro && redistill rounds",
+        "dvc exp run and redistill sweep want a commit first: git add -A && git commit",
+    ]
 
 
 def upgrade(root: Path) -> Iterator[str]:
@@ -120,8 +131,9 @@ def upgrade(root: Path) -> Iterator[str]:
         )
     theirs, ours = installed.read(file), installed.stamp()
     changed = [name for name in installed.differences(theirs, ours) if name != "version"]
-    _write_pipeline(root)
-    _write_ignored(root)
+    with drafts.together():
+        _write_pipeline(root)
+        _write_ignored(root)
     yield f"{theirs.get('version')} -> {ours['version']}: modules that differ: {len(changed)}"
     yield from (f"  {name}" for name in changed[:20])
     yield "dvc status says which stages are stale; dvc repro runs them"
@@ -230,12 +242,12 @@ def _set_up(folder: Path) -> Iterator[str]:
     """Set up git and DVC in *folder*, where a repository around it does not have them already."""
     inside = not _ran(folder, "git", "rev-parse", "--git-dir")
     if not inside or not _ran(folder, "git", "check-ignore", "--quiet", "."):
-        _run(folder, "git", "init", "--quiet")
+        _run(folder, "git", "init")
         yield f"{folder}: a git repository"
     own = (folder / ".git").exists()
     if own or _ran(folder, sys.executable, "-m", "dvc", "root"):
         options = [] if own else ["--subdir"]
-        _run(folder, sys.executable, "-m", "dvc", "init", "--quiet", *options)
+        _run(folder, sys.executable, "-m", "dvc", "init", *options)  # --quiet hides why it fails
         for key in ("core.analytics", "core.check_update"):
             _run(folder, sys.executable, "-m", "dvc", "config", key, "false")
         yield f"{folder}: set up for DVC"
@@ -249,23 +261,14 @@ def _write_pipeline(folder: Path) -> None:
 
 def _write_ignored(folder: Path) -> None:
     """Have git and DVC leave alone what is not theirs; lines of an older version are replaced."""
-    file = folder / ".gitignore"
-    if file.is_file():  # what is left out of a line comes after it
-        lines = file.read_text(encoding="utf-8").split("\n")
-        ours = {*OUTDATED, *IGNORED.split("\n")} - {""}
-        write_text(file, "\n".join(line for line in lines if line not in ours))
-    _append(file, IGNORED)
-    _append(folder / ".dvcignore", DVC_IGNORED)
-
-
-def _append(file: Path, lines: str) -> None:
-    """Add those of *lines* to *file* that are not there."""
-    there = file.read_text(encoding="utf-8") if file.is_file() else ""
-    known = there.split("\n")
-    more = [line for line in lines.split("\n") if line and line not in known]
-    if more:
-        start = there if not there or there.endswith("\n") else f"{there}\n"
-        write_text(file, start + "\n".join(more) + "\n")
+    for name, lines in ((".gitignore", IGNORED), (".dvcignore", DVC_IGNORED)):
+        file = folder / name
+        there = file.read_text(encoding="utf-8") if file.is_file() else ""
+        ours = {*OUTDATED, *lines.split("\n")} - {""}
+        # what is left out of a line comes after it, so that all of ours go to the end
+        kept = "\n".join(line for line in there.split("\n") if line not in ours)
+        start = kept if not kept or kept.endswith("\n") else f"{kept}\n"
+        write_text(file, start + lines)
 
 
 def _ran(folder: Path, *words: str) -> int:
@@ -274,6 +277,11 @@ def _ran(folder: Path, *words: str) -> int:
 
 def _run(folder: Path, *words: str) -> None:
     ran = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603
-    if ran.returncode:
-        told = " ".join((ran.stderr or ran.stdout).split())[-300:]
-        raise RefusedError(f"{' '.join(words[-3:])} failed in {folder}: {told}")
+    if not ran.returncode:
+        return
+    lines = [line for line in (ran.stderr or ran.stdout).split("\n") if line.strip()]
+    faults = [line for line in lines if FAULT.match(line)] or lines[-1:] or ["no word of why"]
+    limited = ran.returncode == -signal.SIGXFSZ  # git, by the limit on the size of files
+    full = limited or disk.said(ran.stderr) or any(words in ran.stderr for words in SQLITE)
+    code = IO if full else DATA
+    raise RefusedError(f"{' '.join(words[-2:])} failed in {folder}: {faults[0][-300:]}", code=code)

@@ -5,9 +5,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+from redistill.cli import dvc_locks
 from redistill.console.exceptions import TRY_AGAIN, RefusedError
 
-LOCK = Path(".dvc/tmp/rwlock")
+LOCK = Path("tmp/rwlock")  # in DVC's folder
 
 
 def writing(root: Path) -> dict[str, str]:
@@ -16,9 +17,11 @@ def writing(root: Path) -> dict[str, str]:
 
     Processes that are gone hold nothing. A lock file that is cut off is for `redistill doctor`.
     """
-    file = root / LOCK
+    state = dvc_locks.folder(root)  # of a repository around the project, where that has it
+    if state is None or not (state / LOCK).is_file():
+        return {}
     try:
-        held = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        held = json.loads((state / LOCK).read_text(encoding="utf-8"))
     except ValueError:
         return {}
     whole = held.get("write") if isinstance(held, dict) else None

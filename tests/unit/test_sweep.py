@@ -8,15 +8,18 @@ from statistics import fmean
 
 import pytest
 from click.testing import CliRunner
+from ruamel.yaml import YAML
 from scipy import stats
 
-from redistill.analysis import plots, seeds
+from redistill.analysis import experiments, plots, seeds
+from redistill.cli import new_project
 from redistill.cli.main import main
 from redistill.console.exceptions import RefusedError
 from redistill.records import json_file
 from tests.imports import ROOT
 
 RESULTS = ROOT / "docs" / "results"
+SHARED = ("rounds", "arms", "transfers", "tailored", "branches", "rewrites")
 
 
 def row(rung: str, fixed: int, broken: int, against: str = "a") -> dict:
@@ -110,6 +113,8 @@ def test_a_folder_without_seeds_or_with_one_twice_is_refused(tmp_path: Path):
     [
         ("train.stepps=3", "params.yaml has no train.stepps"),
         ("seed.deep=3", "has no seed.deep"),
+        ("rounds.r1.times=2", "write rewrites.r1.times=2"),
+        ("branches.r1.times=2", "write rewrites.r1.times=2"),
         ("train.steps", "expected section.key=value"),
         ("seed=3", "expected section.key=value"),
         ("--force=1", "expected section.key=value"),
@@ -189,3 +194,24 @@ def test_a_queued_experiment_that_has_ended_is_taken_in(project: Path):
 def test_a_sweep_without_seeds_is_a_wrong_use(project: Path):
     assert CliRunner().invoke(main, ["sweep"]).exit_code == 2
     assert CliRunner().invoke(main, ["sweep", "--seeds", "1", "-2"]).exit_code == 2
+
+
+@pytest.mark.parametrize("overlay", ["embedded-ladder", "embedded-transfer"])
+def test_a_key_whose_line_sections_share_is_taken_where_dvc_changes_something_by_it(
+    overlay: str, tmp_path: Path
+):
+    from dvc.utils.hydra import apply_overrides
+
+    file = tmp_path / "params.yaml"
+    text = new_project.settings([overlay], None, None, None)
+    content = YAML(typ="safe").load(text)
+    lines = {(section, name) for section in SHARED for name in [*content.get(section, {})][:5]}
+    assert len(lines) > 10
+
+    for section, name in sorted(lines):
+        key = f"{section}.{name}.{next(iter(content[section][name]))}"
+        file.write_text(text)
+        apply_overrides(file, [f"{key}=another"])
+        changes = YAML(typ="safe").load(file) != content
+        works = experiments.effective(content, key)
+        assert (works == key) == changes, key
