@@ -58,9 +58,10 @@ def check(params: Params) -> int:
     models = read_by(params)
     for name, content in params.content.items():
         if content is not None and name not in {*models, *OPTIONAL, *PLAIN}:
-            hint = nearest(str(name), [*models, *OPTIONAL, *PLAIN])
+            hint = nearest(str(name), {*models, *OPTIONAL, *PLAIN})
             raise RefusedError(
-                f"{params.file}: {name}: nothing reads this section{hint}", code=CONFIG
+                f"{params.file}: {name}: nothing reads this section, so take it out{hint}",
+                code=CONFIG,
             )
     for name, model in models.items():
         params.section(name, model)

@@ -201,10 +201,9 @@ def _strange(root: Path, cache: Path, out: str, md5: str) -> Iterator[str]:
     listing = object_of(cache, md5)
     if not md5.endswith(".dir") or not listing.is_file() or not (root / out).is_dir():
         return
-    try:
-        listed = {entry["relpath"] for entry in json.loads(listing.read_bytes())}
-    except (ValueError, KeyError, TypeError):
-        return  # the listing itself is damaged, which its hash says
+    if f"{md5_of(listing)}.dir" != md5:
+        return  # the listing itself is damaged, which is a fault of its own
+    listed = {entry["relpath"] for entry in json.loads(listing.read_bytes())}
     for path in sorted((root / out).rglob("*")):
         name = path.relative_to(root / out).as_posix()
         if path.is_symlink() and not _of_dvc(path, cache, listed, name):

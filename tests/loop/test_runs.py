@@ -140,6 +140,7 @@ def test_a_task_with_your_own_file_runs_and_a_test_row_in_train_is_refused(tmp_p
     content = yaml.load(tmp_path / "params.yaml")
     content["prepare"]["task"] = "jsonl"
     content["jsonl"] = own
+    del content["wordproblems"]  # which nothing reads any more
     yaml.dump(content, tmp_path / "params.yaml")
 
     made.dvc("repro", "prepare")

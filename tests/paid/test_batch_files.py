@@ -303,7 +303,7 @@ def test_an_answer_that_was_set_aside_does_not_come_back_from_its_old_output(
     newer = answered(row)
     newer["response"]["body"]["id"] = "another"
     both = output(run, [line, newer])
-    assert "1 answers added" in run.redistill("store", "import", str(both))
+    assert "1 answer added" in run.redistill("store", "import", str(both))
     run.stage("generate", **FILES)
 
 

@@ -524,7 +524,7 @@ def test_retry_asks_again_for_the_chosen_answers_only(serve: Serve, tmp_path: Pa
     said = run.redistill("retry", "--where", "finish_reason=length", "--where", "stage=generate")
     run.stage("generate")
 
-    assert "5 answers are set aside" in said
+    assert "set aside: 5 answers" in said
     assert "dvc repro --force --single-item generate" in said
     assert len(server.calls) == 25
     assert len(run.out()) == 20
