@@ -140,7 +140,7 @@ def test_a_stage_whose_files_cannot_grow_ends_in_one_line_and_leaves_all_as_it_w
 
 
 @pytest.mark.slow
-def test_no_stage_leaves_half_a_thing_on_a_disk_that_is_full_after_any_of_its_pages(disk: Project):
+def test_no_stage_leaves_half_a_thing_however_little_room_the_disk_has(disk: Project):
     told = Told()
 
     for stage, (module, *words) in commands(disk).items():
