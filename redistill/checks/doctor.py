@@ -201,6 +201,7 @@ def _student(
         context=base.context,
         vocabulary=base.vocabulary,
     )
+    made = checks.rows(encoder, pairs)
     found = [
         Finding("student", "note", f"{student.model}: {base.told}; {encoder.format}"),
         *make.findings(base),
@@ -208,7 +209,7 @@ def _student(
         *_adapted(base.sketch, lora(params, limits)),
         *(Finding("template", "note", hint) for hint in encoder.hints()),
         Finding("rationales", "note", source),
-        *checks.examine(encoder, pairs, checks.rows(encoder, pairs), lengths),
+        *checks.examine(encoder, pairs, made, lengths),
         *checks.prompts(encoder, splits.items(), lengths),
         precision.finding(
             {"train.precision": limits.precision}
@@ -216,8 +217,7 @@ def _student(
         ),
         _disk(root, params, base.bytes),
     ]
-    chosen = pairs[:: max(1, len(pairs) // EXAMPLES)][:EXAMPLES]
-    rows = [encoder.example(problem, text) for problem, text in chosen]
+    rows = made.examples[:: max(1, len(made.examples) // EXAMPLES)][:EXAMPLES]
     return found, [[*checks.segments(encoder, row)] for row in rows]
 
 

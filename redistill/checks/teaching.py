@@ -1,6 +1,5 @@
 """Whether what a teacher will be asked fits the problems: prompts, choices, and the dev set."""
 
-import re
 from collections.abc import Sequence
 
 from redistill.console.preflight import Finding, held
@@ -49,12 +48,12 @@ def _choices(params: Params, problems: Sequence[Problem]) -> Finding:
     if params.section("grade", GradeSettings).grader != GRADER:
         return Finding("choices", "holds", "no answer is the letter of a choice")
     fault = None
-    bare = [p for p in problems if not p.choices and not _lettered(p)]
+    bare = [p for p in problems if not p.choices]
     strange = [p for p in problems if p.choices and p.answer not in p.choices]
     if bare:
         fault = (
-            f"{len(bare)} of {len(problems)} questions have no field 'choices' and do not show "
-            f"them themselves ({bare[0].id!r} first): add them, or set grade.grader to another"
+            f"{len(bare)} of {len(problems)} questions have no field 'choices' "
+            f"({bare[0].id!r} first): add them, or set grade.grader to another"
         )
     if strange:
         first = strange[0]
@@ -63,12 +62,6 @@ def _choices(params: Params, problems: Sequence[Problem]) -> Finding:
             f"choices: {first.id!r} has {first.answer!r} of {', '.join(first.choices or {})}"
         )
     return held("choices", fault, f"every answer is one of those of {len(problems)} questions")
-
-
-def _lettered(problem: Problem) -> bool:
-    """Whether the question itself has the choice of its answer: "(B)", "B)" or "B."."""
-    letter = re.escape(problem.answer)
-    return re.search(rf"(?<!\w){letter}\s?[).:]", problem.question) is not None
 
 
 def _dev(params: Params, dev: int) -> Finding:

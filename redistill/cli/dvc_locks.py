@@ -152,7 +152,7 @@ def whole(entry: object) -> bool:
     if not isinstance(entry, dict) or not isinstance(entry.get("cmd"), str | list):
         return False
     paths = [path for kind in ("deps", "outs") for path in entry.get(kind) or []]
-    return bool(entry.get("outs")) and all(_hashed(path) for path in paths)
+    return all(_hashed(path) for path in paths)
 
 
 def _cut(text: bytes) -> bool:
@@ -180,7 +180,7 @@ def _entries(text: str) -> Iterator[tuple[str, Any]]:
         for name, entry in (_loaded(part) or {}).items():
             found.setdefault(name, []).append(entry)
     for name, known in found.items():
-        if len(known) == 1 and whole(known[0]):
+        if len(known) == 1 and whole(known[0]) and known[0].get("outs"):  # cut off before, else
             yield name, known[0]
 
 

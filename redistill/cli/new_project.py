@@ -68,7 +68,8 @@ def settings(
     """
     Compose the settings of a new project over the shipped ones, and check them.
 
-    *overlays* are laid over first, then what *task*, *teacher* and *student* ask for.
+    Of *overlays* the shipped ones are laid over first, then what *task*, *teacher* and *student*
+    ask for, then files: a budget that a user wrote down is not raised by what is shipped.
     """
     layers: list[CommentedMap] = []
     if student not in (None, EMBEDDED):
@@ -163,12 +164,15 @@ def pipeline() -> str:
 def _composed(
     base: Path, overlays: Sequence[str], layers: Sequence[CommentedMap], head: str
 ) -> str:
-    named = [compose.read_overlay(_found(name)) for name in overlays]
-    document = compose.compose(base, [*named, *layers])
+    named = {name: compose.read_overlay(_found(name)) for name in overlays}
+    own = [overlay for name, overlay in named.items() if Path(name).is_file()]
+    shipped = [overlay for name, overlay in named.items() if not Path(name).is_file()]
+    ordered = [*shipped, *layers, *own] if layers else [*named.values()]
+    document = compose.compose(base, ordered)
     params = compose.params(document, base)
     read = check_params.read_by(params)
     known = {*read, *check_params.PLAIN}
-    strange = [key for one in (*named, *layers) for key in one if key not in known]
+    strange = [key for one in (*own, *layers) for key in one if key not in known]
     if unread := [key for key in strange if key not in check_params.OPTIONAL]:
         hint = sections.nearest(unread[0], known)
         raise RefusedError(

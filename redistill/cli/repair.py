@@ -1,5 +1,6 @@
 """What `redistill doctor` can mend: what is wrong, what it costs to leave it, and the mending."""
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,25 +110,27 @@ def lock(root: Path) -> Iterator[Repair]:
 
 
 def drafts(root: Path) -> Iterator[Repair]:
-    """Find files that a killed run left half-written; neither DVC nor git looks at them."""
+    """Find what a killed run left half-written; neither DVC nor git looks at it."""
     found = [
         file
         for folder in ("data", "metrics")
-        for file in (root / folder).rglob(".*.tmp")
-        if file.is_file() and not file.is_symlink()
+        for pattern in (".*.tmp", ".*.old")
+        for file in (root / folder).rglob(pattern)
+        if not file.is_symlink()
     ]
     if not found:
         return
-    size = sum(file.stat().st_size for file in found)
+    within = (f for file in found for f in ([file] if file.is_file() else file.rglob("*")))
+    size = sum(file.stat().st_size for file in within if file.is_file())
 
     def mend() -> str:
         for file in found:
-            file.unlink()
+            shutil.rmtree(file) if file.is_dir() else file.unlink(missing_ok=True)
         return "removed"
 
     yield Repair(
         "drafts",
-        f"{len(found)} files, such as {found[0]}, were half-written when a run was killed",
+        f"{len(found)} drafts, such as {found[0]}, were half-written when a run was killed",
         f"they take {size / 1e6:.1f} MB",
         mend,
         state="note",

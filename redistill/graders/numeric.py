@@ -40,7 +40,8 @@ def lenient(completion: str) -> str | None:
     if found is not None:
         return found
     text = numbers.tidy(answers.tail(completion))
-    for place in answers.stated(text):
+    line = answers.marked(text)
+    for place in (*([line] if line is not None else []), *answers.stated(text)):
         numeral = _stated(place)
         if numeral is not None:
             return numeral.text if numeral.value is not None else None

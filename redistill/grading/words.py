@@ -38,6 +38,7 @@ TURNING = """
     december remainder rem
 """
 CHANGING = frozenset({*COUNTS.split(), *TURNING.split(), *SCALES})
+COUNTED = frozenset({*COUNTS.split(), "one"})
 DATES = frozenset({"May", "March", "Mar"})  # in small letters they are other words
 SINGLE = frozenset({*(word for word in UNITS if len(word) == 1), *"aACFNJWV"})
 ILLION = re.compile(r"\w*(?:illi?on|illi?ard|ilion|ilhõ|illón)\w*")
@@ -48,6 +49,7 @@ DRESS = ("text", "textbf", "textit", "textrm", "mathrm", "mathbf", "mathsf", "bf
 AFTER = (*DRESS, "left", "right", "big", "quad", "circ", "degree", "percent")
 SETTING = frozenset({*AFTER, "mathit", "mbox", "qquad", "displaystyle"})
 MARKS = "\u0300-\u036f\u0900-\u0903\u093a-\u094f\u0962\u0963"  # inside a word, and no letter to re
+COMPOUND = re.compile(r"(?<![\w-])[^\W\d_]++(?:-[^\W\d_]++)++(?![\w-])")  # T-shirts, ten-dollar
 WORD = re.compile(rf"[^\W_]++(?:[.{MARKS}]++[^\W_]++)*+")
 POWER = re.compile(r"(?<=[A-Za-z])\^\{?[23](?![0-9])\}?")  # m^2
 # Where an answer has ended, and what is said of it begins.
@@ -86,7 +88,13 @@ def changed(rest: str) -> bool:
         if any(name not in SETTING for name in COMMAND.findall(rest)):
             return True
         rest = COMMAND.sub(" ", rest)
+    rest = COMPOUND.sub(lambda found: found[0] if _counts(found[0]) else " ", rest)
     return any(turns(word) for word in WORD.findall(POWER.sub("", rest)))
+
+
+def _counts(compound: str) -> bool:
+    """Say whether all of *compound* are numbers, as in twenty-five and two-thirds."""
+    return all(part.casefold() in COUNTED for part in compound.split("-"))
 
 
 def turns(word: str) -> bool:

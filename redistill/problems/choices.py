@@ -75,15 +75,22 @@ def settled(found: Sequence[tuple[str | None, str]], gold: str) -> tuple[dict[st
         raise RefusedError("a label stands twice, or is missing")
     kept = len(labels) == len(found) and all(len(x) == 1 and x in LETTERS for x in labels)
     letters = labels if kept else [*LETTERS[: len(found)]]
+    lettered = bool(labels) and all(label.isalpha() for label in labels)
     choices = dict(zip(letters, (text for _, text in found), strict=True))
-    return choices, letters[_place(labels or letters, texts, gold)]
+    return choices, letters[_place(labels or letters, texts, gold, lettered=lettered)]
 
 
-def _place(labels: Sequence[str], texts: Sequence[str], gold: str) -> int:
+def _place(labels: Sequence[str], texts: Sequence[str], gold: str, *, lettered: bool) -> int:
+    """The place of the *gold* answer; a label that is a text too counts only if *lettered*."""
     named = [i for i, label in enumerate(labels) if label.casefold() == _bare(gold).casefold()]
     same = [i for i, text in enumerate(texts) if text == gold.strip()]
     if not same:
         same = [i for i, text in enumerate(texts) if text.casefold() == gold.strip().casefold()]
+    if len(named) == len(same) == 1 and named != same and not lettered:
+        raise RefusedError(
+            f"{gold!r} is the label of one choice and the text of another "
+            f"({texts[named[0]]!r}, label {labels[same[0]]}); give labels that are no texts"
+        )
     for places in (named, same):
         if len(places) == 1:
             return places[0]

@@ -1,6 +1,7 @@
 """The rows of a file as people have them: JSON lines, an array of JSON, CSV, Parquet."""
 
 import csv
+import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ def _table(path: Path, delimiter: str | None) -> Iterator[Found]:
     first = text.partition("\n")[0]
     delimiter = delimiter or (";" if ";" in first and "," not in first else ",")
     csv.field_size_limit(jsonl.MAX_LINE)
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         names = [name.strip() for name in next(reader, [])]
         if len({*names}) != len(names) or "" in names:

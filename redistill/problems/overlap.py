@@ -1,5 +1,6 @@
 """How much of one split's text stands in another's."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from redistill.records.fingerprint import normalised, undressed, worded
@@ -64,7 +65,9 @@ def standing(texts: Iterable[str], problems: Sequence[Problem]) -> list[str]:
     found = []
     for problem in problems:
         asked = undressed(question(problem))
-        if asked in known or (problem.id in likely and f" {asked} " in joined):
+        if asked in known or (
+            problem.id in likely and re.search(rf"(?<!\w){re.escape(asked)}(?!\w)", joined)
+        ):
             found.append(problem.id)
     return found
 

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -223,8 +224,8 @@ def _marked(key: str, text: str) -> str:
     after = text.rpartition(MARKER)[2].strip()
     if not after:
         raise RefusedError(f'field "{_short(key)}": nothing stands after {MARKER}')
-    plain = after.replace(",", "")  # GSM8K parts thousands there
-    return plain if plain.isascii() and plain.isdigit() else after
+    thousands = re.fullmatch(r"\d{1,3}(,\d{3})+", after, re.ASCII)  # as GSM8K writes them
+    return after.replace(",", "") if thousands else after
 
 
 def _choices(row: Mapping[str, Any]) -> list[tuple[str | None, str]]:

@@ -12,11 +12,16 @@ UNSEEN = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\u
 DASHES = str.maketrans(dict.fromkeys("‐‑‒–—−", "-") | dict.fromkeys("‘’", "'")
                        | dict.fromkeys("“”", '"') | {FRACTION: "/"})  # fmt: skip
 # What closes a sentence or a part of one; an ellipsis stays, as in "0.333...".
-CLOSING = re.compile(r"(?:(?<!\.)\.(?!\.)|[,;:?؟،।。、]|(?<=[^\W\d_]{2})!+|(?<=\?)!+)++(?=\s|\Z)")
+CLOSING = re.compile(
+    r"(?:(?<![.\s])\.(?!\.)|(?<!\s)[,;:?؟،।。、]|(?<=[^\W\d_]{2})!+|(?<=\?)!+)++(?=\s|\Z)"
+)
 LAST = re.compile(r"(?:[\s,;:?؟،।。、]|(?<!\.)\.(?!\.))++\Z")
 WORD = re.compile(r"[a-z0-9]++")  # in a text of ASCII
 SPACED = re.compile(r" ?([-+*/=<>^|×÷·±≤≥≠]) ?")  # "3 + 4" is 3+4
-MARKDOWN = re.compile(r"\*\*++|__++|`++")
+MARKDOWN = re.compile(
+    r"\*\*++|__++|`++|\\[()\[\]]|\\(?=[$%&#_])|(?<!\w)[*_](?=\w)|(?<=\w)[*_](?!\w)"
+)
+FORMULA = re.compile(r"\$([^$\s]{1,40})\$(?![0-9])")
 # Marks of prose: between words, and next to no digit or letter that stands alone, as in x - 3.
 PROSE = re.compile(
     r"(?<![\d\-*_\"'()\[\]{},;:.!?])(?<!\b[^\W\d_])[-*_\"'()\[\]{},;:.!?]++\s*+(?!\d|[^\W\d_]\b)"
@@ -56,7 +61,7 @@ def undressed(text: str) -> str:
     >>> undressed('**Ann** (said) "yes" -- now x - 3 is -2')
     'ann said yes now x-3 is-2'
     """
-    return " ".join(PROSE.sub(" ", normalised(MARKDOWN.sub("", text))).split())
+    return " ".join(PROSE.sub(" ", normalised(MARKDOWN.sub("", FORMULA.sub(r"\1", text)))).split())
 
 
 def worded(text: str) -> str:

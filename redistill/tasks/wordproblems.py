@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.problems import stories
 from redistill.records.types import Problem, Split
-from redistill.settings.bounds import SMALL, WIDE, Share, Width
+from redistill.settings.bounds import SMALL, WIDE, Width
 from redistill.settings.sections import Section
 
 SOURCE = "redistill/problems/stories.py"
@@ -22,12 +22,14 @@ LICENCE = "Apache-2.0"
 GRADER = "numeric"
 PUBLISHED = False
 
+Weight = Annotated[float, Field(ge=0, le=WIDE)]  # of draws: their sum counts, not 1
+
 
 class Size(Section):
     """A share of the problems whose numbers are at most *up_to*."""
 
     up_to: Annotated[int, Field(ge=3, le=WIDE)]
-    share: Share
+    share: Weight
 
 
 class Settings(Section):
@@ -36,7 +38,7 @@ class Settings(Section):
     train: Width
     dev: Width
     test: Width
-    steps: Annotated[list[Share], Field(min_length=1, max_length=20)]
+    steps: Annotated[list[Weight], Field(min_length=1, max_length=20)]
     sizes: Annotated[list[Size], Field(min_length=1)]
 
     @model_validator(mode="after")

@@ -63,7 +63,7 @@ def test_the_prompts_of_a_teacher_that_reads_none_fit_everything():
         (OFFERED, None),
         (OFFERED.model_copy(update={"answer": "E"}), "'q' has 'E' of A, B"),
         (OFFERED.model_copy(update={"choices": None}), "have no field 'choices'"),
-        (Problem(id="i", question="Which? (A) one (B) two", answer="B"), None),
+        (Problem(id="i", question="Which? (A) one (B) two", answer="B"), "no field 'choices'"),
     ],
 )
 def test_an_answer_that_is_none_of_the_choices_is_found(problem: Problem, fault: str | None):

@@ -57,7 +57,7 @@ def test_a_misspelt_section_is_refused_with_the_nearest_name():
         RefusedError, match="no section 'mine', and this run reads it; did you mean 'mien'"
     ):
         params.section("mine", MineSettings)
-    with pytest.raises(RefusedError, match="mien: nothing reads this section, so take it out; did you mean 'mine'"):
+    with pytest.raises(RefusedError, match=r"mien: nothing .*; did you mean 'mine'"):
         check_params.check(params)
 
 

@@ -23,7 +23,7 @@ JSON = (  # what is read of a folder; whatever else lies there is nobody's busin
     "special_tokens_map.json", "added_tokens.json", "vocab.json",
 )  # fmt: skip
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
-COUNTS = re.compile("layer|expert|block")  # of parts that are built one by one
+COUNTS = re.compile(r"^(n|num)_(\w+_)?(layer|expert|block)s?$")  # of parts built one by one
 MOST_PARTS = 10_000
 LARGEST_HEADER = 100_000_000  # bytes, the limit of safetensors itself
 FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}  # dtypes of weights that are read, in bytes
@@ -98,7 +98,7 @@ def check(folder: Path) -> None:
             f"{where}: not a causal LM directory: there is no {CONFIG_FILE} in it; name the folder "
             "that save_pretrained wrote"
         )
-    if "quantization_config" in _mapping(folder / CONFIG_FILE):
+    if _mapping(folder / CONFIG_FILE).get("quantization_config") is not None:
         raise RefusedError(
             f"{folder / CONFIG_FILE}: quantization_config: quantised weights cannot be trained; "
             "name the model that was quantised, or save it dequantised",

@@ -1,9 +1,10 @@
 """Whether a student can be saved: tried on its small files before anything is trained."""
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
+from redistill.console import disk
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.students.model.folder import told
 
@@ -57,6 +58,7 @@ def _try(saves: Any, student: str, what: str) -> None:
     try:
         saves()
     except Exception as problem:  # whatever a library makes of odd files
+        _refuse_full(problem)
         raise RefusedError(
             f"student {student}: {what} cannot be saved: {told(problem)}; mend it in the model's "
             "folder, since a trained student could not be saved either",
@@ -71,9 +73,17 @@ def _savable(config: Any, vocabulary: int) -> bool:
         with TemporaryDirectory() as scratch:
             config.save_pretrained(scratch)
             type(config).from_pretrained(scratch)
-    except Exception:  # its kind does not matter: `mended` says what cannot be saved
+    except Exception as problem:  # its kind does not matter: `mended` says what cannot be saved
+        _refuse_full(problem)
         return False
     return all(_tokens(getattr(config, name), vocabulary) for name in TOKENS)
+
+
+def _refuse_full(problem: Exception) -> None:
+    """Refuse (74) where *problem* is one of the disk of the temporary folder, not of a student."""
+    refusal = disk.refusal(problem, Path(gettempdir()))
+    if refusal and disk.number(problem) in disk.WAYS:
+        raise refusal from problem
 
 
 def _tokens(value: Any, vocabulary: int) -> bool:

@@ -58,16 +58,14 @@ def rows(encoder: Encoder, lessons: Sequence[Lesson]) -> Rows:
 
 
 def fits(row: Example, limits: Limits) -> bool:
-    """Say whether *row*, and its prompt with a whole answer behind it, are within the context."""
-    prompt = len(row.ids) - row.completion_tokens
-    needed = max(len(row.ids), prompt + limits.max_new_tokens)
-    return limits.context is None or needed <= limits.context
+    """Say whether *row* is within the context; what is taught depends on no length of answers."""
+    return limits.context is None or len(row.ids) <= limits.context
 
 
 def unfit(made: Rows, limits: Limits) -> str | None:
     """Name the problems whose rows do not fit the context; None where all do."""
     names = [
-        f"{name} ({len(row.ids) - row.completion_tokens} tokens)"
+        f"{name} ({len(row.ids)} tokens)"
         for name, row in zip(made.problems, made.examples, strict=True)
         if len(row.ids) <= limits.max_tokens and not fits(row, limits)
     ]
@@ -75,8 +73,7 @@ def unfit(made: Rows, limits: Limits) -> str | None:
         return None
     return (
         f"{len(names)} of {len(made.examples)} rows do not fit the model's context of "
-        f"{limits.context} tokens, with evaluate.max_new_tokens = {limits.max_new_tokens} behind "
-        f"the prompt: {tokens.some(names)}"
+        f"{limits.context} tokens: {tokens.some(names)}"
     )
 
 

@@ -236,8 +236,7 @@ def kept(made: checks.Rows, limits: checks.Limits) -> tuple[list[Example], Balan
     """
     Return the rows of at most *max_tokens* that fit the context, and how many do not, by reason.
 
-    What must fit is a row, and its prompt with *max_new_tokens* behind it: longer prompts could not
-    be answered.
+    Nothing else leaves a row out: `train` depends on no setting of `evaluate`.
     """
     short = [row for row in made.examples if len(row.ids) <= limits.max_tokens]
     examples = [row for row in short if checks.fits(row, limits)]
@@ -249,8 +248,7 @@ def kept(made: checks.Rows, limits: checks.Limits) -> tuple[list[Example], Balan
     if not examples:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(rejected.items()))
         raise RefusedError(
-            f"no rationale can be taught: {reasons} (train.max_tokens: {limits.max_tokens}, "
-            f"evaluate.max_new_tokens: {limits.max_new_tokens})"
+            f"no rationale can be taught: {reasons} (train.max_tokens: {limits.max_tokens})"
         )
     count = len(made.examples) + len(made.untaught)
     return examples, Balance("train", count, len(examples), dict(rejected))
