@@ -94,6 +94,9 @@ def text(document: CommentedMap, head: str) -> str:
         shown[name].yaml_set_anchor(name, always_dump=True)
     for name in MADE:
         shown.pop(name)
+    for section in shown.values():  # DVC takes quotes away, without which {a: b:c} is no YAML
+        if isinstance(section, CommentedMap) and any(":" in str(v) for v in section.values()):
+            section.fa.set_block_style()
     if head:
         shown.yaml_set_start_comment(head)
     out = io.StringIO()

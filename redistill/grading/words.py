@@ -26,9 +26,11 @@ COUNTS = """
     zero two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen
     sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety
     half halves third thirds fourth fourths fifth fifths sixth sixths seventh sevenths eighth
-    eighths ninth ninths tenth tenths hundredth hundredths thousandth thousandths millionth
-    millionths tens score gross myriad tn tsd tausend mille mil mio mrd тыс тысяч тысячи млн млрд
-    лакх लाख करोड़ हज़ार हजार ألف مليون 半
+    eighths ninth ninths tenth tenths eleventh elevenths twelfth twelfths thirteenth thirteenths
+    fourteenth fourteenths fifteenth fifteenths sixteenth sixteenths twentieth twentieths thirtieth
+    thirtieths sixtieth sixtieths hundredth hundredths thousandth thousandths millionth millionths
+    tys ribu juta tusen miljon miljoner miljoen 만 tens score gross myriad tn
+    tsd tausend mille mil mio mrd тыс тысяч тысячи млн млрд лакх लाख करोड़ हज़ार हजार ألف مليون 半
 """
 # Others by which a number is another: "5 below zero", "5 squared", "5 pm", "5 or more", "5 pi".
 TURNING = """

@@ -318,3 +318,18 @@ def test_two_numbers_in_an_answer_are_never_taken_for_one(
     assert grader.strict(f"#### {first}") is None
     assert grader.equal(grader.lenient(f"The answer is {first}."), second) is False
     assert grader.equal(first, str(one[0])) is grader.equal(str(one[0]), first) is False
+
+
+@pytest.mark.parametrize("marked", ["#### 24 on day 3", "#### 18 (9 x 2)", "#### 5 or 6"])
+def test_no_other_number_is_taken_for_a_marked_answer_that_is_not_read(marked: str):
+    assert load_grader("numeric").lenient(f"So it is.\n{marked}") is None
+
+
+@pytest.mark.parametrize("things", ["T-shirts", "x-rays", "ten-dollar bills", "e-mails"])
+def test_a_compound_word_of_what_is_counted_changes_no_number(things: str):
+    assert load_grader("numeric").strict(f"So it is.\n#### 5 {things}") == "5"
+
+
+@pytest.mark.parametrize("part", ["twelfths", "sixteenths", "twenty-fifths", "ribu", "tusen"])
+def test_parts_and_multiples_of_other_names_are_no_whole_numbers(part: str):
+    assert load_grader("numeric").strict(f"So it is.\n#### 5 {part}") is None

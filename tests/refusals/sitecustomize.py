@@ -44,7 +44,7 @@ def _watch(module: ModuleType) -> None:
 def _write(frame: FrameType | None) -> None:
     places = []
     while frame and len(places) < 4:
-        if frame.f_code.co_name != "__init__":
+        if not isinstance(frame.f_locals.get("self"), BaseException):
             places.append((frame.f_code.co_filename, frame.f_lineno))
         frame = frame.f_back
     test = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]

@@ -168,3 +168,20 @@ def test_data_that_neither_git_nor_dvc_keeps_are_named_and_copied(root: Path):
     listed = subprocess.run(["git", "ls-files"], cwd=root, capture_output=True, text=True)
     assert "data/external/kept.jsonl.dvc" in listed.stdout.split()
     assert "data/external/kept.jsonl" not in listed.stdout.split()
+
+
+def test_an_entry_of_a_stage_without_outs_is_whole():
+    assert dvc_locks.whole({"cmd": "echo done"})
+    assert not dvc_locks.whole({"cmd": "x", "outs": [{"path": "a", "hash": "md5", "md5": "1"}]})
+
+
+def test_drafts_are_removed_be_they_files_or_folders(tmp_path: Path):
+    draft = tmp_path / "data/students/.base.tmp"
+    draft.mkdir(parents=True)
+    (draft / "weights").write_bytes(b"x" * 10)
+    (tmp_path / "data/.a.jsonl.tmp").touch()
+    (found,) = repair.drafts(tmp_path)
+    assert found.fault.startswith("2 drafts")
+    found.mend()
+    assert [*repair.drafts(tmp_path)] == []
+    assert (tmp_path / "data/students").is_dir()

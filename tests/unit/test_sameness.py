@@ -100,3 +100,31 @@ def test_what_is_published_may_hold_a_question_that_differs_in_a_sign_alone():
 def test_marks_of_prose_hide_no_question_and_signs_are_none():
     assert undressed('**Ann** said "yes" -- at once') == undressed("Ann said yes at once")
     assert undressed("x - 3") != undressed("x 3")
+
+
+LONG = [
+    "A train goes 60 km in 2 hours; how far does it go in 5 hours?",
+    "I have 3 eggs and buy 4 more eggs; how many eggs have I?",
+    "12 birds sit on a tree and 5 of them fly off; how many stay?",
+]
+QUOTED = [
+    'The question is: "{}" We add.', "Q: {}", "- {}", "({})", "**Question:** {}\nAnswer: 5",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("quoted", QUOTED)
+@pytest.mark.parametrize("question", LONG)
+def test_a_question_that_is_quoted_in_any_marks_is_found(question: str, quoted: str):
+    held = [Problem(id="held", question=question, answer="1")]
+    assert standing([quoted.format(question)], held) == ["held"]
+
+
+@pytest.mark.parametrize("three", [r"\(3\)", "$3$", "*3*", "_3_"])
+def test_a_number_in_the_marks_of_markdown_or_a_formula_hides_no_question(three: str):
+    asked = "Ann has 3 eggs and buys 4 more eggs. How many eggs has she now?"
+    held = [Problem(id="held", question=asked, answer="7")]
+    assert standing([asked.replace("3", three)], held) == ["held"]
+
+
+def test_a_sign_that_stands_alone_closes_no_sentence():
+    assert normalised("Calculate 12 : 3") != normalised("Calculate 12 . 3")
