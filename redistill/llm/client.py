@@ -217,7 +217,7 @@ class _Run:
         finally:
             for task in (stop, *left):
                 task.cancel()
-            await asyncio.gather(stop, *left, return_exceptions=True)
+            await asyncio.gather(stop, *workers, return_exceptions=True)  # each was looked at
 
     async def _work(self, waiting: Iterable[Sequence[Request]]) -> None:
         for group in waiting:  # one iterator for all workers: each group goes to one of them

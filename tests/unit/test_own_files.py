@@ -418,7 +418,7 @@ def test_any_file_ends_in_problems_or_in_a_refusal_that_names_it(suffix: str, tm
 def test_thousands_are_parted_and_other_commas_stay(tmp_path: Path):
     rows = [{"question": f"How many {given}?", "answer": f"So. #### {given}"} for given in
             ("1,200", "1,5", "1,2,3", "12,345,678")]  # fmt: skip
-    found = own.read(lines(tmp_path / "a.jsonl", *rows))
+    found = own.read(lines(tmp_path / "a.jsonl", *rows)).problems
     assert [p.answer for p in found] == ["1200", "1,5", "1,2,3", "12345678"]
 
 
@@ -439,10 +439,10 @@ def test_a_gold_that_is_the_label_of_one_choice_and_the_text_of_another_is_refus
 def test_letters_that_stand_in_the_row_are_labels_whatever_the_texts_are(tmp_path: Path):
     choices = {"A": "O", "B": "A", "C": "B", "D": "AB"}
     row = {"question": "Which?", "choices": choices, "answer": "B"}
-    assert [p.answer for p in own.read(lines(tmp_path / "a.jsonl", row))] == ["B"]
+    assert [p.answer for p in own.read(lines(tmp_path / "a.jsonl", row)).problems] == ["B"]
 
 
 def test_a_cell_may_hold_what_unicode_takes_for_the_end_of_a_line(tmp_path: Path):
     text = "question,answer\nWhat\u2028is 1 + 1?,2\nWhat is\x0b2 + 2?,4\n"
-    found = own.read(written(tmp_path / "a.csv", text))
+    found = own.read(written(tmp_path / "a.csv", text)).problems
     assert sorted(p.answer for p in found) == ["2", "4"]
