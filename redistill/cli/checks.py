@@ -40,7 +40,8 @@ def doctor(as_json: bool, mends: bool) -> None:
         tables.findings(found.findings)
     faults = failing(found.findings)
     if faults:
-        raise RefusedError(f"{len(faults)} of {len(found.findings)} checks fail")
+        named = ", ".join(fault.check for fault in faults)
+        raise RefusedError(f"{len(faults)} of {len(found.findings)} checks fail: {named}")
     if not as_json:
         click.echo(f"All {len(found.findings)} checks hold, or are only to know.")
 
@@ -63,7 +64,11 @@ def show_plan(as_json: bool) -> None:
     head = ("stage", "stored", "new calls, at most", "tokens, at most", "cost, at most")
     tables.table([head, *cells], title="Calls to the teacher, if none fails on the way")
     params = sections.read(PARAMS)
-    for told in (plans.probes(params), plans.on_dev(Path(), params)):
+    for told in (
+        plans.over_budget(params, rows[-1]),
+        plans.probes(params),
+        plans.on_dev(Path(), params),
+    ):
         if told:
             click.echo(told)
 

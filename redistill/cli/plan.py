@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from redistill.checks import check_params
 from redistill.cli import largest
 from redistill.console.exceptions import RefusedError
 from redistill.diagnosis import smallest_gain
@@ -12,7 +13,7 @@ from redistill.diagnosis.settings import MineSettings
 from redistill.grading import golds
 from redistill.grading.grader import Grader, GradeSettings, load_grader
 from redistill.llm import budget, purchase
-from redistill.llm.budget import Amount
+from redistill.llm.budget import Amount, SpendingSettings
 from redistill.problems import held_out
 from redistill.problems.held_out import HeldOut
 from redistill.rationales import generate, guards, refine, select
@@ -90,6 +91,26 @@ def plan(root: Path) -> list[Row]:
         known[name] = row
         rows.append(row)
     return rows
+
+
+def over_budget(params: Params, most: Row) -> str | None:
+    """Say which limits of ``spending.budget`` the calls of *most* may reach; None where none."""
+    if "spending" not in check_params.read_by(params):
+        return None
+    limits = params.section("spending", SpendingSettings).budget
+    cost = None if most.nano is None else most.nano / 1e9
+    may = {"calls": (most.new, limits.calls), "tokens": (most.tokens, limits.tokens)}
+    passed = [
+        f"{name} {limit:,}"
+        for name, (count, limit) in (may | {"cost": (cost, limits.cost)}).items()
+        if count is not None and limit is not None and count > limit
+    ]
+    if not passed:
+        return None
+    return (
+        f"spending.budget allows less than that: {', '.join(passed)}. A run that reaches it ends "
+        "with code 3, keeps every answer, and goes on from there once the budget is raised."
+    )
 
 
 def probes(params: Params) -> str | None:

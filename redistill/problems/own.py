@@ -23,7 +23,7 @@ NAMES: Mapping[str, Sequence[str]] = {
     "id": ("id", "ID", "Id", "_id", "idx", "uid", "qid", "question_id", "problem_id"),
     "question": ("question", "Question", "problem", "Problem", "query", "prompt", "input", "stem"),
     "answer": ("answer", "Answer", "answerKey", "answer_key", "gold", "final_answer", "target",
-               "correct_answer", "correct", "label", "output"),
+               "result", "correct_answer", "correct", "label", "output"),
     "choices": ("choices", "Choices", "options", "Options"),
     "solution": ("solution", "Solution", "rationale", "explanation", "reasoning"),
     "source": ("source",),

@@ -490,3 +490,26 @@ def test_a_project_is_not_laid_out_over_another(folder: Path):
     assert said.exit_code == 78
     assert "there is a project already; redistill upgrade" in said.output
     assert [entry.name for entry in folder.iterdir()] == ["params.yaml"]
+
+
+def test_an_overlay_of_ones_own_lies_on_top_of_what_init_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    mine = 'openai: {base_url: "http://127.0.0.1:8411/v1", model: mine}\ntrain: {steps: 10}\n'
+    Path("mine.yaml").write_text(f"{mine}spending: {{budget: {{calls: 600}}}}\n", encoding="utf-8")
+
+    text = new_project.settings(["own-choices", "mine.yaml"], None, "openai", "a/b")
+
+    found = YAML(typ="safe").load(text)
+    assert found["spending"]["budget"]["calls"] == 600
+    assert (found["openai"]["model"], found["train"]["steps"]) == ("mine", 10)
+    assert found["grade"] == {"grader": "choice"}
+    assert "tutor" not in found  # a section of the overlay that nothing reads any more
+    assert "\n  base_url: " in text  # in a line of its own: DVC takes quotes away
+
+
+def test_own_choices_and_a_language_model_are_the_command_at_the_head_of_the_overlay():
+    head = (ROOT / "params/own-choices.yaml").read_text(encoding="utf-8")
+    assert "--with own-choices --teacher openai" in head
+    assert new_project.settings(["own-choices"], None, "openai", "a/b")
