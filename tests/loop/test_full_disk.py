@@ -87,7 +87,9 @@ def attempt(project: Project, stage: str, module: str, words: list[str], told: T
 
 @pytest.fixture(scope="module")
 def project(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    return finished(tmp_path_factory.mktemp("limited") / "project")[0]
+    made = finished(tmp_path_factory.mktemp("limited") / "project")[0]
+    made.more["PYTHONPATH"] = str(ROOT)  # where tests.limited is
+    return made
 
 
 @pytest.fixture

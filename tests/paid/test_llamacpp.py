@@ -105,11 +105,11 @@ def test_a_weak_teacher_is_mostly_rejected_and_the_accounting_says_so(
 def test_the_whole_run_by_files_of_batches(llamacpp: str, tmp_path: Path):
     project = Project(tmp_path, REDISTILL_BATCH="files")
     project.compose("llamacpp")
-    folder, output = tmp_path / ".redistill/batches", tmp_path / "output.jsonl"
+    output = tmp_path / "output.jsonl"
 
     answered = 0
-    while project.run("dvc", "repro").returncode:
-        (file,) = folder.glob("*.jsonl")  # without one the run failed for another reason
+    while (ran := project.run("dvc", "repro")).returncode:
+        (file,) = [*tmp_path.glob("**/batches/*.jsonl")] or pytest.fail(ran.stdout + ran.stderr)
         answered += answer(llamacpp, file, output)
         project.redistill("store", "import", str(output))
 
