@@ -13,9 +13,9 @@ DASHES = str.maketrans(dict.fromkeys("‐‑‒–—−", "-") | dict.fromkeys(
                        | dict.fromkeys("“”", '"') | {FRACTION: "/"})  # fmt: skip
 # What closes a sentence or a part of one; an ellipsis stays, as in "0.333...".
 CLOSING = re.compile(
-    r"(?:(?<![.\s])\.(?!\.)|(?<!\s)[,;:?؟،।。、]|(?<=[^\W\d_]{2})!+|(?<=\?)!+)++(?=\s|\Z)"
+    r"(?:(?<![.\s])\.(?!\.)|(?<!\s)[,;:?؟،।。、]|(?<=[^\W\d_]{2})!+|(?<=\?)!+)+(?=\s|\Z)"
 )
-LAST = re.compile(r"(?:[\s,;:?؟،।。、]|(?<!\.)\.(?!\.))++\Z")
+LAST = re.compile(r"(?:[\s,;:?؟،।。、]|(?<!\.)\.(?!\.))+\Z")
 WORD = re.compile(r"[a-z0-9]++")  # in a text of ASCII
 SPACED = re.compile(r" ?([-+*/=<>^|×÷·±≤≥≠]) ?")  # "3 + 4" is 3+4
 MARKDOWN = re.compile(
