@@ -64,7 +64,7 @@ def test_good_rows_pass_every_check_and_show_what_carries_loss(tokenizer):
     ("check", "changes", "fault"),
     [
         ("truncation", {"max_tokens": 10}, "1 of 1 rows are over train.max_tokens = 10"),
-        ("truncation", {"context": 40}, "1 of 1 rows do not fit the model's context of 40 tokens"),
+        ("truncation", {"context": 10}, "1 of 1 rows do not fit the model's context of 10 tokens"),
         ("answers", {"max_new_tokens": 3}, "evaluate.max_new_tokens is 3"),
         ("vocabulary", {"vocabulary": 5}, "is beyond the model's 5 embeddings"),
         ("padding", {"vocabulary": 1}, "the padding token 1 is beyond"),

@@ -436,9 +436,11 @@ def test_prompts_without_room_for_an_answer_are_named_in_training_and_by_doctor(
     made = checks.rows(encoder, pairs)
     (found,) = checks.prompts(encoder, [("dev", [ASKED, LONG])], limits)
 
-    assert [checks.fits(row, limits) for row in made.examples] == [True, False]
-    assert "1 of 2 rows do not fit the model's context of 256 tokens" in checks.unfit(made, limits)
-    assert "long (" in checks.unfit(made, limits)
+    assert [checks.fits(row, limits) for row in made.examples] == [True, True]  # rows are taught
+    tight = checks.Limits(1000, 0.5, 100, 100, 1000)
+    assert [checks.fits(row, tight) for row in made.examples] == [True, False]
+    assert "1 of 2 rows do not fit the model's context of 100 tokens" in checks.unfit(made, tight)
+    assert "long (" in checks.unfit(made, tight)
     assert found.state == "note"
     assert "1 of 2 prompts of dev have more than 156 tokens" in found.told
     (none,) = checks.prompts(encoder, [("dev", [LONG])], limits)

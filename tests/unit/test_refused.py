@@ -17,7 +17,7 @@ from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
 from redistill.analysis import experiments, seeds
 from redistill.checks import check_params
-from redistill.cli import compose, lock_restoring, plan, running, verify
+from redistill.cli import compose, lock_restoring, plan, verify
 from redistill.cli.dvc_locks import Lock
 from redistill.cli.main import main
 from redistill.console import drafts, endings
@@ -210,13 +210,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def at_work(root: Path, path: str) -> str:
-    """Have this process write *path*, as DVC's lock has it; returns how it is called."""
-    by = {"pid": os.getpid(), "cmd": "dvc repro"}
-    written(root / running.LOCK, json.dumps({"write": {str(root.resolve() / path): by}}))
-    return f"pid {by['pid']} (dvc repro)"
-
-
 def test_rounds_whose_rows_do_not_balance_are_told_by_their_file(here: Path):
     json_file.write_json(here / "metrics/summary.json", SUMMARY.model_dump(by_alias=True))
     written(here / "metrics/grade/r1.json", json.dumps({"balance": {"holds": False}}))
@@ -242,33 +235,13 @@ def test_a_plan_before_there_are_problems_says_what_makes_them(here: Path):
     )
 
 
-def test_a_project_that_a_run_goes_by_is_not_upgraded(here: Path):
-    who = at_work(here, "data/problems")
-
-    code, said = command("upgrade")
-
-    assert code == 75
-    assert f"dvc.yaml: {who} runs by it; upgrade when that has ended" in said
-
-
-def test_what_a_stage_is_writing_is_left_alone(here: Path):
-    who = at_work(here, "data/report")
-
-    refused(
-        lambda: running.refuse(here, "data/report/index.html", "publish"),
-        f"data/report/index.html: {who} is writing it; publish when that has ended",
-        code=TRY_AGAIN,
-    )
-    running.refuse(here, "data/problems", "publish")
-
-
 def test_a_project_in_a_folder_whose_git_is_broken_tells_what_git_said(here: Path):
     written(here / "new/.git", "no link\n")
 
     code, said = command("init", str(here / "new"))
 
     assert code != 0
-    assert f"git init --quiet failed in {here / 'new'}: fatal: invalid gitfile" in said
+    assert f"git init failed in {here / 'new'}: fatal: invalid gitfile" in said
 
 
 def test_a_lock_file_is_not_mended_where_dvc_is_not_set_up(here: Path):
