@@ -389,7 +389,10 @@ def test_choices_without_labels_or_texts_are_refused_by_their_field(
     refused(lambda: choices.read(given), fault)
 
 
-def test_a_test_of_zero_rows_for_a_published_data_set_is_refused(here: Path):
+def test_a_test_of_zero_rows_for_a_published_data_set_is_refused(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(published, "IMPORTED", Path("data/imported"))
     small(here / "data/imported/small", "cc-by-4.0")
     written(here / "data/external/test.jsonl")
     settings = published.Settings(
