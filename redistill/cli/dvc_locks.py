@@ -13,6 +13,7 @@ from ruamel.yaml.error import YAMLError
 from redistill.console.preflight import Finding
 
 LOCK = "dvc.lock"
+RWLOCK = Path("tmp/rwlock")  # DVC's own lock file, in its folder
 SCHEMA = "2.0"  # what DVC 3 writes at the head of dvc.lock
 MENDS = "redistill doctor --repair"
 ENTRY = re.compile(r"^  (?=[^\s#-])", re.MULTILINE)  # where the entry of a stage begins
@@ -60,7 +61,7 @@ def damage(root: Path) -> str | None:
     if (root / LOCK).is_file() and _cut((root / LOCK).read_bytes()):
         told.append(f"{LOCK} was cut off while DVC wrote it")
     state = folder(root)
-    if state is not None and (fault := read_held(state / "tmp" / "rwlock").fault):
+    if state is not None and (fault := read_held(state / RWLOCK).fault):
         told.append(f"{shown(state, root)} is {fault}")
     if not told or running(root):
         return None
@@ -257,7 +258,7 @@ def _held_finding(state: Path | None) -> Iterator[Finding]:
     if state is None:
         yield Finding("DVC's locks", "note", "this folder is no repository of DVC: dvc init")
         return
-    held = read_held(state / "tmp" / "rwlock")
+    held = read_held(state / RWLOCK)
     if held.fault or held.ended:
         return  # which is mended
     paths = len({*held.kept.get("read", {}), *held.kept.get("write", {})})
@@ -269,4 +270,4 @@ def _held_finding(state: Path | None) -> Iterator[Finding]:
 def shown(state: Path, root: Path) -> str:
     """Name the lock file in DVC's folder *state* as seen from *root*."""
     place = Path(".dvc") if state.parent == root.resolve() else state
-    return str(place / "tmp" / "rwlock")
+    return str(place / RWLOCK)

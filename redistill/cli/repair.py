@@ -68,7 +68,7 @@ def held(root: Path) -> Iterator[Repair]:
     state = dvc_locks.folder(root)
     if state is None:
         return
-    file = state / "tmp" / "rwlock"
+    file = state / dvc_locks.RWLOCK
     found = dvc_locks.read_held(file)
     if found.fault is None and not found.ended:
         return

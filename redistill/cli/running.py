@@ -1,14 +1,9 @@
 """What a run of DVC beside this command is writing, as DVC's own lock file says."""
 
-import json
-import os
 from pathlib import Path
-from typing import Any
 
 from redistill.cli import dvc_locks
 from redistill.console.exceptions import TRY_AGAIN, RefusedError
-
-LOCK = Path("tmp/rwlock")  # in DVC's folder
 
 
 def writing(root: Path) -> dict[str, str]:
@@ -18,18 +13,12 @@ def writing(root: Path) -> dict[str, str]:
     Processes that are gone hold nothing. A lock file that is cut off is for `redistill doctor`.
     """
     state = dvc_locks.folder(root)  # of a repository around the project, where that has it
-    if state is None or not (state / LOCK).is_file():
-        return {}
-    try:
-        held = json.loads((state / LOCK).read_text(encoding="utf-8"))
-    except ValueError:
-        return {}
-    whole = held.get("write") if isinstance(held, dict) else None
+    held = {} if state is None else dvc_locks.read_held(state / dvc_locks.RWLOCK).kept
     here = root.resolve()
     return {
         Path(path).relative_to(here).as_posix(): f"pid {by['pid']} ({by['cmd']})"
-        for path, by in (whole.items() if isinstance(whole, dict) else ())
-        if _alive(by) and Path(path).is_relative_to(here)
+        for path, by in held.get("write", {}).items()
+        if Path(path).is_relative_to(here)
     }
 
 
@@ -40,15 +29,3 @@ def refuse(root: Path, path: str, what: str) -> None:
             raise RefusedError(
                 f"{path}: {by} is writing it; {what} when that has ended", code=TRY_AGAIN
             )
-
-
-def _alive(by: Any) -> bool:
-    if not isinstance(by, dict) or not isinstance(by.get("pid"), int) or "cmd" not in by:
-        return False
-    try:
-        os.kill(by["pid"], 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,6 @@ class Report:
     faults: list[str] = field(default_factory=list)
     hashed: dict[Place, int] = field(default_factory=lambda: {"working tree": 0, "cache": 0})
     absent: dict[Place, int] = field(default_factory=lambda: {"working tree": 0, "cache": 0})
-
     left_out: list[str] = field(default_factory=list)
 
     @property
@@ -68,12 +67,12 @@ def verify(
     cannot be read.
     """
     report = Report()
-    report.faults += _displaced(root / LOCK, declared or {})
-    for _, out, md5 in outs(root / LOCK):
+    locked = [*outs(root / LOCK)]
+    report.faults += _displaced(locked, declared or {})
+    for _, out, md5 in locked:
         if out in writing:
             report.left_out.append(out)
             continue
-        report.faults += _strange(root, cache, out, md5)
         for named in _files(root, cache, out, md5, report):
             _look(root, cache, named, report)
     if database.exists():
@@ -157,8 +156,10 @@ def _files(root: Path, cache: Path, out: str, md5: str, report: Report) -> Itera
     if found != md5:
         report.faults.append(_fault(out, listing, "cache", md5, found))
         return
-    for entry in json.loads(listing.read_bytes()):
-        yield Named(out, f"{out}/{entry['relpath']}", entry["md5"])
+    listed = {entry["relpath"]: entry["md5"] for entry in json.loads(listing.read_bytes())}
+    report.faults += _strange(root, cache, out, listed.keys())
+    for name, wanted in listed.items():
+        yield Named(out, f"{out}/{name}", wanted)
 
 
 def _look(root: Path, cache: Path, named: Named, report: Report) -> None:
@@ -183,10 +184,12 @@ def _look(root: Path, cache: Path, named: Named, report: Report) -> None:
         )
 
 
-def _displaced(lock: Path, declared: Mapping[str, set[str]]) -> Iterator[str]:
-    """The outs that dvc.lock has under another path than dvc.yaml, or not at all."""
+def _displaced(
+    known: Iterable[tuple[str, str, str]], declared: Mapping[str, set[str]]
+) -> Iterator[str]:
+    """The outs of which dvc.lock has *known* others than dvc.yaml has *declared*."""
     locked: dict[str, set[str]] = {}
-    for stage, out, _ in outs(lock):
+    for stage, out, _ in known:
         locked.setdefault(stage, set()).add(out)
     mend = f"git checkout {LOCK}, or dvc repro if dvc.yaml is what changed"
     for stage in sorted(locked.keys() & declared.keys()):
@@ -196,14 +199,10 @@ def _displaced(lock: Path, declared: Mapping[str, set[str]]) -> Iterator[str]:
             yield f"{LOCK}: {stage}: {out}: is an out in dvc.yaml, and not here; {mend}"
 
 
-def _strange(root: Path, cache: Path, out: str, md5: str) -> Iterator[str]:
-    """What lies in the folder of an out, and is not of it: other files, and links of any kind."""
-    listing = object_of(cache, md5)
-    if not md5.endswith(".dir") or not listing.is_file() or not (root / out).is_dir():
+def _strange(root: Path, cache: Path, out: str, listed: Collection[str]) -> Iterator[str]:
+    """What lies in the folder of an out, and is not *listed*: other files, links of any kind."""
+    if not (root / out).is_dir():
         return
-    if f"{md5_of(listing)}.dir" != md5:
-        return  # the listing itself is damaged, which is a fault of its own
-    listed = {entry["relpath"] for entry in json.loads(listing.read_bytes())}
     for path in sorted((root / out).rglob("*")):
         name = path.relative_to(root / out).as_posix()
         if path.is_symlink() and not _of_dvc(path, cache, listed, name):
@@ -212,7 +211,7 @@ def _strange(root: Path, cache: Path, out: str, md5: str) -> Iterator[str]:
             yield f"{out}: {path}: not in what {LOCK} lists; remove it, or dvc repro"
 
 
-def _of_dvc(link: Path, cache: Path, listed: set[str], name: str) -> bool:
+def _of_dvc(link: Path, cache: Path, listed: Collection[str], name: str) -> bool:
     """Whether *link* is one into the cache, as DVC makes them with cache.type symlink."""
     return name in listed and link.resolve().is_relative_to(cache.resolve())
 
