@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,13 @@ def read(path: Path) -> Read:
     added. An answer with ``####`` is a solution that ends in the answer, as GSM8K has it. Raises
     RefusedError naming every kind of fault, with its places and a right row.
     """
+    stat = path.stat() if path.is_file() else None
+    return _read_as(path, stat and (stat.st_size, stat.st_mtime_ns))
+
+
+@lru_cache(maxsize=4)  # a task reads its files for the problems, `left_out` for the rest
+def _read_as(path: Path, state: tuple[int, int] | None) -> Read:
+    """Read *path* while it is in *state*, its size and time: each state is read once."""
     found: list[Problem] = []
     faults: dict[str, list[str]] = {}
     left_out: set[str] = set()

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from redistill.console.exceptions import CONFIG, TRY_AGAIN, RefusedError
 from redistill.problems import own
+from redistill.problems.choices import LETTERS
 from redistill.records.fingerprint import digest
 from redistill.records.types import Problem, Split
 from redistill.settings.bounds import CountFromZero, Share, Text
@@ -19,7 +20,6 @@ T = TypeVar("T")
 FILES = ("train", "dev", "test")
 INPUTS = (Path("data/external"), Path("data/imported"))  # what prepare depends on
 DIGITS = 8  # of the hash that places an id, in base 16
-LETTERS = "ABCDEFGHIJ"
 Count = CountFromZero | None
 
 
