@@ -5,10 +5,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from redistill.console import drafts
 from redistill.console.endings import Stopped
@@ -16,22 +15,6 @@ from redistill.console.exceptions import CONFIG, INTERNAL, TRY_AGAIN, RefusedErr
 
 PARAMS = Path("params.yaml")
 KEPT = Path(".redistill/params-before-sweep.yaml")
-SHARING = ("rounds", "arms", "transfers", "tailored", "branches")  # lines that others merge
-MERGING = ("rewrites", "branches")  # the last that merges a line first
-
-
-def effective(content: Mapping[str, Any], key: str) -> str:
-    """
-    Name the key of the settings *content* by which DVC sets what *key* names: mostly *key* itself.
-
-    The sections in SHARING share their lines by YAML anchors. DVC writes the file anew from the
-    last section that has such a line, and what was set in another one is lost without a word.
-    """
-    section, *below = key.split(".")
-    if section not in SHARING or not below:
-        return key
-    holding = (one for one in MERGING if below[0] in (content.get(one) or {}))
-    return ".".join([next(holding, section), *below])
 
 
 @contextmanager

@@ -377,12 +377,6 @@ def _set(content: dict[str, Any], pair: str) -> None:
         place = place.get(section) if isinstance(place, dict) else None
     if not isinstance(place, dict) or last not in place:
         raise RefusedError(f"--set {pair}: params.yaml has no {key}", code=CONFIG)
-    if (works := experiments.effective(content, key)) != key:
-        raise RefusedError(
-            f"--set {pair}: DVC changes nothing by it, as sections share the line; write "
-            f"{works}={text}",
-            code=CONFIG,
-        )
     try:
         place[last] = YAML(typ="safe").load(text)
     except YAMLError as problem:

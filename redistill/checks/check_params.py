@@ -35,8 +35,8 @@ SECTIONS: dict[str, type[Section]] = {
 }
 BLANK = "[[question]]"  # of student.prompt
 OPTIONAL: dict[str, type[Section]] = {EMBEDDED: Shape, "lora": LoraSettings}
-NEEDED = ("rounds", "branches", "rewrites")  # lists of names that a run cannot do without
-ABSENT = ("arms", "transfers", "targets", "sources", "pools", "tailored", "tables")
+NEEDED = ("branches", "rewrites")  # lists of names that a run cannot do without
+ABSENT = ("targets", "sources", "pools", "tables")
 PLAIN = ("seed", *NEEDED, *ABSENT)
 
 
@@ -48,6 +48,7 @@ def check(params: Params) -> int:
     Raises RefusedError for a section that no run like this reads, with the nearest that something
     does.
     """
+    branches.refuse_former(params.file, params.content)
     assert params.seed >= 0  # noqa: S101 - asking for it is what checks it
     for name in NEEDED:
         if name not in params.content:

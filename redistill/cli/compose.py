@@ -11,18 +11,13 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from redistill.console.exceptions import CONFIG, RefusedError
-from redistill.rounds.branches import KINDS
+from redistill.rounds.branches import refuse_former
 from redistill.settings import sections
 from redistill.settings.sections import Params
 
 # Sections that list things by name: an overlay that has one replaces it whole.
-LISTS = (*KINDS, "targets", "sources", "pools", "tailored", "tables")
-MADE = {"branches": KINDS, "rewrites": ("rounds", "arms", "tailored")}  # of which other sections
-TOLD = {
-    "branches": "every student that is trained: the rounds, the first one, and the controls",
-    "rewrites": "everything that a teacher rewrites",
-}
-MADE_LINES = re.compile(rf"^(?:{'|'.join(MADE)}):.*\n(?:(?:[ #].*)?\n)*", re.MULTILINE)
+LISTS = ("targets", "sources", "pools", "tables")
+LINES = ("branches", "rewrites")  # a line for each name, and null takes one away
 CROWDED = re.compile(r"^([^\n#][^\n]*\n)(?=[a-z])()", re.MULTILINE)  # no line between two sections
 
 
@@ -30,30 +25,30 @@ def compose(base: Path, overlays: Iterable[CommentedMap]) -> CommentedMap:
     """
     Lay *overlays*, the later ones on top, over the settings in *base*, and keep the comments.
 
-    Sections are merged key by key, lists of names are replaced whole, and null takes a branch away.
-    ``branches`` and ``rewrites`` are composed anew from what the other sections list. Raises
-    RefusedError (78) for a list that is none, and for an entry that belongs into another section.
+    Sections are merged key by key, lists of names are replaced whole, and null takes a line of
+    ``branches`` or ``rewrites`` away. Raises RefusedError (78) for a list that is none, and for a
+    section that settings have no more.
     """
     content = dict(sections.read(base).content)
-    before = dict(content)
-    document = _loaded(MADE_LINES.sub("", base.read_text(encoding="utf-8")))
+    document = _loaded(base.read_text(encoding="utf-8"))
+    refuse_former(base, document)
     for overlay in overlays:
         plain = _plain(overlay)
-        for name in LISTS:
+        refuse_former("overlay", plain)
+        for name in (*LISTS, *LINES):
             if name in plain:
-                content[name] = _entries(name, plain[name])
-                _refill(document, name, overlay[name] or {})
-        _check_made(plain, content)
+                _check_entries(name, plain[name])
+        for name in (name for name in LISTS if name in plain):
+            content[name] = dict(plain[name] or {})
+            _refill(document, name, overlay[name] or {})
         content = _merged(content, {k: v for k, v in plain.items() if k not in LISTS})
         for name in plain:  # a section that the settings below do not have comes with its comments
             if name not in document and name not in LISTS:
                 document[name] = deepcopy(overlay[name])
-    for name, kinds in MADE.items():
-        listed = {key for kind in kinds for key in before.get(kind) or {}}
-        own = {k: v for k, v in content[name].items() if k not in listed and v is not None}
-        lists = {key: v for kind in kinds for key, v in (content.get(kind) or {}).items()}
-        document[name] = own | lists
-    _apply(document, {key: value for key, value in content.items() if key not in (*LISTS, *MADE)})
+    for name in LINES:
+        lines = content.pop(name, None) or {}
+        _rewrite(document, name, {key: line for key, line in lines.items() if line is not None})
+    _apply(document, {key: value for key, value in content.items() if key not in LISTS})
     return document
 
 
@@ -76,24 +71,13 @@ def pruned(document: CommentedMap, read: Iterable[str], optional: Iterable[str])
             continue
         if name in optional:
             document[name] = None
-        elif isinstance(document[name], dict) and name not in (*LISTS, *MADE):
+        elif isinstance(document[name], dict) and name not in (*LISTS, *LINES):
             del document[name]
 
 
 def text(document: CommentedMap, head: str) -> str:
-    """
-    Write *document* as YAML with *head*, lines of comment, in place of its first ones.
-
-    The sections that are composed of others merge them by their anchors, so that a further round
-    or arm is a line in one place.
-    """
+    """Write *document* as YAML with *head*, lines of comment, in place of its first ones."""
     shown = copy(document)
-    for name in {kind for kinds in MADE.values() for kind in kinds}:
-        if name not in shown:
-            shown[name] = CommentedMap()
-        shown[name].yaml_set_anchor(name, always_dump=True)
-    for name in MADE:
-        shown.pop(name)
     for section in shown.values():  # DVC takes quotes away, without which {a: b:c} is no YAML
         if isinstance(section, CommentedMap) and any(":" in str(v) for v in section.values()):
             section.fa.set_block_style()
@@ -101,11 +85,7 @@ def text(document: CommentedMap, head: str) -> str:
         shown.yaml_set_start_comment(head)
     out = io.StringIO()
     _yaml().dump(shown, out)
-    made = "".join(_block(name, document[name], document) for name in MADE)
-    before, section, after = out.getvalue().partition("\nprepare:")
-    if re.search("^(?:" + "|".join(LISTS[:3]) + "|tailored):", after, re.MULTILINE):
-        return CROWDED.sub(r"\1\n\2", f"{out.getvalue()}\n{made}")  # no alias before its anchor
-    return CROWDED.sub(r"\1\n\2", f"{_tidy(before)}\n{made}{section.lstrip()}{after}")
+    return CROWDED.sub(r"\1\n\2", out.getvalue())
 
 
 def params(document: CommentedMap, file: Path) -> Params:
@@ -169,49 +149,32 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
     return found
 
 
-def _entries(name: str, listed: Any) -> dict[str, Any]:
-    """What an overlay lists in the section *name*, by name."""
+def _check_entries(name: str, listed: Any) -> None:
+    """Refuse what an overlay has in the section *name* and that does not go by names."""
     if not isinstance(listed or {}, Mapping):
         raise RefusedError(f"{name}: expected entries by name, got {listed!r}", code=CONFIG)
-    return dict(listed or {})
 
 
-def _check_made(overlay: Mapping[str, Any], content: Mapping[str, Any]) -> None:
-    """Refuse what an *overlay* says in a section that is composed of others, and has no effect."""
-    for name, kinds in MADE.items():
-        for key in _entries(name, overlay.get(name)):
-            kind = next((k for k in kinds if key in (content.get(k) or {})), None)
-            if kind is None and name == "branches":
-                continue
-            told = f"is composed of {', '.join(kinds)}" if kind is None else f"stands in {kind}"
-            raise RefusedError(f"{name}.{key}: {told}; say it there", code=CONFIG)
+def _rewrite(document: CommentedMap, name: str, lines: Mapping[str, Any]) -> None:
+    """Change the section *name* of *document* until it has *lines*, a line of YAML for each."""
+    section = document.setdefault(name, CommentedMap())
+    for gone in [key for key in section if key not in lines]:
+        del section[gone]
+        section.ca.items.pop(gone, None)
+    for key, line in lines.items():
+        if section.get(key) != line:
+            section[key] = _line(line)
+    if section:
+        section.fa.set_block_style()
 
 
-def _block(name: str, content: Mapping[str, Any], document: Mapping[str, Any]) -> str:
-    """The section *name* as YAML: the lists that it merges by their anchors, then its own lines."""
-    lines = [f"{name}:  # {TOLD[name]}", f"  <<: [{', '.join(f'*{kind}' for kind in MADE[name])}]"]
-    listed = {key for kind in MADE[name] for key in document.get(kind) or {}}
-    for key, value in content.items():
-        if key not in listed:
-            lines.append(f"  {key}: {_flow(value)}")
-    return "\n".join(lines) + "\n\n"
-
-
-def _flow(value: Any) -> str:
-    """*value* as YAML in one line."""
-    yaml: Any = YAML(typ="safe")
-    yaml.default_flow_style, yaml.width, yaml.sort_base_mapping_type_on_output = True, 4096, False
-    out = io.StringIO()
-    yaml.dump(value, out)
-    return out.getvalue().removesuffix("...\n").strip()
-
-
-def _tidy(before: str) -> str:
-    """*before* without the comments at its end, which told of sections that are written anew."""
-    lines = before.split("\n")
-    while lines and (not lines[-1].strip() or lines[-1].lstrip().startswith("#")):
-        lines.pop()
-    return "\n".join([*lines, ""])
+def _line(value: Any) -> Any:
+    """*value* as it is written: in one line."""
+    if not isinstance(value, Mapping):
+        return value
+    line = CommentedMap(value)
+    line.fa.set_flow_style()
+    return line
 
 
 def _apply(document: CommentedMap, content: Mapping[str, Any]) -> None:

@@ -1,8 +1,8 @@
 """The branches of the loop: rounds, each from the one before, controls, and other students."""
 
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -13,7 +13,8 @@ from redistill.settings.sections import Params, Section
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")  # without a dot: DVC reads that as a section
 FIRST = "r0"
 BASE = "base"  # the student that the rounds start from
-KINDS = ("rounds", "arms", "transfers")  # the sections that branches are composed from
+FORMER = ("rounds", "arms", "transfers", "tailored")  # sections that there are no more
+SAME = ("from_", "start")  # what the two lines of a round both say
 Feedback = Literal["none", "verdict", "shuffled", "error", "repair"]
 Version = Literal["first", "matched", "refined", "self", "joint"]
 Name = Annotated[str, Field(pattern=rf"^{NAME.pattern}$")]
@@ -43,12 +44,34 @@ class Branch(Section):
     probe: bool
 
 
+class Rewrite(Section):
+    """
+    What a teacher rewrites: the rationales *of* a round, around the errors of the branch *from_*.
+
+    *like* is the round whose choice of rationales an arm takes; of all else it says what *of* says,
+    so that one stage of DVC serves both. *start* is the student that several draws are to fit.
+    """
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
+
+    from_: Annotated[Name, Field(alias="from")]
+    of: Name
+    like: Name
+    start: Name
+
+
+class ArmRewrite(Rewrite):
+    """What a teacher rewrites for an arm, with what it is told, and which rationales."""
+
+    feedback: Feedback
+    scope: Literal["like", "all"]
+
+
 class Round(Branch):
     """
     A branch with rationales of its own: those *of* an earlier one, rewritten around its errors.
 
-    *like* is the round whose choice of rationales an arm takes. A round chooses by its own errors
-    and is like nothing but what it rewrites, so that one stage of DVC serves both.
+    It is a line in ``branches``, and one in ``rewrites``: a `Rewrite`.
     """
 
     of: Name
@@ -83,43 +106,33 @@ class Cell(Branch):
     version: Version
 
 
-MODELS: dict[str, type[Branch]] = {"rounds": Round, "arms": Arm, "transfers": Cell}
-
-
 def branches(params: Params) -> dict[str, Branch]:
     """
     Return the branches in ``branches:`` of the settings, the rounds first and in order.
 
-    Raises RefusedError for a name that is no name, an unknown predecessor, a round or arm that is
-    not taught its own rationales, a cell that does not start from its target, or another branch
-    that comes from a cell. Only without rounds, where all that is done is to teach cells, may the
-    first round be missing.
+    A round or arm is one that ``rewrites:`` has as well. Raises RefusedError for a name that is no
+    name, an unknown predecessor, a round or arm that is not taught its own rationales, a cell that
+    does not start from its target, or another branch that comes from a cell. Only without rounds,
+    where all that is done is to teach cells, may the first round be missing.
     """
-    found, rounds = params.content.get("branches"), params.content.get("rounds")
-    if not isinstance(found, dict) or not isinstance(rounds, dict):
-        raise RefusedError(
-            f"{params.file}: needs the sections 'rounds' and 'branches'", code=CONFIG
-        )
-    kinds = {name: kind for kind in KINDS for name in _inside(params, kind, found)}
+    _check_sections(params)
+    found, rewrites = params.named("branches"), params.named("rewrites")
     bases = {BASE, *params.named("targets")}
     known: dict[str, Branch] = {}
-    for name in sorted(found, key=lambda n: (n != FIRST, n not in rounds, _natural(str(n)))):
+    for name in sorted(found, key=str):
         if not isinstance(name, str) or not NAME.fullmatch(name):
             raise RefusedError(
                 f"{params.file}: branches: {name!r} is not a name such as r1 (lower case, digits, "
                 "_ -)",
                 code=CONFIG,
             )
-        kind = kinds.get(name, "")
-        if name != FIRST:
-            _check_itself(params, name, found[name], kind)
-        model = MODELS.get(kind, Branch)
-        known[name] = params.hold(f"branches.{name}", found[name], model)
+        known[name] = _branch(params, name, found[name], rewrites.get(name))
+    known = dict(sorted(known.items(), key=_place))
     for name, branch in known.items():
         _check_names(params, name, branch, known, bases)
     for name, branch in known.items():
         _check(params, name, branch, known, bases)
-    if FIRST not in known and (rounds or not cells_of(known)):
+    if FIRST not in known and (len(rounds_of(known)) or not cells_of(known)):
         raise RefusedError(f"{params.file}: branches: there is no {FIRST}", code=CONFIG)
     return known
 
@@ -177,19 +190,52 @@ def origin(name: str, branches: Mapping[str, Branch]) -> str:
     return seen[-1]
 
 
-def _inside(params: Params, kind: str, found: Mapping[str, Any]) -> list[str]:
-    """The branches listed in the section *kind*, each of which has to be among those *found*."""
-    listed = params.named(kind)
-    if missing := [name for name in listed if name not in found or found[name] != listed[name]]:
+def refuse_former(file: object, sections: Iterable[str]) -> None:
+    """Refuse *sections*, which stand in *file*, where one is of those that there were once."""
+    if former := next((name for name in FORMER if name in {*sections}), None):
         raise RefusedError(
-            f"{params.file}: {kind}.{missing[0]}: stands in 'branches' as well, as it is here; "
-            "redistill params --with composes it",
+            f"{file}: {former}: each of its entries stands in 'branches' or 'rewrites' now, or has "
+            "a line in both; docs/settings.md, 'A change or two', shows the lines",
             code=CONFIG,
         )
-    return [*listed]
 
 
-def _check_itself(params: Params, name: str, content: object, kind: str) -> None:
+def _check_sections(params: Params) -> None:
+    refuse_former(params.file, params.content)
+    if not {"branches", "rewrites"} <= {*params.content}:
+        raise RefusedError(
+            f"{params.file}: needs the sections 'branches' and 'rewrites'", code=CONFIG
+        )
+
+
+def _branch(params: Params, name: str, content: object, rewrite: object) -> Branch:
+    """The branch *name*: a line of ``branches``, and of a round or arm what is rewritten for it."""
+    keys = {*content} if isinstance(content, dict) else set()
+    cell = not keys.isdisjoint({"target", "version"})
+    kind = "cell" if cell else "control" if rewrite is None or name == FIRST else "round"
+    if name != FIRST:
+        _check_itself(params, "branches", name, content, kind)
+    taught = params.hold(f"branches.{name}", content, Cell if cell else Branch)
+    if kind != "round":
+        return taught
+    _check_itself(params, "rewrites", name, rewrite, kind)
+    arm = isinstance(rewrite, dict) and not {*rewrite}.isdisjoint({"feedback", "scope"})
+    written = params.hold(f"rewrites.{name}", rewrite, ArmRewrite if arm else Rewrite)
+    for key in SAME:
+        if (here := getattr(written, key)) != (there := getattr(taught, key)):
+            told = f"{key.strip('_')}: is {here}, and {there} in branches.{name}; both say the same"
+            raise _refused(params, name, told, "rewrites")
+    lines = taught.model_dump() | written.model_dump()
+    return Arm(**lines) if arm else Round(**lines)
+
+
+def _place(entry: tuple[str, Branch]) -> tuple[bool, bool, tuple[int, str]]:
+    """Where a branch stands among the others: the first one, then the rounds in order."""
+    name, branch = entry
+    return name != FIRST, type(branch) is not Round, _natural(name)
+
+
+def _check_itself(params: Params, section: str, name: str, content: object, kind: str) -> None:
     """Refuse what names itself where another is meant, before anything else that is wrong of it."""
     meant = {
         "from": f"from: names itself; it is the branch before it, such as {FIRST}, which it must "
@@ -197,13 +243,13 @@ def _check_itself(params: Params, name: str, content: object, kind: str) -> None
         "start": f"start: names itself; it is {BASE}, or the branch that it goes on from",
         "of": "of: names itself; it is what the branch in from was taught, and is rewritten",
         "like": "like: names itself; of a round it says what of says, of an arm it is a round",
-        "rationales": f"rationales: names itself; no text is written for a control or a cell: name "
-        f"those of a round, such as {FIRST}",
+        "rationales": "rationales: names itself, and rewrites has no such line; a control or a "
+        f"cell names those of a round, such as {FIRST}",
     }
-    own = {"rounds": "rationales", "arms": "rationales", "transfers": "from"}.get(kind)
+    own = {"round": "rationales", "cell": "from"}.get(kind)
     for key, told in meant.items():
         if key != own and isinstance(content, dict) and content.get(key) == name:
-            raise _refused(params, name, told)
+            raise _refused(params, name, told, section)
 
 
 def _check_names(
@@ -237,14 +283,13 @@ def _check_round(params: Params, name: str, branch: Round, known: Mapping[str, B
     """Refuse a round that is like another, an arm that is like none, and other rationales."""
     if isinstance(branch, Arm):
         if type(known.get(branch.like)) is not Round:
-            raise _refused(params, name, f"like: there is no round {branch.like!r}")
+            raise _refused(params, name, f"like: there is no round {branch.like!r}", "rewrites")
     elif branch.like != branch.of:
-        raise _refused(params, name, "like: of a round it is what stands in of")
+        raise _refused(params, name, "like: of a round it is what stands in of", "rewrites")
     if branch.of != known[branch.from_].rationales:
         taught = known[branch.from_].rationales
-        raise _refused(
-            params, name, f"of: what is rewritten is what {branch.from_} was taught: {taught}"
-        )
+        told = f"of: what is rewritten is what {branch.from_} was taught: {taught}"
+        raise _refused(params, name, told, "rewrites")
 
 
 def _check_cell(params: Params, name: str, cell: Cell, known: Mapping[str, Branch]) -> None:
@@ -258,8 +303,8 @@ def _check_cell(params: Params, name: str, cell: Cell, known: Mapping[str, Branc
     origin(name, known)
 
 
-def _refused(params: Params, name: str, fault: str) -> RefusedError:
-    return RefusedError(f"{params.file}: branches.{name}: {fault}", code=CONFIG)
+def _refused(params: Params, name: str, fault: str, section: str = "branches") -> RefusedError:
+    return RefusedError(f"{params.file}: {section}.{name}: {fault}", code=CONFIG)
 
 
 def _natural(name: str) -> tuple[int, str]:

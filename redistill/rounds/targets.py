@@ -7,7 +7,17 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field
 
 from redistill.console.exceptions import CONFIG, RefusedError
-from redistill.rounds.branches import BASE, NAME, Arm, Branch, Cell, Name, Round, branches
+from redistill.rounds.branches import (
+    BASE,
+    NAME,
+    Arm,
+    Branch,
+    Cell,
+    Name,
+    Rewrite,
+    Round,
+    branches,
+)
 from redistill.settings.bounds import SMALL, Share, Text
 from redistill.settings.sections import Params, Section
 
@@ -21,19 +31,8 @@ class Pool(Section):
     and_: Annotated[Name, Field(alias="and")]
 
 
-class Tailored(Section):
-    """
-    Rationales rewritten around other errors than those of a round.
-
-    *from_* is the branch or pool whose errors and gaps the teacher is shown, *of* the rationales
-    that it rewrites, *like* the same, as a round has it, and *start* the student that several draws
-    are to fit.
-    """
-
-    from_: Annotated[Name, Field(alias="from")]
-    of: Name
-    like: Name
-    start: Name
+class Tailored(Rewrite):
+    """Rationales that are rewritten for cells alone, around the errors of a branch or pool."""
 
 
 class Source(Section):
@@ -63,8 +62,13 @@ def pools(params: Params) -> dict[str, Pool]:
 
 
 def tailored(params: Params) -> dict[str, Tailored]:
-    """Return the rationales that are rewritten around other errors than a round's, by name."""
-    return _all(params, "tailored", Tailored)
+    """Return what is rewritten around other errors than those of a round or arm, by name."""
+    own = {name for name, branch in branches(params).items() if isinstance(branch, Round)}
+    return {
+        name: params.hold(f"rewrites.{name}", content, Tailored)
+        for name, content in _listed(params, "rewrites").items()
+        if name not in own
+    }
 
 
 def sources(params: Params) -> dict[str, Source]:
@@ -90,28 +94,12 @@ def tables(params: Params) -> dict[str, Table]:
 
 
 def rewrites(params: Params) -> dict[str, Round | Tailored]:
-    """
-    Return everything that the stage refine rewrites: rounds, arms and tailored rationales.
-
-    Raises RefusedError where the section ``rewrites`` says something else than they do.
-    """
+    """Return everything that the stage refine rewrites: rounds, arms and tailored rationales."""
     known = branches(params)
     found: dict[str, Round | Tailored] = {
         name: branch for name, branch in known.items() if isinstance(branch, Round)
     }
-    found |= tailored(params)
-    listed = params.named("rewrites")
-    written = {**params.named("branches"), **params.named("tailored")}
-    differ = {name for name in {*found} & {*listed} if listed[name] != written[name]}
-    if wrong := sorted(({*listed} ^ {*found}) | differ):
-        name = wrong[0]
-        raise _refused(
-            params,
-            f"rewrites.{name}",
-            "the section has what rounds, arms and tailored have together; redistill params "
-            "--with composes it",
-        )
-    return found
+    return found | tailored(params)
 
 
 def check(params: Params) -> None:
@@ -120,28 +108,38 @@ def check(params: Params) -> None:
 
     Raises RefusedError for a name that two of them have, and for one that nothing has.
     """
-    known, targets = branches(params), _names(params, "targets")
+    known, targets = branches(params), _listed(params, "targets")
     mixed, rewritten, taken = pools(params), tailored(params), sources(params)
     for name in taken:
         source(params, name)
     tables(params)
-    rewrites(params)
     _apart(params, {BASE: "the base student"}, {"targets": targets, "branches": known})
     _apart(params, {}, {"branches": known, "pools": mixed})
     own = [name for name, branch in known.items() if branch.rationales == name]
-    _apart(params, {}, {"branches": own, "tailored": rewritten, "sources": taken})
+    _apart(params, {}, {"branches": own, "rewrites": rewritten, "sources": taken})
     written = {*own, *rewritten, *taken}
     for name, branch in known.items():
         taught = written if isinstance(branch, Cell) else set(own)
         _known(params, f"branches.{name}.rationales", branch.rationales, taught)
     _check_pools(params, mixed, known)
     for name, tailor in rewritten.items():
-        place = f"tailored.{name}"
+        place = f"rewrites.{name}"
         _known(params, f"{place}.from", tailor.from_, {*known, *mixed})
         _known(params, f"{place}.of", tailor.of, written - {name})
         _known(params, f"{place}.like", tailor.like, {tailor.of})
         _known(params, f"{place}.start", tailor.start, {*known, *targets, BASE})
+    _check_taught(params, known, rewritten)
     _check_order(params, known, mixed, rewritten)
+
+
+def _check_taught(
+    params: Params, known: Mapping[str, Branch], tailored: Mapping[str, Tailored]
+) -> None:
+    """Refuse rationales that a teacher would be paid for, and that nobody is taught."""
+    taught = {branch.rationales for branch in known.values()} | {t.of for t in tailored.values()}
+    if idle := [name for name in tailored if name not in taught]:
+        told = "no branch is taught it: take the line out, or add the branch that is"
+        raise _refused(params, f"rewrites.{idle[0]}", told)
 
 
 def _check_order(
@@ -164,7 +162,7 @@ def _check_order(
     except CycleError as found:
         ring = list(dict.fromkeys(step.split(".")[-1].split()[-1] for step in found.args[1]))
         told = f"waits for itself ({' and '.join(ring)} for each other)"
-        place = "branches" if ring[0] in known else "tailored"
+        place = "branches" if ring[0] in known else "rewrites"
         fault = f"{told}; from, of and start name what comes before"
         raise _refused(params, f"{place}.{ring[0]}", fault) from None
 
@@ -216,17 +214,16 @@ def _members(params: Params, name: str, pools: Mapping[str, Pool], deep: int = 0
 
 
 def _all(params: Params, section: str, model: type[S]) -> dict[str, S]:
-    content = params.named(section)
-    names = _names(params, section)
-    return {name: params.hold(f"{section}.{name}", content[name], model) for name in names}
+    listed = _listed(params, section)
+    return {name: params.hold(f"{section}.{name}", found, model) for name, found in listed.items()}
 
 
-def _names(params: Params, section: str) -> list[str]:
+def _listed(params: Params, section: str) -> dict[str, Any]:
     content = params.named(section)
     for name in content:
         if not isinstance(name, str) or not NAME.fullmatch(name):
             raise _refused(params, section, f"{name!r} is not a name such as wide")
-    return list(content)
+    return content
 
 
 def _apart(params: Params, seen: dict[str, str], kinds: Mapping[str, Any]) -> None:
