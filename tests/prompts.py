@@ -127,7 +127,11 @@ def _run(
     content = dict(settings.shipped().content)
     content["refine"] = content["refine"] | {"manner": manner}
     content["teach"] = content["teach"] | {"prompts": kind}
-    content |= {"tailored": tailored, "rewrites": {**content["rewrites"], **tailored}}
+    content["rewrites"] = {**content["rewrites"], **tailored}
+    if tailored:  # pools, and a cell that is taught what is rewritten for it
+        plain = {"start": "base", "times": 1, "lessons": "latest", "probe": False}
+        cell = {"target": "base", "version": "joint", "from": "r0", "rationales": "for-two"}
+        content["branches"] = {**content["branches"], "base-joint": cell | plain}
     root.mkdir(parents=True)
     YAML(typ="safe").dump(content, root / "params.yaml")
     jsonl.write(root / "data/problems/train.jsonl", train)

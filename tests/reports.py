@@ -29,22 +29,18 @@ ROUNDS = ["r0", "r1", "r2", "r3"]
 PASSED = "r3"
 PARAMS = """
 report: {control: long, title: "Toys <b>& more"}
-rounds: &rounds
-  r1: {from: r0, of: r0, like: r0, rationales: r1, start: base, times: 1,
-       lessons: latest, probe: true}
-  r2: {from: r1, of: r1, like: r1, rationales: r2, start: base, times: 1,
-       lessons: latest, probe: true}
-  r3: {from: r2, of: r2, like: r2, rationales: r3, start: base, times: 1,
-       lessons: latest, probe: true}
-arms: &arms
-  told: {from: r0, of: r0, rationales: told, start: base, times: 1,
-         lessons: latest, probe: false, feedback: verdict, like: r1, scope: like}
 branches:
-  <<: [*rounds, *arms]
-  r0: {from: r0, rationales: r0, start: base, times: 1,
-       lessons: latest, probe: true}
+  r0: {from: r0, rationales: r0, start: base, times: 1, lessons: latest, probe: true}
+  r1: {from: r0, rationales: r1, start: base, times: 1, lessons: latest, probe: true}
+  r2: {from: r1, rationales: r2, start: base, times: 1, lessons: latest, probe: true}
+  r3: {from: r2, rationales: r3, start: base, times: 1, lessons: latest, probe: true}
+  told: {from: r0, rationales: told, start: base, times: 1, lessons: latest, probe: false}
   long: {from: r0, rationales: r0, start: base, times: 3, lessons: latest, probe: false}
-rewrites: {<<: [*rounds, *arms]}
+rewrites:
+  r1: {from: r0, of: r0, like: r0, start: base}
+  r2: {from: r1, of: r1, like: r1, start: base}
+  r3: {from: r2, of: r2, like: r2, start: base}
+  told: {from: r0, of: r0, like: r1, start: base, feedback: verdict, scope: like}
 """
 SOLVED = {"r0": 0.35, "r1": 0.6, "r2": 0.65, "long": 0.4, "told": 0.5}
 BALANCE = {"rows_in": 9, "rows_out": 7, "rejected": {"too long": 2}, "holds": True}

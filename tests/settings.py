@@ -1,5 +1,6 @@
 """Settings for tests: the shipped ones, with overlays, or with single values changed."""
 
+import re
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -34,6 +35,20 @@ def changed(old: str, new: str, *overlays: str) -> Params:
     before = text(*overlays)
     assert old in before
     return written(before.replace(old, new, 1))
+
+
+def added(branches: str = "", rewrites: str = "", *overlays: str) -> Params:
+    """Return these settings with lines of YAML more in the sections *branches* and *rewrites*."""
+    return written(with_lines(text(*overlays), branches, rewrites))
+
+
+def with_lines(text: str, branches: str = "", rewrites: str = "") -> str:
+    """Return the settings *text* with lines of YAML more in the sections that are named."""
+    for section, lines in (("branches", branches), ("rewrites", rewrites)):
+        head = re.compile(rf"^{section}:.*\n", re.MULTILINE)
+        text, count = head.subn(lambda found, lines=lines: found[0] + lines, text)
+        assert count == 1
+    return text
 
 
 def written(text: str, file: Path = Path("params.yaml")) -> Params:

@@ -29,8 +29,8 @@ TINY = {
 }  # fmt: skip
 CHECKING = {"settings", "check"}  # stages that rerun with every edit, and after which nothing does
 LAST = (  # left out
-    "  r3: {from: r2, of: r2, like: r2, rationales: r3, start: base, times: 1, lessons: latest, "
-    "probe: true}\n"
+    "  r3: {from: r2, rationales: r3, start: base, times: 1, lessons: latest, probe: true}\n",
+    "  r3: {from: r2, of: r2, like: r2, start: base}\n",
 )
 # What a branch is put through between its training and the mining of its errors.
 ANSWERED = ("answer", "probe", "grade", "answer-outside", "grade-outside")
@@ -60,7 +60,10 @@ class Project:
                 (root / part).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(source, root / part)
         file = root / "params.yaml"
-        file.write_text(file.read_text(encoding="utf-8").replace(LAST, ""), encoding="utf-8")
+        text = file.read_text(encoding="utf-8")
+        for line in LAST:
+            text = text.replace(line, "")
+        file.write_text(text, encoding="utf-8")
         self.change(TINY)
         self.git("init", "-q")
         self.commit("start")

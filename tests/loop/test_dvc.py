@@ -11,6 +11,7 @@ from redistill.console import timing
 from redistill.records import manifest
 from tests.imports import ROOT
 from tests.loop.projects import ANSWERED, LAST, Finished, Project
+from tests.settings import with_lines
 
 
 @pytest.fixture(scope="module")
@@ -194,12 +195,15 @@ def test_a_change_of_where_it_is_computed_reruns_nothing(
     assert project.stale() == set()
 
 
-def test_adding_a_round_is_one_line_and_runs_only_that_round(project: Project):
+def test_adding_a_round_is_a_line_in_each_section_and_runs_only_that_round(project: Project):
     file = project.root / "params.yaml"
     text = file.read_text(encoding="utf-8")
-    line = LAST.replace("r2", "r1").replace("r3", "r2")
-    assert line in text
-    file.write_text(text.replace(line, line + LAST))
+    added = text
+    for line in LAST:
+        before = line.replace("r2", "r1").replace("r3", "r2")
+        assert before in text
+        added = added.replace(before, before + line)
+    file.write_text(added)
 
     ran = project.repro()
     file.write_text(text, encoding="utf-8")
@@ -209,14 +213,13 @@ def test_adding_a_round_is_one_line_and_runs_only_that_round(project: Project):
     assert set(ran) == {"report", "publish", *(f"{stage}@r3" for stage in stages)}
 
 
-def test_an_arm_of_the_ladder_is_one_line_and_runs_only_its_own_stages(project: Project):
+def test_an_arm_of_the_ladder_runs_only_its_own_stages(project: Project):
     file = project.root / "params.yaml"
     text = file.read_text(encoding="utf-8")
-    line = "from: r0, of: r0, rationales: told, start: base, times: 1, feedback: verdict, like: r1"
-    line += ", lessons: latest, probe: false"
-    file.write_text(
-        text.replace("arms: &arms {}\n", f"arms: &arms\n  told: {{{line}, scope: like}}\n")
-    )
+    taught = "from: r0, rationales: told, start: base, times: 1, lessons: latest, probe: false"
+    rewritten = "from: r0, of: r0, like: r1, start: base, feedback: verdict, scope: like"
+    lines = (f"  told: {{{line}}}\n" for line in (taught, rewritten))
+    file.write_text(with_lines(text, *lines), encoding="utf-8")
 
     ran = project.repro()
     shown = project.redistill("rounds")

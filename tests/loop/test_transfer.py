@@ -31,14 +31,10 @@ def one_target(project: Project) -> dict:
     """One round, one target of another architecture, and every version for it."""
     content = settings(project, "embedded-transfer")
     content["targets"] = {"neox": content["targets"]["neox"]}
-    cells = {name: content["transfers"][name] for name in KEPT}
-    asked = {"from": "r0", "of": "r0", "like": "r0"}
-    first = {**asked, "rationales": "r1", "start": "base", "times": 1, **PLAIN}
-    content |= {"transfers": cells, "rounds": {"r1": first}}
-    content["branches"] = {"r0": content["branches"]["r0"], "r1": first, **cells}
+    content["branches"] = {name: content["branches"][name] for name in ("r0", "r1", *KEPT)}
+    content["branches"]["r1"] |= PLAIN
     content["pools"] = {"all": {"of": "r0", "and": "neox-r0"}}
-    tailored = {n: content["tailored"][n] for n in ("for-neox", "for-all")}
-    content |= {"tailored": tailored, "rewrites": {"r1": first, **tailored}}
+    content["rewrites"] = {n: content["rewrites"][n] for n in ("r1", "for-neox", "for-all")}
     content["report"]["control"] = "r0"
     return content
 
@@ -117,8 +113,8 @@ def test_adding_a_target_reruns_nothing_that_was_there(project: Project):
     before = (project.root / "params.yaml").read_text(encoding="utf-8")
     content = YAML(typ="safe").load(before)
     content["targets"]["wide"] = content["targets"]["neox"] | {"seed": 9}
-    cell = {**content["transfers"]["neox-r0"], "target": "wide", "from": "wide-r0", "start": "wide"}
-    content["transfers"]["wide-r0"] = content["branches"]["wide-r0"] = cell
+    cell = {**content["branches"]["neox-r0"], "target": "wide", "from": "wide-r0", "start": "wide"}
+    content["branches"]["wide-r0"] = cell
     save(project, content)
 
     ran = project.repro()
@@ -139,8 +135,8 @@ def second(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Projec
     made = Project(tmp_path_factory.mktemp("second"))
     content = settings(made, "taken-over")
     content["targets"].pop("wide")
-    content["transfers"] = content["branches"] = {
-        name: cell for name, cell in content["transfers"].items() if cell["target"] == "neox"
+    content["branches"] = {
+        name: cell for name, cell in content["branches"].items() if cell["target"] == "neox"
     }
     save(made, content)
     published = "data/published/wordproblems-refined"

@@ -21,8 +21,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.processes]
 BUILT_OF = ("redistill", "stages", "params", "params.yaml", "dvc.yaml", "pyproject.toml",
             "README.md", "LICENSE", "data/external/README.md", "data/imported/README.md",
             "data/pretrained/README.md")  # fmt: skip
-ROUNDS = {"r1": {"from": "r0", "of": "r0", "like": "r0", "rationales": "r1", "start": "base",
-                 "times": 1, "lessons": "latest", "probe": False}}  # fmt: skip
+ROUNDS = {"branches": {"r1": {"probe": False}, "r2": None, "r3": None},
+          "rewrites": {"r2": None, "r3": None}}  # fmt: skip
 BEFORE_MINING = {"prepare", "base", "generate", "train", "answer", "probe", "grade"}
 
 
@@ -94,7 +94,7 @@ def test_a_project_from_a_wheel_runs_is_upgraded_and_reruns_what_changed(tmp_pat
         "redistill/prompts/explain-math.txt",
     } <= {*zipfile.ZipFile(wheel).namelist()}  # fmt: skip
     with (tmp_path / "small.yaml").open("w", encoding="utf-8") as file:
-        YAML().dump(TINY | {"rounds": ROUNDS}, file)
+        YAML().dump(TINY | ROUNDS, file)
 
     said = ran("redistill", "init", "demo", "--with", "small.yaml", cwd=tmp_path, env=made.env)
     where = made.run("python", "-c", "import redistill; print(redistill.__file__)")

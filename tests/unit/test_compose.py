@@ -19,7 +19,7 @@ from redistill.rounds import targets
 from redistill.settings import installed
 from redistill.settings.sections import Params
 from tests.imports import ROOT
-from tests.settings import SHIPPED, shipped, text, written
+from tests.settings import SHIPPED, added, shipped, text, written
 
 OVERLAYS = sorted(file.stem for file in (ROOT / "params").glob("*.yaml"))
 TASKS = sorted(file.stem for file in (ROOT / "redistill/tasks").glob("[a-z]*.py"))
@@ -27,11 +27,8 @@ TEACHERS = ["tutor", "openai", "vllm", "ollama", "llamacpp", "local", "replay"]
 MAX_LINES = 45
 COMMENTS = re.compile(r"(?<!\S)#.*$", re.MULTILINE)
 PLAIN = "lessons: latest, probe: false"
-ROUND = f"{{from: r0, of: r0, like: r0, rationales: r1, start: base, times: 1, {PLAIN}}}"
-ARM = (
-    f"{{from: r0, of: r0, rationales: a, start: base, times: 1, {PLAIN}, feedback: none, "
-    "like: r1, scope: all}"
-)
+ARM = f"a: {{from: r0, rationales: a, start: base, times: 1, {PLAIN}}}"
+AFRESH = "a: {from: r0, of: r0, like: r1, start: base, feedback: none, scope: all}"
 
 
 def over(tmp_path: Path, *overlays: str) -> str:
@@ -104,25 +101,23 @@ def test_sections_are_merged_key_by_key_and_the_last_overlay_wins(tmp_path: Path
 def test_lists_are_replaced_whole(tmp_path: Path):
     sizes = "wordproblems: {sizes: [{up_to: 9, share: 1.0}]}\n"
 
-    found = content(tmp_path, f"{sizes}rounds:\n  r1: {ROUND}\n")
+    found = content(tmp_path, sizes, "tables: {one: {alpha: 0.1}}", "tables: {two: {alpha: 0.1}}")
 
     assert found["wordproblems"]["sizes"] == [{"up_to": 9, "share": 1.0}]
-    assert list(found["rounds"]) == ["r1"]
-    assert set(found["branches"]) == {"r0", "r1", "one-shot-matched"}
-    assert list(found["rewrites"]) == ["r1"]
+    assert found["tables"] == {"two": {"alpha": 0.1}}
 
 
-def test_an_overlay_over_another_replaces_its_lists_and_what_is_composed_of_them(tmp_path: Path):
-    arms = f"arms:\n  a: {ARM}\n"
+def test_lines_of_branches_and_rewrites_are_merged_and_null_takes_a_round_away(tmp_path: Path):
+    rounds = "branches: {r1: {times: 2}, r2: null, r3: null}\nrewrites: {r2: null, r3: null}\n"
+    arm = f"branches: {{{ARM}}}\nrewrites: {{{AFRESH}}}\n"
 
-    one = content(tmp_path, arms, "train: {steps: 7}\n")
-    other = content(tmp_path, arms, f"arms:\n  b: {ARM.replace(': a,', ': b,')}\n")
+    found = content(tmp_path, rounds, arm, rounds)
 
     ours = shipped().content
-    for found, names in ((one, {"a"}), (other, {"b"})):
-        assert set(found["arms"]) == names
-        for name in ("branches", "rewrites"):
-            assert set(found[name]) - set(ours[name]) == names
+    assert set(found["branches"]) == {"r0", "r1", "one-shot-matched", "a"}
+    assert set(found["rewrites"]) == {"r1", "a"}
+    assert found["branches"]["r1"] == ours["branches"]["r1"] | {"times": 2}
+    assert found["rewrites"]["r1"] == ours["rewrites"]["r1"]
 
 
 def test_null_takes_a_branch_away_and_the_others_are_merged(tmp_path: Path):
@@ -157,12 +152,11 @@ def block(name: str) -> str:
     return found[0]
 
 
-def test_comments_of_the_settings_below_stay_but_those_of_what_is_written_anew(tmp_path: Path):
+def test_comments_of_the_settings_below_stay_but_those_of_what_is_not_read(tmp_path: Path):
     made = over(tmp_path, "train: {steps: 7}\nevaluate: {samples: 4}\n")
 
     head, *_ = text().split("\n\n")
-    anew = [block(name) for name in ("branches", "rewrites", "lora")]
-    assert told(text()) - told(made) <= told("\n".join([head, *anew]))
+    assert told(text()) - told(made) <= told(f"{head}\n{block('lora')}")
     assert made.startswith("# params.yaml with ")
     assert "  steps: 7                 # optimiser steps a round; a branch takes this " in made
 
@@ -192,14 +186,12 @@ def test_a_section_that_the_run_does_not_read_goes_or_is_null_where_dvc_tracks_i
 
 
 @pytest.mark.parametrize("name", ["embedded-ladder", "embedded-transfer", "openai"])
-def test_a_further_round_is_a_line_in_what_was_composed(name: str):
+def test_a_further_round_is_a_line_in_each_section_of_what_was_composed(name: str):
     last = branching.rounds(shipped(name))[-1]
-    names = f"from: {last}, of: {last}, like: {last}, rationales: r9"
-    line = f"  r9: {{{names}, start: base, times: 1, {PLAIN}}}"
-    rounds = re.search(r"^rounds: &rounds\n(  r.*\n)+", text(name), re.MULTILINE)
-    assert rounds
+    line = f"  r9: {{from: {last}, rationales: r9, start: base, times: 1, {PLAIN}}}\n"
+    of = f"  r9: {{from: {last}, of: {last}, like: {last}, start: base}}\n"
 
-    params = written(text(name).replace(rounds[0], f"{rounds[0]}{line}\n"))
+    params = added(line, of, name)
 
     assert check_params.check(params) == check_params.check(shipped(name))
     assert branching.rounds(params) == [*branching.rounds(shipped(name)), "r9"]
@@ -208,16 +200,12 @@ def test_a_further_round_is_a_line_in_what_was_composed(name: str):
 
 
 def test_further_arms_cells_and_tailored_rationales_are_lines_as_well():
-    tailored = "{from: r0, of: r0, like: r0, start: r0}"
+    tailored = "t: {from: r0, of: r0, like: r0, start: r0}"
     told = "target: base, version: joint, from: r0, rationales: t, start: base, times: 1"
-    cell = f"{{{told}, {PLAIN}}}"
-    made = text("pretrained")
-    for name, line in (("arms", f"a: {ARM}"), ("tailored", f"t: {tailored}"),
-                       ("transfers", f"c: {cell}")):  # fmt: skip
-        assert f"{name}: &{name} {{}}\n" in made
-        made = made.replace(f"{name}: &{name} {{}}\n", f"{name}: &{name}\n  {line}\n")
 
-    params = written(made)
+    params = added(
+        f"  {ARM}\n  c: {{{told}, {PLAIN}}}\n", f"  {AFRESH}\n  {tailored}\n", "pretrained"
+    )
 
     assert check_params.check(params) > 10
     assert {"a", "c"} <= set(branching.branches(params))
@@ -248,8 +236,11 @@ def test_what_is_composed_twice_is_what_is_composed_once(tmp_path: Path):
         ("train: 3", "train: expected a section, got int"),
         ("train: null", "train: is null, and this run reads it"),
         ("prepare: {task: gsm8k}", "no section 'gsm8k'"),
-        ("arms: {a: {from: r0}}", "branches.a.rationales: missing"),
-        ("arms: [a]", "arms: expected"),
+        ("branches: {a: {from: r0}}", "branches.a.rationales: missing"),
+        ("branches: [a]", "branches: expected"),
+        ("pools: [a]", "pools: expected"),
+        ("rewrites: {r1: {off: r0}}", "rewrites.r1.off: unknown key"),
+        ("arms: {a: {from: r0}}", "arms: each of its entries stands in 'branches' or 'rewrites' n"),
         (
             "branches: {extra: {from: r0, rationales: r0, start: r0}}",
             "branches.extra.times: missing",
@@ -345,7 +336,7 @@ def test_a_project_begins_with_any_teacher_and_the_rest_stays(name: str):
     assert check_params.check(params) > 10
     assert (ROOT / f"redistill/teachers/{teach['teacher']}.py").is_file()
     assert ("tutor" in params.content) == ("tutor" in (teach["teacher"], teach["refiner"]))
-    for section in ("prepare", "train", "student", "embedded", "rounds", "branches"):
+    for section in ("prepare", "train", "student", "embedded", "rewrites", "branches"):
         assert params.content[section] == shipped().content[section]
 
 
@@ -366,7 +357,7 @@ def test_task_teacher_and_student_go_together_and_over_overlays():
     )
     assert (found["grade"]["grader"], found["teach"]["teacher"]) == ("choice", "openai")
     assert found["student"]["model"] == "org/name"
-    assert found["arms"] == shipped("embedded-ladder").content["arms"]
+    assert found["rewrites"] == shipped("embedded-ladder").content["rewrites"]
     assert found["publish"]["name"] == "aqua-refined"
 
 

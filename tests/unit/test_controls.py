@@ -15,16 +15,19 @@ from redistill.rounds.targets import Tailored
 from redistill.solutions import gaps
 from redistill.solutions.gaps import Diagnosis
 from redistill.teachers import tutor
-from tests.settings import PLAIN, changed
+from tests.settings import PLAIN, added
 
 TERSE = tutor.Settings(style="equations")
 COMMON = Diagnosis(["add", "multiply"], stop=False)
 RULES = RefineSettings(manner="rewrite", own=0, scope="wrong", extend=True, max_loss=0.0)
-LADDER = """arms: &arms
-  blind-r1: {from: r0, of: r0, rationales: blind-r1, start: base, times: 1,
-             lessons: latest, probe: false, feedback: none, like: r1, scope: like}
-  blind-r2: {from: blind-r1, of: blind-r1, rationales: blind-r2, start: base, times: 1,
-             lessons: latest, probe: true, feedback: none, like: r2, scope: like}
+BLIND = """
+  blind-r1: {from: r0, rationales: blind-r1, start: base, times: 1, lessons: latest, probe: false}
+  blind-r2: {from: blind-r1, rationales: blind-r2, start: base, times: 1, lessons: latest,
+             probe: true}
+"""
+ASKED = """
+  blind-r1: {from: r0, of: r0, like: r1, start: base, feedback: none, scope: like}
+  blind-r2: {from: blind-r1, of: blind-r1, like: r2, start: base, feedback: none, scope: like}
 """
 
 
@@ -221,7 +224,7 @@ def test_told_only_the_verdict_the_tutor_guesses_the_operation_and_works_it():
 
 
 def test_an_arm_in_the_settings_is_read_and_a_wrong_one_refused():
-    params = changed("arms: &arms {}\n", LADDER)
+    params = added(BLIND, ASKED)
     known = branches.branches(params)
 
     assert list(branches.arms_of(known)) == ["blind-r1", "blind-r2"]
@@ -233,9 +236,10 @@ def test_an_arm_in_the_settings_is_read_and_a_wrong_one_refused():
         ("like: r1", "like: blind-r2", "there is no round 'blind-r2'"),
         ("scope: like", "scope: like, reach: 1", "blind-r1.reach: unknown key"),
         (", scope: like", "", "blind-r1.scope: missing"),
-        ("of: r0, rationales: blind-r1", "of: r1, rationales: blind-r1", "what r0 was taught: r0"),
+        ("of: r0, like: r1", "of: r1, like: r1", "what r0 was taught: r0"),
+        ("start: base, feedback", "start: r0, feedback", "start: is r0, and base in branches.blin"),
         ("rationales: blind-r1", "rationales: r0", "its own rationales"),
     ):
-        wrong = changed("arms: &arms {}\n", LADDER.replace(old, new, 1))
+        wrong = added(BLIND.replace(old, new, 1), ASKED.replace(old, new, 1))
         with pytest.raises(RefusedError, match=fault):
             branches.branches(wrong)

@@ -1,6 +1,7 @@
 """The ladder on predictions made up for it: who is held against whom, and what is said of it."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from redistill.records import json_file
 from redistill.records.types import Prediction
 from redistill.rounds import branches
 from tests.imports import ROOT
-from tests.settings import changed, shipped
+from tests.settings import added, shipped
 
 N = 200
 SOLVED = {
@@ -199,13 +200,14 @@ def test_the_lines_in_docs_are_those_of_the_settings_and_are_read():
     lines = (ROOT / "docs/ladder.md").read_text(encoding="utf-8").split("```yaml\n")[1]
     shown = lines.split("```")[0]
     overlay = (ROOT / "params/embedded-ladder.yaml").read_text(encoding="utf-8").split("\n")
-    known = branches.branches(changed("arms: &arms {}\n", shown))
+    taught, rewritten = shown.removeprefix("branches:\n").split("rewrites:\n")
+    known = branches.branches(added(taught, rewritten))
 
     arms = [line for line in shown.split("\n") if line.startswith("  ")]
-    assert [line for line in arms if "scope: all" not in line] == [
-        line for line in overlay if "feedback:" in line
+    assert [line for line in arms if not line.startswith("  all-r")] == [
+        line for line in overlay if re.match("  [a-z]+-r[12]:", line)
     ]
-    assert len(branches.arms_of(known)) == len(arms) == 10
+    assert len(branches.arms_of(known)) == len(arms) / 2 == 10
 
 
 def test_a_ladder_that_is_not_there_is_refused_with_what_to_do(tmp_path: Path):

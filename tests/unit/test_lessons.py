@@ -29,7 +29,7 @@ from redistill.rounds import targets
 from redistill.solutions import paths
 from redistill.students.probe import fold
 from tests.publications import BRANCHES, answered, first, problem, provenance, views
-from tests.settings import changed, of, shipped
+from tests.settings import changed, shipped
 from tests.unit.test_loop_rules import MINE, answer, go, lesson
 from tests.unit.test_loop_rules import problem as sum_of
 
@@ -281,27 +281,22 @@ def test_folds_need_a_probe_of_every_branch_whose_errors_are_used():
 
 
 def test_arms_that_write_afresh_need_a_probe_for_own_completions_alone():
-    params = changed(
-        "probe: false, feedback: none", "probe: false, feedback: none", "embedded-ladder"
-    )
-    started = {**params.content, "branches": {**params.content["branches"]}}
+    params = shipped("embedded-ladder")
     for name in ("continued-r1", "continued-r2"):
-        started["branches"][name] = started["branches"][name] | {"probe": False, "start": "base"}
-    for section in ("branches", "arms", "rewrites"):
-        for name in ("continued-r1", "continued-r2"):
-            entry = {**params.content[section][name], "probe": name == "continued-r1"}
-            started.setdefault(section, {})
-            started[section] = {**started[section], name: entry | {"start": "base"}}
+        for section in ("branches", "rewrites"):
+            params.content[section][name]["start"] = "base"
 
-    targets.check_probes(of(**started), own=False)
+    targets.check_probes(params, own=False)
     with pytest.raises(
         RefusedError, match=r"rewrites\.resample-r2: is refined by what resample-r1"
     ):
-        targets.check_probes(of(**started), own=True)
+        targets.check_probes(params, own=True)
 
 
 def test_a_probe_that_starts_from_a_taught_student_is_refused():
-    continued = changed("rationales: r2, start: base", "rationales: r2, start: r1")
+    continued = shipped()
+    for section in ("branches", "rewrites"):
+        continued.content[section]["r2"]["start"] = "r1"
 
     with pytest.raises(RefusedError, match="starts from r1 was taught the train problems; start"):
         targets.check_probes(continued, own=False)

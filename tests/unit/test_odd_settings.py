@@ -164,8 +164,8 @@ def test_a_refusal_names_the_key(value: object):
         ("prompts: math", "prompts: maths", "no redistill/prompts/explain-maths.txt; known are"),
         ("refiner: tutor", "refiner: me", "teach.refiner: there is no redistill/teachers/me.py"),
         ("revision: null", "revision: main", "student.revision: only a hub id has revisions"),
-        ("from: r2, of: r2, like: r2", "from: r3, of: r3, like: r3", "r3: from: names itself"),
-        ("r3: {from: r2, of: r2, like: r2, rationales: r3, start: base, times: 1, lessons: latest, "
+        ("from: r2, of: r2, like: r2", "from: r3, of: r3, like: r3", "rewrites.r3: from: names i"),
+        ("r3: {from: r2, rationales: r3, start: base, times: 1, lessons: latest, "
          "probe: true}", "r3: {from: r3, rationales: r3, start: base, times: 1}",
          "r3: from: names itself; it is the branch before it, such as r0"),  # case p02
         ("{from: r0, rationales: r0, start: base, times: 4", "{from: r0, rationales: "
@@ -174,7 +174,6 @@ def test_a_refusal_names_the_key(value: object):
         ("{from: r0, rationales: r0, start: base, times: 4", "{from: one-shot-matched, "
          "rationales: r0, start: base, times: 4", "one-shot-matched: from: names itself"),
         ("rationales: r2, start: base", "rationales: r2, start: r2", "r2: start: names itself"),
-        ("rationales: r1, start: base", "rationales: r1, start: r3", "r[123]: waits for itself"),
         ("samples: 0 ", "samples: 2\n  # ", None),
     ],
 )  # fmt: skip
@@ -186,6 +185,15 @@ def test_what_is_meant_is_said(old: str, new: str, fault: str | None):
     with pytest.raises(RefusedError, match=fault) as refusal:
         check_params.check(params)
     assert refusal.value.code == 78
+
+
+def test_rounds_that_wait_for_each_other_are_refused():
+    params = shipped()
+    for section in ("branches", "rewrites"):
+        params.content[section]["r1"]["start"] = "r3"
+
+    with pytest.raises(RefusedError, match=r"branches\.r[123]: waits for itself"):
+        check_params.check(params)
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,10 @@ from redistill.rounds import branches as branching
 from redistill.rounds import targets
 from redistill.settings import sections
 from tests.imports import ROOT
-from tests.settings import changed, of, shipped, text
+from tests.settings import added, changed, of, shipped, text
 
-R4 = (
-    "  r4: {from: r3, of: r3, like: r3, rationales: r4, start: base, times: 1, lessons: latest, "
-    "probe: true}\n"
-)
+R4 = "  r4: {from: r3, rationales: r4, start: base, times: 1, lessons: latest, probe: true}\n"
+OF_R4 = "  r4: {from: r3, of: r3, like: r3, start: base}\n"
 
 
 def test_the_shipped_settings_are_well_formed():
@@ -26,11 +24,12 @@ def test_the_shipped_settings_are_well_formed():
 
 def test_the_settings_of_the_ladder_are_the_shipped_ones_and_arms():
     ours, ladder = (dict(shipped(*names).content) for names in ((), ("embedded-ladder",)))
-    arms = ladder.pop("arms")
+    own = {name: ours.pop(name) for name in ("branches", "rewrites")}
+    more = {name: ladder.pop(name) for name in own}
+    arms = {name: line for name, line in more["rewrites"].items() if name not in own["rewrites"]}
 
-    assert ours.pop("arms") == {}
-    for name in ("branches", "rewrites"):
-        assert ladder.pop(name) == {**ours.pop(name), **arms}
+    for name, lines in own.items():
+        assert {key: line for key, line in more[name].items() if key not in arms} == lines
     assert ladder.pop("lora") is None  # nothing there reads it
     assert ours.pop("lora")
     assert ladder == ours
@@ -80,19 +79,25 @@ def test_a_section_that_is_missing_is_not_said_to_be_meant_by_another(name: str)
         ("grader: numeric", "grader: mood", "no redistill/graders/mood.py"),
         ("control: one-shot-matched", "control: none-such", "no branch 'none-such'"),
         ("r1: {from: r0", '"r1; touch x": {from: r0', "is not a name such as r1"),
-        ("r1: {from: r0", "r1: {from: r9", "there is no branch 'r9'"),
+        ("one-shot-matched: {from: r0", "one-shot-matched: {from: r9", "there is no branch 'r9'"),
         ("rationales: r2", "rationales: r1", "a round is taught its own rationales"),
         ("of: r1, like: r1", "of: r0, like: r0", "what is rewritten is what r1 was taught: r1"),
         ("of: r1, like: r1", "of: r1, like: r0", "like: of a round it is what stands in of"),
-        ("of: r1, like: r1", "of: r1", "branches.r2.like: missing"),
-        ("<<: [*rounds, *arms, *transfers]", "<<: [*arms]", "rounds.r1: stands in 'branches'"),
-        ("<<: [*rounds, *arms, *tailored]", "<<: [*arms]", "rewrites.r1: the section has what"),
-        ("*tailored]", "*tailored]\n  r9: {from: r3, of: r3, like: r3}", "rewrites.r9: the sect"),
+        ("of: r1, like: r1", "of: r1", "rewrites.r2.like: missing"),
         (
-            "*tailored]",
-            "*tailored]\n  r1: {from: r0, of: r0, like: r0, start: r0}",
-            "rewrites.r1: ",
+            "like: r1, start: base",
+            "like: r1, start: r1",
+            "rewrites.r2: start: is r1, and base in br",
         ),
+        ("r3: {from: r2, of", "r3: {from: r1, of", "r3: from: is r1, and r2 in branches.r3"),
+        ("r3: {from: r2, of: r2", "r4: {from: r2, of: r2", "branches.r3: rationales: names itself"),
+        ("r3: {from: r2, rat", "r4: {from: r2, rat", "branches.r4.rationales: there is no 'r3'"),
+        (
+            "rewrites:\n",
+            "rewrites:\n  r9: {from: r3, of: r3, like: r3, start: r3}\n",
+            "rewrites.r9: no branch is taught it",
+        ),
+        ("rewrites:\n", "rounds: {r1: {times: 2}}\nrewrites:\n", "rounds: each of its entries"),
         ("\nrewrites:", "\nrewirtes:", "no section 'rewrites'"),
     ],
 )
@@ -154,16 +159,17 @@ def test_a_section_that_the_run_reads_may_not_be_absent():
 
 def test_the_rounds_come_in_order_and_controls_after_them():
     line = R4.replace("r4", "r10")
-    params = changed("  r1: {from: r0", f"{line}  r1: {{from: r0")
+    params = added(line, OF_R4.replace("r4", "r10"))
 
     assert branching.rounds(params) == ["r0", "r1", "r2", "r3", "r10"]
     assert list(branching.branches(params))[-1] == "one-shot-matched"
 
 
-def test_a_further_round_is_a_line():
-    params = changed("\n# The ladder of controls", f"{R4}\n# The ladder of controls")
+def test_a_further_round_is_a_line_in_each_section_as_the_settings_say():
+    params = added(R4, OF_R4)
 
-    assert R4.strip() in text()
+    assert f"#   {R4.strip()}\n" in text()
+    assert f"#   {OF_R4.strip()}\n" in text()
     assert branching.rounds(params)[-1] == "r4"
     assert list(targets.rewrites(params))[-1] == "r4"
     assert check_params.check(params) == check_params.check(shipped())

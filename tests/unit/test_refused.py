@@ -143,19 +143,21 @@ def test_samples_that_would_all_be_the_greedy_answer_are_refused():
     )
 
 
-def test_an_overlay_that_changes_a_round_where_it_is_only_merged_is_refused(tmp_path: Path):
-    overlay = compose.read_overlay(written(tmp_path / "o.yaml", "branches: {r1: {times: 2}}\n"))
+def test_an_overlay_with_a_section_that_there_is_no_more_is_told_where_its_lines_stand(
+    tmp_path: Path,
+):
+    overlay = compose.read_overlay(written(tmp_path / "o.yaml", "rounds: {r1: {times: 2}}\n"))
 
     refused(
         lambda: compose.compose(ROOT / "params.yaml", [overlay]),
-        "branches.r1: stands in rounds; say it there",
+        "overlay: rounds: each of its entries stands in 'branches' or 'rewrites' now",
         code=CONFIG,
     )
 
 
 def test_settings_without_a_first_round_are_refused():
     params = shipped()
-    params.content.update(rounds={}, branches={})
+    params.content.update(branches={}, rewrites={})
 
     refused(
         lambda: branches.branches(params), f"{params.file}: branches: there is no r0", code=CONFIG
@@ -169,7 +171,6 @@ def test_cells_that_are_from_each_other_lead_back_to_no_first_student():
         "target": "base", "version": "refined",
     }  # fmt: skip
     cells = {"a": cell | {"from": "b"}, "b": cell | {"from": "a"}}
-    params.content["transfers"] = cells
     params.content["branches"] |= cells
 
     refused(

@@ -1,25 +1,30 @@
 """A run over several seeds: what is gathered, what is not run again, and what is said of it."""
 
 import json
+import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 from scipy import stats
 
-from redistill.analysis import experiments, plots, seeds
+from redistill.analysis import plots, seeds
+from redistill.checks import check_params
 from redistill.cli import new_project
 from redistill.cli.main import main
 from redistill.console.exceptions import RefusedError
 from redistill.records import json_file
+from redistill.settings import sections
 from tests.imports import ROOT
 
 RESULTS = ROOT / "docs" / "results"
-SHARED = ("rounds", "arms", "transfers", "tailored", "branches", "rewrites")
 
 
 def row(rung: str, fixed: int, broken: int, against: str = "a") -> dict:
@@ -113,8 +118,7 @@ def test_a_folder_without_seeds_or_with_one_twice_is_refused(tmp_path: Path):
     [
         ("train.stepps=3", "params.yaml has no train.stepps"),
         ("seed.deep=3", "has no seed.deep"),
-        ("rounds.r1.times=2", "write rewrites.r1.times=2"),
-        ("branches.r1.times=2", "write rewrites.r1.times=2"),
+        ("rounds.r1.times=2", "params.yaml has no rounds.r1.times"),
         ("train.steps", "expected section.key=value"),
         ("seed=3", "expected section.key=value"),
         ("--force=1", "expected section.key=value"),
@@ -196,22 +200,64 @@ def test_a_sweep_without_seeds_is_a_wrong_use(project: Path):
     assert CliRunner().invoke(main, ["sweep", "--seeds", "1", "-2"]).exit_code == 2
 
 
-@pytest.mark.parametrize("overlay", ["embedded-ladder", "embedded-transfer"])
-def test_a_key_whose_line_sections_share_is_taken_where_dvc_changes_something_by_it(
+def leaves(content: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The place of each value in *content* that names no others, and of each list."""
+    if isinstance(content, dict) and content:
+        for key, inner in content.items():
+            yield from leaves(inner, (*place, key))
+    else:
+        yield place
+
+
+@pytest.mark.parametrize("overlay", ["embedded-ladder", "embedded-transfer", "own-choices"])
+def test_each_key_that_dvc_sets_is_changed_where_it_stands_and_nowhere_else(
     overlay: str, tmp_path: Path
 ):
-    from dvc.utils.hydra import apply_overrides
-
     file = tmp_path / "params.yaml"
     text = new_project.settings([overlay], None, None, None)
     content = YAML(typ="safe").load(text)
-    lines = {(section, name) for section in SHARED for name in [*content.get(section, {})][:5]}
-    assert len(lines) > 10
+    places = [place for place in leaves(content) if len(place) > 1]
+    assert len(places) > 100
 
-    for section, name in sorted(lines):
-        key = f"{section}.{name}.{next(iter(content[section][name]))}"
-        file.write_text(text)
-        apply_overrides(file, [f"{key}=another"])
-        changes = YAML(typ="safe").load(file) != content
-        works = experiments.effective(content, key)
-        assert (works == key) == changes, key
+    file.write_text(text)
+    apply_overrides(file, [f"{'.'.join(place)}=another" for place in places])
+    changed = YAML(typ="safe").load(file)
+
+    for place in places:
+        value = changed
+        for key in place:
+            value = value[key]
+        assert value == "another", place
+    assert [*leaves(changed)] == [*leaves(content)]
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        (["+branches.r4={from: r3, rationales: r4, start: base, times: 1, lessons: all, "
+          "probe: true}", "+rewrites.r4={from: r3, of: r3, like: r3, start: base}"], None),
+        (["~branches.r3", "~rewrites.r3"], None),
+        (["~branches.r3"], "rewrites.r3: no branch is taught it"),
+        (["~rewrites.r3"], "branches.r3: rationales: names itself, and rewrites has no such line"),
+        (["branches.r1.start=r0"], "rewrites.r1: start: is base, and r0 in branches.r1"),
+        (["~branches.r1.times"], "branches.r1.times: missing"),
+        (["+rounds.r1.times=2"], "rounds: each of its entries stands in"),
+        (["wordproblems.steps=[0.5,0.5]"], None),
+        (["wordproblems.sizes=[{up_to: 9, share: 1.0}]"], None),
+    ],
+)  # fmt: skip
+def test_lines_that_dvc_adds_and_takes_away_hold_or_are_refused(
+    words: list[str], fault: str | None, tmp_path: Path
+):
+    file = tmp_path / "params.yaml"
+    file.write_text((ROOT / "params.yaml").read_text())
+
+    apply_overrides(file, words)
+
+    params = sections.read(file)
+    assert params.content != sections.read(ROOT / "params.yaml").content
+    if fault is None:
+        assert check_params.check(params) > 10
+    else:
+        with pytest.raises(RefusedError, match=re.escape(fault)):
+            check_params.check(params)
