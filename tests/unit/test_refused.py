@@ -155,6 +155,13 @@ def test_an_overlay_with_a_section_that_there_is_no_more_is_told_where_its_lines
     )
 
 
+def test_settings_without_branches_are_refused_by_a_stage_too():
+    params = shipped()
+    del params.content["rewrites"]
+
+    refused(lambda: branches.branches(params), "needs the sections 'branches' and", code=CONFIG)
+
+
 def test_settings_without_a_first_round_are_refused():
     params = shipped()
     params.content.update(branches={}, rewrites={})
