@@ -141,6 +141,14 @@ def check(path: Path) -> None:
         raise RefusedError(f"{path}: {inside[0]} is no place for a file; name another", code=IO)
 
 
+def shown(path: Path) -> Path:
+    """Return the name that *path* will have once the folder being written has its own."""
+    filled = _filled.get()
+    if filled is None or not path.is_relative_to(filled.place):
+        return path
+    return filled.path / path.relative_to(filled.place)
+
+
 @contextmanager
 def _draft(path: Path) -> Iterator[Draft]:
     draft = Draft(path, path.with_name(f".{path.name}.tmp"))
@@ -169,18 +177,10 @@ def _told(path: Path, place: Path | None = None) -> Iterator[None]:
     except Exception as problem:
         named = getattr(problem, "filename", None)
         own = named is None or place is None or Path(os.fsdecode(named)).is_relative_to(place)
-        refused = disk.refusal(problem, _shown(path) if own else None)
+        refused = disk.refusal(problem, shown(path) if own else None)
         if refused is None:
             raise
         raise refused from problem
-
-
-def _shown(path: Path) -> Path:
-    """The name that *path* will have once the folder that it is written into has its own."""
-    filled = _filled.get()
-    if filled is None or not path.is_relative_to(filled.place):
-        return path
-    return filled.path / path.relative_to(filled.place)
 
 
 def _folders(folder: Path) -> list[Path]:
