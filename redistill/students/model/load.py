@@ -200,8 +200,8 @@ def write(model: Any, tokenizer: Any, out: Path) -> None:
     named = drafts.shown(out)
     for name, weight in model.state_dict().items():
         if not bool(torch.isfinite(weight).all()):
-            raise RefusedError(f"{named}: not saved, {name} holds a weight that is not finite; lower "
-                               "the learning rate", code=INTERNAL)  # fmt: skip
+            told = f"{named}: not saved, {name} holds a weight that is not finite"
+            raise RefusedError(f"{told}; lower the learning rate", code=INTERNAL)
     for line in saving.mended(model):
         print(f"{named.name}: {line}", file=sys.stderr, flush=True)
     out.mkdir(parents=True, exist_ok=True)
