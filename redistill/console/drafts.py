@@ -93,7 +93,14 @@ def folder(path: Path, *, whole: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def together() -> Iterator[None]:
-    """Let all that the block writes take its names at the end of the block, or none of it."""
+    """
+    Let all that the block writes take its names at the end of the block, one after the other.
+
+    Where the block fails, none of it does. Where one cannot be given its name (its place became a
+    folder meanwhile, or belongs to another user), RefusedError (74) names it: those before it have
+    their names by then, and no draft is left of those behind it. A kill at that point leaves the
+    same, and the drafts. DVC knows neither as the output of a stage, and runs the stage again.
+    """
     drafts: list[Draft] = []
     token = _waiting.set(drafts)
     try:
