@@ -152,3 +152,4 @@ def test_what_is_checked_comes_before_what_costs():
     assert "metrics/settings.json" in stages["prepare"]["deps"]
     assert "metrics/settings.json" in stages["base"]["deps"]
     assert "metrics/check.json" in stages["generate"]["deps"]
+    assert {"params.yaml", "data/pretrained"} <= {*stages["check"]["deps"]}  # of which targets are
