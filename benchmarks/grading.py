@@ -20,6 +20,7 @@ import click
 from redistill.graders import math, numeric
 from redistill.grading import math_process
 from redistill.grading.grader import Grader, load_grader
+from redistill.grading.numbers import number
 from redistill.records import json_file
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -116,8 +117,8 @@ def real(rows: Sequence[dict[str, str]]) -> dict[str, Any]:
             continue
         strict = numeric.strict(row["completion"].replace("\nA: ", "\n#### "))
         lenient = numeric.lenient(row["completion"])
-        counts["strict reads it"] += strict is not None and Fraction(strict) == marked
-        counts["lenient reads it"] += lenient is not None and Fraction(lenient) == marked
+        for name, found in (("strict", strict), ("lenient", lenient)):
+            counts[f"{name} reads it"] += found is not None and number(found) == marked
         right = Fraction(row["answer"]) == marked
         counts["verdict as by the marked answer"] += numeric.equal(strict, row["answer"]) == right
         counts["correct by the marked answer"] += right

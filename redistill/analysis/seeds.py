@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,6 +117,16 @@ class Plan:
         """Name the experiment of *seed* where it is queued, by all of its settings."""
         return f"seed{seed}-{self.settings()[:8]}"
 
+    def rest(self, seed: int) -> Callable[[], str]:
+        """Have what is in params.yaml digested but for *seed* and the *pairs*, which DVC sets."""
+        known = (seed, sections.read(self.root / experiments.PARAMS).seed)
+
+        def digest() -> str:
+            found = sections.read(self.root / experiments.PARAMS).seed
+            return f"{self.settings()} {known if found in known else found}"
+
+        return digest
+
     def settings(self, file: Path = experiments.PARAMS) -> str:
         """
         Make a digest of params.yaml, or *file*, with the *pairs* set and the seed left out.
@@ -178,7 +188,7 @@ def run(plan: Plan, seed: int) -> None:
     it finished then is in its cache.
     """
     words = plan.words(seed)
-    experiments.run(plan.root, words, f"seed {seed}", KEPT)
+    experiments.run(plan.root, words, f"seed {seed}", KEPT, plan.rest(seed))
     found = {name: read_json(plan.root / name) for name in (BEST, LADDER)}
     _keep(plan, seed, words, found)
 
@@ -188,7 +198,8 @@ def queue(plan: Plan, seed: int, copied: Sequence[str] = ()) -> str:
     name = plan.name(seed)
     words = [*plan.words(seed), "--queue", f"--name={name}"]
     words += [f"--copy-paths={path}" for path in copied]  # which git does not track
-    experiments.run(plan.root, words, f"seed {seed}", "what is queued already stays queued")
+    kept = "what is queued already stays queued"
+    experiments.run(plan.root, words, f"seed {seed}", kept, plan.rest(seed))
     return name
 
 

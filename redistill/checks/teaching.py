@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from redistill.console.preflight import Finding, held
 from redistill.diagnosis import smallest_gain
 from redistill.diagnosis.settings import MineSettings
-from redistill.grading.grader import GradeSettings
+from redistill.grading import golds
+from redistill.grading.grader import GradeSettings, load_grader
 from redistill.rationales import prompt
 from redistill.rationales.teacher import engage
 from redistill.records.types import Problem
 from redistill.settings.sections import Params
 
 BLANK = "[[choices]]"
-GRADER = "choice"  # of answers that are the letter of a choice
 
 
 def fits(params: Params, problems: Sequence[Problem], dev: int) -> list[Finding]:
@@ -45,23 +45,15 @@ def _prompts(params: Params, problems: Sequence[Problem]) -> Finding:
 
 def _choices(params: Params, problems: Sequence[Problem]) -> Finding:
     """Check that a question whose answer is a letter says which choices there are."""
-    if params.section("grade", GradeSettings).grader != GRADER:
+    if not golds.lettered(load_grader(params.section("grade", GradeSettings).grader)):
         return Finding("choices", "holds", "no answer is the letter of a choice")
-    fault = None
-    bare = [p for p in problems if not p.choices]
-    strange = [p for p in problems if p.choices and p.answer not in p.choices]
-    if bare:
-        fault = (
-            f"{len(bare)} of {len(problems)} questions have no field 'choices' "
-            f"({bare[0].id!r} first): add them, or set grade.grader to another"
-        )
-    if strange:
-        first = strange[0]
-        fault = (
-            f"the answers of {len(strange)} of {len(problems)} questions are none of their "
-            f"choices: {first.id!r} has {first.answer!r} of {', '.join(first.choices or {})}"
-        )
-    return held("choices", fault, f"every answer is one of those of {len(problems)} questions")
+    found = [(p.id, fault) for p in problems if (fault := golds.unoffered(p)) is not None]
+    if not found:
+        told = f"every answer is one of those of {len(problems)} questions"
+        return Finding("choices", "holds", told)
+    (first, fault), way = found[0], "mend those rows, or set grade.grader to another"
+    told = f"{len(found)} of {len(problems)} questions, {first!r} first: {fault}; {way}"
+    return Finding("choices", "fails", told)
 
 
 def _dev(params: Params, dev: int) -> Finding:

@@ -16,15 +16,7 @@ def untracked(root: Path) -> list[str]:
 
     There are none to find where git does not know *root*.
     """
-    ran = subprocess.run(  # noqa: S603 - git, no shell
-        ["git", "ls-files", "--others", "--directory", "-z", "--", *FOLDERS],  # noqa: S607
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    paths = [path.rstrip("/") for path in ran.stdout.split("\0") if path]
-    return [path for path in paths if not _known(root, path)]
+    return [path for path in _others(root) or () if not _known(root, path)]
 
 
 def to_copy(root: Path) -> list[str]:
@@ -41,12 +33,36 @@ def to_copy(root: Path) -> list[str]:
 
 def finding(root: Path) -> Finding:
     """Say which data a clone of the project will lack, with the command that has DVC track it."""
+    if _others(root) is None:
+        told = "git keeps nothing of this folder, as it is in none of its repositories: git init"
+        return Finding("own data", "note", told)
     found = untracked(root)
     if not found:
         return Finding("own data", "holds", "git or DVC tracks all that lies in data/external, ...")
     told = f"{', '.join(found[:3])}{' ...' if len(found) > 3 else ''}: in neither git nor DVC"
     way = f"a clone lacks it: dvc add {found[0]}, then git add {found[0]}{MARK}"
     return Finding("own data", "note", f"{told}; {way}")
+
+
+def _others(root: Path) -> list[str] | None:
+    """
+    Ask git what it does not track in FOLDERS; None where it knows no repository, or is not here.
+
+    A repository that another user owns counts as none: git refuses to read it.
+    """
+    try:
+        ran = subprocess.run(  # noqa: S603 - git, no shell
+            ["git", "ls-files", "--others", "--directory", "-z", "--", *FOLDERS],  # noqa: S607
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError:
+        return None
+    if ran.returncode:
+        return None
+    return [path.rstrip("/") for path in ran.stdout.split("\0") if path]
 
 
 def _known(root: Path, path: str) -> bool:

@@ -93,7 +93,14 @@ def folder(path: Path, *, whole: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def together() -> Iterator[None]:
-    """Let all that the block writes take its names at the end of the block, or none of it."""
+    """
+    Let all that the block writes take its names at the end of the block, one after the other.
+
+    Where the block fails, none of it does. Where one cannot be given its name (its place became a
+    folder meanwhile, or belongs to another user), RefusedError (74) names it: those before it have
+    their names by then, and no draft is left of those behind it. A kill at that point leaves the
+    same, and the drafts. DVC knows neither as the output of a stage, and runs the stage again.
+    """
     drafts: list[Draft] = []
     token = _waiting.set(drafts)
     try:
@@ -141,6 +148,14 @@ def check(path: Path) -> None:
         raise RefusedError(f"{path}: {inside[0]} is no place for a file; name another", code=IO)
 
 
+def shown(path: Path) -> Path:
+    """Return the name that *path* will have once the folder being written has its own."""
+    filled = _filled.get()
+    if filled is None or not path.is_relative_to(filled.place):
+        return path
+    return filled.path / path.relative_to(filled.place)
+
+
 @contextmanager
 def _draft(path: Path) -> Iterator[Draft]:
     draft = Draft(path, path.with_name(f".{path.name}.tmp"))
@@ -169,18 +184,10 @@ def _told(path: Path, place: Path | None = None) -> Iterator[None]:
     except Exception as problem:
         named = getattr(problem, "filename", None)
         own = named is None or place is None or Path(os.fsdecode(named)).is_relative_to(place)
-        refused = disk.refusal(problem, _shown(path) if own else None)
+        refused = disk.refusal(problem, shown(path) if own else None)
         if refused is None:
             raise
         raise refused from problem
-
-
-def _shown(path: Path) -> Path:
-    """The name that *path* will have once the folder that it is written into has its own."""
-    filled = _filled.get()
-    if filled is None or not path.is_relative_to(filled.place):
-        return path
-    return filled.path / path.relative_to(filled.place)
 
 
 def _folders(folder: Path) -> list[Path]:

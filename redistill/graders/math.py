@@ -7,7 +7,7 @@ numbers, and for all else asked of math-verify, in a process of its own (`math_p
 
 import re
 
-from redistill.grading import answers, math_process, numbers, scripts, words
+from redistill.grading import answers, math_process, numbers, scripts, units, words
 from redistill.grading.math_process import MAX_ANSWER
 
 FORMULA = re.compile(r"(?<!\\)\$\$?(?!\$)([^$\n]{1,300})(?<!\\)\$(?![0-9])")
@@ -84,6 +84,8 @@ def equal(answer: str | None, gold: str) -> bool:
     left, right = left.translate(SYMBOLS), right.translate(SYMBOLS)
     if _normal(left) == _normal(right):
         return True
+    if units.apart(left, right):
+        return False
     one, other = _plain(left), _plain(right)
     if one is not None and other is not None:
         if one.value == other.value:

@@ -2,7 +2,7 @@
 
 import re
 
-from redistill.grading import answers, numbers, words
+from redistill.grading import answers, numbers, units, words
 
 # What joins a number to the one before it to one answer: 2 hours 30, 7 remainder 2.
 JOINING = re.compile(
@@ -17,12 +17,14 @@ def strict(completion: str) -> str | None:
     """
     Read the number after the last ``####`` of *completion*, as the task's format asks, else None.
 
-    >>> strict("2+3=5\\n#### 1,005 apples"), strict("The answer is 5.")
-    ('1005', None)
+    It has its unit where that is a known one, in one spelling: an answer in metres is none in km.
+
+    >>> strict("2+3=5\\n#### 1,005 apples"), strict("#### 5 kilometres"), strict("The answer is 5.")
+    ('1005', '5 km', None)
     """
     line = answers.marked(completion)
-    numeral = numbers.first(line) if line is not None else None
-    return numeral.text if numeral is not None else None
+    found = units.read(line) if line is not None else None
+    return found[0] if found is not None else None
 
 
 def lenient(completion: str) -> str | None:
@@ -34,7 +36,7 @@ def lenient(completion: str) -> str | None:
     ("2 hours 30 minutes"), no other is taken instead.
 
     >>> lenient("So she has $3.50 left."), lenient("The answer is 7, not 3."), lenient("It is ±3.")
-    ('3.50', '7', None)
+    ('$3.50', '7', None)
     """
     found = strict(completion)
     if found is not None:
@@ -46,21 +48,27 @@ def lenient(completion: str) -> str | None:
         if numeral is not None:
             return numeral.text if numeral.value is not None else None
     bold = answers.bold(text)
-    numeral = numbers.first(bold) if bold is not None else None
-    return numeral.text if numeral is not None else _last(text)
+    alone = units.read(bold) if bold is not None else None
+    return alone[0] if alone is not None else _last(text)
 
 
 def equal(answer: str | None, gold: str) -> bool:
     """
-    Say whether *answer* is the same number as *gold*; a per cent sign is a unit, as $ and km are.
+    Say whether *answer* is the same number as *gold*, and in the same unit where both have one.
+
+    A per cent sign is a unit, as $ and km are.
 
     >>> equal("18.00", "18"), equal("-5", "5"), equal("3/4", "34"), equal("50%", "50")
     (True, False, False, True)
+    >>> equal("5 km", "5"), equal("5 km", "5 kilometers"), equal("5 km", "5 m")
+    (True, True, False)
     """
     if answer is None:
         return False
     left, right = numbers.number(answer), numbers.number(gold)
-    return left == right if left is not None and right is not None else answer == gold
+    if left is None or right is None:
+        return answer == gold
+    return left == right and not units.apart(answer, gold)
 
 
 def _stated(place: str) -> numbers.Numeral | None:
@@ -68,10 +76,14 @@ def _stated(place: str) -> numbers.Numeral | None:
     near = place[: numbers.NEAR]
     found = numbers.leading(near)
     if found is not None and found.value is None and "=" in place:
-        return numbers.leading(place.rpartition("=")[2][: numbers.NEAR]) or found
-    if found is not None and not numbers.whole(near[: found.end + numbers.REACH], found):
+        sum_ = place.rpartition("=")[2][: numbers.NEAR]
+        total = numbers.leading(sum_)
+        return total._replace(text=units.written(sum_, total)) if total is not None else found
+    if found is None:
+        return None
+    if not numbers.whole(near[: found.end + numbers.REACH], found):
         return found._replace(value=None)
-    return found
+    return found._replace(text=units.written(near, found))
 
 
 def _last(text: str) -> str | None:
@@ -83,5 +95,5 @@ def _last(text: str) -> str | None:
             joined = JOINING.search(near[max(0, found.start - numbers.MAX_LENGTH) : found.start])
             follows = FOLLOWING.match(near, found.end)
             another = joined is not None or (follows is not None and words.turns(follows[1]))
-            return found.text if found.value is not None and not another else None
+            return units.written(near, found) if found.value is not None and not another else None
     return None

@@ -49,13 +49,23 @@ def check(problems: Iterable[Problem], grader: Grader, name: str) -> None:
     )
 
 
+def lettered(grader: Grader) -> bool:
+    """Say whether the answers of *grader* are the letters of choices."""
+    return bool(getattr(grader, "LETTERED", False))
+
+
+def unoffered(problem: Problem) -> str | None:
+    """Say why the answer of *problem* is the letter of none of its choices; None where it is."""
+    if not problem.choices:
+        return "it has no field 'choices', of which the answer is a letter"
+    if problem.answer.strip().upper() in problem.choices:
+        return None
+    return f"answer {problem.answer!r} is none of its choices {', '.join(problem.choices)}"
+
+
 def _fault(problem: Problem, grader: Grader) -> str | None:
-    if getattr(grader, "LETTERED", False):
-        if not problem.choices:
-            return "it has no field 'choices', of which the answer is a letter"
-        if problem.answer.strip().upper() not in problem.choices:
-            letters = ", ".join(problem.choices)
-            return f"answer {problem.answer!r} is none of its choices {letters}"
+    if lettered(grader) and (fault := unoffered(problem)) is not None:
+        return fault
     written = grader.strict(f"So it is.\n#### {problem.answer}")
     if grader.equal(written, problem.answer):
         return None

@@ -22,9 +22,11 @@ WHOLE = re.compile(r"[0-9]{1,18}")
 PLAIN = re.compile(r"-?[0-9]++(?:\.[0-9]++)?")
 GROUPED = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})++")
 OPERATOR = re.compile(
-    r"\\?[%°$)]{0,2} {0,2}(?:\*\*|[-+*/×÷·^:−–⁄∕√'’_]|\\times|\\cdot|\\div)"
+    r"!{0,2}\\?[%°$)]{0,2} {0,2}(?:\*\*|[-+*/×÷·^:−–⁄∕√'’_]|\\times|\\cdot|\\div)"
     r" {0,2}[-+−–]?[\\({$€£¥₹]{0,3}|\("
 )
+FACTORIAL = re.compile(r"[0-9)\]}] ?!")
+FACTOR = re.compile(r"!++[\"'”’)\]}*_`$.\s]*+([-+*/×÷·^=(<>−0-9]|[^\W\d_])")  # 5! * 2, 5! ways
 OPENED = re.compile(r"\\([A-Za-z]{1,12}+)\{\Z")
 UNIT = re.compile(r"[A-Za-z]++")
 DIGIT = re.compile(r"[0-9]")
@@ -54,12 +56,14 @@ def number(text: str) -> Fraction | None:
     """
     Return the value of *text* as an answer: one number, dress and units aside, % a unit as well.
 
+    One with a ! may be a factorial, and is none.
+
     >>> number("$1,234.50"), number("50%"), number("3/4"), number("5km"), number("1,00,5")
     (Fraction(2469, 2), Fraction(50, 1), Fraction(3, 4), Fraction(5, 1), None)
     """
     if WHOLE.fullmatch(text):
         return Fraction(int(text))
-    found = first(text)
+    found = None if FACTORIAL.search(text) else first(text)
     return found.value if found is not None else None
 
 
@@ -319,6 +323,9 @@ def _ends(text: str, end: int) -> bool:
     if after.isascii() and after.isalpha():
         word = UNIT.match(text, end)
         return word is not None and word.group() in words.STICKING
+    if after == "!":  # that ends a sentence, or stands for a factorial in one
+        factor = FACTOR.match(text, end)
+        return factor is None or (factor[1].isalpha() and not factor[1].islower())
     if after == "\\":
         command = words.COMMAND.match(text, end)
         return command is None or command.group(1) in (*words.AFTER, "times", "cdot", "div")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from redistill.grading import numbers
+from redistill.grading import numbers, units
 from redistill.grading.grader import load_grader
 from tests.imports import ROOT
 
@@ -77,20 +77,22 @@ def test_the_examples_of_the_docstrings_hold(name: str):
 @pytest.mark.parametrize(
     ("text", "answer"),
     [
-        ("12 apples", "12"), ("3 km", "3"), ("5km", "5"), ("$5", "5"), ("5 €", "5"),
-        ("£1,005.50", "1005.50"), (r"\$18", "18"), ("-$5", "-5"), ("$-5", "-5"), ("- 5", "-5"),
-        ("−5", "-5"), ("+5", "5"), ("50%", "50"), (r"50\%", "50"), ("1,005", "1005"),
+        ("12 apples", "12"), ("3 km", "3 km"), ("5km", "5 km"), ("$5", "$5"), ("5 €", "€5"),
+        ("£1,005.50", "£1005.50"), (r"\$18", "$18"), ("-$5", "-$5"), ("$-5", "-$5"), ("- 5", "-5"),
+        ("−5", "-5"), ("+5", "5"), ("50%", "50%"), (r"50\%", "50%"), ("1,005", "1005"),
         ("1 000 000", "1000000"), (".5", ".5"), ("5.", "5"), ("3/4", "3/4"), ("3 / 4", "3/4"),
         ("1 1/2", "1 1/2"), ("-1 1/2", "-1 1/2"), (r"1\frac{1}{2}", "1 1/2"), ("1e5", "1e5"),
         ("1E-3", "1e-3"), ("2.5 million", "2500000"), ("80k", "80000"), ("**18**", "18"),
         ("$18$", "18"), (r"\boxed{18}", "18"), ("(18)", "18"), ("14{,}916", "14916"),
-        ("18 dollars a day", "18"), ("9" * 64, "9" * 64), ("18!", "18"),
+        ("18 dollars a day", "$18/day"), ("9" * 64, "9" * 64), ("18!", "18"),
+        ("**18!** Great.", "18"),
         ("٣", "3"), ("５", "5"), ("५", "5"), ("٣٫٥", "3.5"), ("5½", "5 1/2"), ("½", "1/2"),
         ("−½", "-1/2"),
-        ("\u200b7", "7"), ("US$5", "5"), ("₹5", "5"), ("Rs. 5", "5"), ("1 lakh", "100000"),
+        ("\u200b7", "7"), ("US$5", "$5"), ("₹5", "₹5"), ("Rs. 5", "₹5"), ("1 lakh", "100000"),
         ("3 bn", "3000000000"), ("2 dozen eggs", "24"), ("2 hundred thousand", "200000"),
-        ("5M", "5000000"), ("7, not 3", "7"), ("18 apples, because 3 > 2", "18"), ("12 m^2", "12"),
-        ("12 cm3", "12"), ("60 km/h", "60"), ("5 °C", "5"), ("18. She has 3 dogs", "18"),
+        ("5M", "5000000"), ("7, not 3", "7"), ("18 apples, because 3 > 2", "18"),
+        ("12 m^2", "12 m^2"), ("12 cm3", "12 cm^3"), ("60 km/h", "60 km/h"), ("5 °C", "5 °C"),
+        ("18. She has 3 dogs", "18"),
     ],
 )  # fmt: skip
 def test_reads_numbers_as_people_write_them(text: str, answer: str):
@@ -113,7 +115,7 @@ def test_reads_numbers_as_people_write_them(text: str, answer: str):
         "3 Millionen", "2 and a half", "3 lb four oz", "2 thirds", "5 squared", "5 π", "5 x",
         "5 or more",
         "5 below zero", "5‰", "3 万", "3万", "1 लाख", "18 dollars for 3 days", "5+", "2 score",
-        "0,5",
+        "0,5", "5! ways", "5! - 1", "3 * 5!", "5!/3!",
         "1.234,56", "3 hundredths", "101 binary", "5 \\pi",
     ],
 )  # fmt: skip
@@ -128,7 +130,7 @@ def test_reads_no_number_where_there_is_not_exactly_one(text: str):
         ("The answer is 10 - 5 = 5 because 3 > 2", "5"),
         (r"So \boxed{1,005} after 3 days, not 7.", "1005"),
         ("**Step 1**: 2 + 3\nIt makes **5 apples** for 2 days.", "5"),
-        ("**Answer:** $3.50", "3.50"),
+        ("**Answer:** $3.50", "$3.50"),
         ("- 3 pears\n- 5 apples", "5"),
         ("<<16-3=13>>13 eggs, 13 * 2 = $<<13*2=26>>26\nA: 26", "26"),
         ("2 + 3, so it is ±3", None),
@@ -147,11 +149,50 @@ def test_reads_the_number_that_a_text_states_last(text: str, answer: str | None)
         ("-5", "5", False), ("3/4", "34", False), ("1 1/2", "1", False), ("1 1/2", "3/2", True),
         ("1.5", "1 1/2", True), ("50%", "50", True), ("50%", "0.5", False), ("50", "50%", True),
         ("1e3", "1000", True), ("0.1", "1/10", True), ("18.00", "18", True), ("$5", "5", True),
-        ("-0", "0", True), ("0.3333", "1/3", False), ("007", "7", True),
+        ("-0", "0", True), ("0.3333", "1/3", False), ("007", "7", True), ("5!", "5!", True),
+        ("5", "5!", False), ("120", "5!", False), ("5", "5²", False), ("5", "5 m!", True),
+        ("5 km", "5 m", False), ("5 kilometres", "5 km", True), ("5 km", "5", True),
+        ("5", "5 km", True), ("5 apples", "5", True), ("5 pears", "5 km", True),
+        ("5 dollars", "$5", True), ("5 cents", "$5", False), ("€5", "$5", False),
+        ("5 USD", "$5", True), ("5 USD", "5 CAD", False), ("$5 an hour", "$5", True),
+        ("$5 an hour", "$5 a day", False), ("5 hours", "5 minutes", False), ("5 h", "5 hrs", True),
+        ("60 km", "60 km/h", False), ("60 miles per hour", "60 mph", True), ("5 m", "5 m^2", False),
+        ("5 square metres", "5 m²", True), ("5 pounds", "£5", True), ("5 pounds", "5 lb", True),
+        ("5 lb", "£5", False), ("50%", "50 dollars", False), ("50 per cent", "50%", True),
+        ("5 °C", "5 °F", False), ("5 degrees", "5 °C", True), (r"5\text{ cm}", "5 mm", False),
+        ("2.5 million km", "2500000 m", False), ("3/4 litre", "0.75 l", True),
     ],
 )  # fmt: skip
 def test_numbers_are_equal_exactly_or_not_at_all(answer: str, gold: str, same: bool):
-    assert load_grader("numeric").equal(answer, gold) == same
+    grader = load_grader("numeric")
+
+    assert grader.equal(answer, gold) == same
+    written = grader.strict(f"#### {answer}")
+    assert written is None or "!" in answer or grader.equal(written, gold) == same
+
+
+def test_every_spelling_of_a_unit_is_that_unit_and_no_other():
+    numeric = load_grader("numeric")
+    written = {word: f"5 {word}" for word in units.NAMES}
+
+    for word, text in written.items():
+        assert numeric.equal(text, "5")
+        for other, name in units.NAMES.items():
+            meant = [units.MEANINGS.get(n, {n}) for n in (units.NAMES[word], name)]
+            assert numeric.equal(text, written[other]) == bool(meant[0] & meant[1]), (word, other)
+
+
+@pytest.mark.parametrize("name", ["numeric", "math"])
+@pytest.mark.parametrize(
+    ("gold", "other"), [("5 km", "5 m"), ("$5", "5 cents"), (r"5\text{ h}", r"5\text{ min}")]
+)
+def test_an_amount_in_another_unit_is_another_answer(name: str, gold: str, other: str):
+    grader = load_grader(name)
+
+    assert grader.equal(grader.strict(f"#### {gold}"), gold)
+    assert not grader.equal(grader.strict(f"#### {other}"), gold)
+    if name == "numeric":  # of math it is the number alone
+        assert not grader.equal(grader.lenient(f"So the answer is {other}."), gold)
 
 
 def test_of_several_markers_the_last_one_counts():

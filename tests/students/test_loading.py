@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from redistill.console import drafts
 from redistill.console.exceptions import RefusedError
 from redistill.records import manifest
 from redistill.students.base import make
@@ -155,6 +156,29 @@ def test_weights_that_are_not_finite_are_not_saved(made: Path, tmp_path: Path):
         load.save(model, words, tmp_path / "out", {})
     assert refusal.value.code == 70
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_said_while_a_student_is_saved_names_the_folder_that_its_draft_becomes(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    model, words = load.model(made), load.tokenizer(made)
+    model.generation_config.temperature = 0.5  # cannot be saved without do_sample
+    with drafts.folder(tmp_path / "base") as draft:
+        load.save(model, words, draft, {})
+    model.config.odd = float  # a type, which no JSON has
+    with pytest.raises(RefusedError) as unsaved, drafts.folder(tmp_path / "base") as draft:
+        load.save(model, words, draft, {})
+    with torch.no_grad():
+        model.model.layers[1].mlp.up_proj.weight[3, 2] = float("nan")
+    with pytest.raises(RefusedError) as broken, drafts.folder(tmp_path / "base") as draft:
+        load.save(model, words, draft, {})
+
+    said = capsys.readouterr().err.splitlines()  # progress of transformers among it, or not
+    assert [
+        line for line in said if line.startswith("base: generation_config.json cannot be saved")
+    ]
+    assert str(unsaved.value).startswith(f"student {tmp_path}/base: config.json cannot be saved")
+    assert str(broken.value).startswith(f"{tmp_path}/base: not saved, model.layers.1")
 
 
 @pytest.mark.parametrize("name", ["directory", "student.gguf", "embedded"])

@@ -37,16 +37,6 @@ THINKING = (  # as shared by many reasoning models: thoughts are opened for the 
 )
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return odd.chat_model(tmp_path_factory.mktemp("odd") / "whole")
-
-
-@pytest.fixture
-def student(whole: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(whole, tmp_path / "student"))
-
-
 def opened(student: Path) -> None:
     """Open *student* as doctor does."""
     load.sketch(student, load.tokenizer(student))

@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import shutil
 import struct
 import sys
 from pathlib import Path
@@ -35,16 +34,6 @@ class Handler(BaseHTTPRequestHandler):
 
 HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return odd.chat_model(tmp_path_factory.mktemp("refused") / "whole")
-
-
-@pytest.fixture
-def student(whole: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(whole, tmp_path / "student"))
 
 
 @pytest.fixture(scope="module")

@@ -61,8 +61,9 @@ def test_the_prompts_of_a_teacher_that_reads_none_fit_everything():
     ("problem", "fault"),
     [
         (OFFERED, None),
-        (OFFERED.model_copy(update={"answer": "E"}), "'q' has 'E' of A, B"),
-        (OFFERED.model_copy(update={"choices": None}), "have no field 'choices'"),
+        (OFFERED.model_copy(update={"answer": "b"}), None),
+        (OFFERED.model_copy(update={"answer": "E"}), "'q' first: answer 'E' is none of its"),
+        (OFFERED.model_copy(update={"choices": None}), "it has no field 'choices'"),
         (Problem(id="i", question="Which? (A) one (B) two", answer="B"), "no field 'choices'"),
     ],
 )
@@ -151,3 +152,4 @@ def test_what_is_checked_comes_before_what_costs():
     assert "metrics/settings.json" in stages["prepare"]["deps"]
     assert "metrics/settings.json" in stages["base"]["deps"]
     assert "metrics/check.json" in stages["generate"]["deps"]
+    assert {"params.yaml", "data/pretrained"} <= {*stages["check"]["deps"]}  # of which targets are

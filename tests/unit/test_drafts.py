@@ -127,6 +127,21 @@ def test_what_is_written_together_takes_its_names_at_the_end_or_none(tmp_path: P
     assert tree(tmp_path) == {"a": b"new", "folder": None, "folder/x.jsonl": b"\n"}
 
 
+def test_where_one_of_several_cannot_take_its_name_those_before_it_have_and_no_draft_is_left(
+    tmp_path: Path,
+):
+    for name in "abc":
+        json_file.write_text(tmp_path / name, "old")
+    with pytest.raises(RefusedError, match=r"/b: Is a directory") as it, drafts.together():  # noqa: PT012
+        for name in "abc":
+            json_file.write_text(tmp_path / name, "new")
+        (tmp_path / "b").unlink()
+        (tmp_path / "b").mkdir()
+
+    assert it.value.code == IO
+    assert tree(tmp_path) == {"a": b"new", "b": None, "c": b"old"}
+
+
 def test_a_folder_that_is_there_keeps_what_the_draft_lacks_unless_it_is_whole(tmp_path: Path):
     for name, content in (("a", "old"), ("manifest.json", "{}")):
         json_file.write_text(tmp_path / "f" / name, content)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -22,6 +23,11 @@ ODD = [
     True, [], {}, None,
 ]  # fmt: skip
 SHARE = (0, TINY)  # a share of nothing: none may be lost, or none is warmed up, is a wish
+LINES = (ROOT / "params.yaml").read_text(encoding="utf-8").split("\n")
+PIECES = ["{", "[", "]", "}", ":", ": ", "- ", "#", "&a ", "*a", "<<: *a", "!!int ",
+          "!!python/name:x ", "\n", "\t", "\x00", "\ud800", "\ufeff",
+          '"', "'", "|", ">", "?", "%", "@", "`", "---\n", "...\n",
+          "seed: 1\n", "9" * 5000, "1e999", ".nan", "0o17", "2020-01-01", "~", "yes"]  # fmt: skip
 TEXT = ("1",)  # a text like others: what it names is looked for where it is read
 # What is accepted, and why: by the end of its place, since many sections have the same keys.
 ACCEPTED: dict[str, tuple[Any, ...]] = {
@@ -225,3 +231,31 @@ def test_settings_that_have_no_end_or_no_names_are_refused(content: str, tmp_pat
 
     with pytest.raises(RefusedError, match=r"not readable as YAML 1\.2"):
         sections.read(file)
+
+
+def damaged(draw: Random) -> bytes:
+    """Some lines of the settings, with a few of their characters, words or lines changed."""
+    lines = LINES[(first := draw.randrange(len(LINES))) : first + draw.randint(1, 30)]
+    text = "\n".join([*LINES[:3], *lines])
+    for _ in range(draw.randint(0, 4)):
+        at = draw.randrange(len(text) + 1)
+        text = text[:at] + draw.choice(PIECES) + text[at + draw.choice([0, 0, 1, 5]) :]
+    found = bytearray(text.encode("utf-8", "surrogatepass"))
+    if draw.random() < 0.3:
+        found[draw.randrange(len(found))] = draw.randrange(256)
+    return bytes(found)
+
+
+def test_any_file_of_settings_is_read_or_refused_in_one_line(tmp_path: Path):
+    file, told = tmp_path / "params.yaml", []
+    for seed in range(500):
+        file.write_bytes(damaged(Random(seed)))
+        try:
+            check_params.check(sections.read(file))
+        except RefusedError as refusal:
+            told.append((refusal.code, str(refusal)))
+
+    assert {code for code, _ in told} == {78}
+    assert [text for _, text in told if "\n" in text] == []
+    unread = sum("not readable as YAML" in text for _, text in told)
+    assert 100 < unread < 400

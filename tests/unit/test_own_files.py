@@ -350,6 +350,12 @@ def test_a_gold_that_is_not_read_whole_is_refused_with_its_id_and_the_reason(ans
         golds.check([Problem(id="p1", question="?", answer="1 lakh"), bad], numeric, "numeric")
 
 
+def test_a_gold_that_may_be_a_factorial_is_refused_and_a_unit_is_read():
+    golds.check([Problem(id="p1", question="How far?", answer="5 km")], numeric, "numeric")
+    with pytest.raises(RefusedError, match="'p2': answer '5!' is read as '5'"):
+        golds.check([Problem(id="p2", question="How many?", answer="5!")], numeric, "numeric")
+
+
 def test_a_letter_that_is_no_choice_and_a_row_without_choices_are_refused():
     asked = Problem(id="p1", question="Which?", answer="E", choices={"A": "x", "B": "y"})
 

@@ -73,7 +73,7 @@ def test_an_experiment_that_fails_is_told_with_its_command_and_what_is_kept(tmp_
     told = "seed 2: at_work now ended with code 3; seed 1 is kept"
 
     refused(
-        lambda: experiments.run(root, ["at_work", "now"], "seed 2", "seed 1 is kept"),
+        lambda: experiments.run(root, ["at_work", "now"], "seed 2", "seed 1 is kept", str),
         told,
         code=INTERNAL,
     )
@@ -92,7 +92,7 @@ def test_a_signal_to_a_sweep_is_told_once_its_experiment_has_ended(
     threading.Thread(target=stop).start()
     with pytest.raises(SystemExit) as end:
         endings.run(
-            "sweep", lambda: experiments.run(root, ["at_work"], "seed 2", "kept"), stopped=""
+            "sweep", lambda: experiments.run(root, ["at_work"], "seed 2", "kept", str), stopped=""
         )
 
     assert end.value.code == 143
@@ -101,7 +101,7 @@ def test_a_signal_to_a_sweep_is_told_once_its_experiment_has_ended(
 
 def test_a_second_sweep_waits_for_the_first_and_touches_nothing(tmp_path: Path):
     root = sweep(tmp_path, "")
-    with experiments.unchanged(root):
+    with experiments.unchanged(root, str):
         refused(
             lambda: experiments.take_back(root, same=True),
             "another sweep is at work here; wait for it to end",

@@ -170,6 +170,22 @@ def test_data_that_neither_git_nor_dvc_keeps_are_named_and_copied(root: Path):
     assert "data/external/kept.jsonl" not in listed.stdout.split()
 
 
+@pytest.mark.parametrize("path", [None, "/nowhere"])
+def test_where_git_knows_no_repository_it_is_not_said_to_track_anything(
+    path: str | None, root: Path, monkeypatch: pytest.MonkeyPatch
+):
+    file = root / "data/external/mine.jsonl"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    if path:  # where no git is installed
+        monkeypatch.setenv("PATH", path)
+
+    found = own_data.finding(root)
+
+    assert (found.state, found.told.rpartition(": ")[2]) == ("note", "git init")
+    assert own_data.untracked(root) == own_data.to_copy(root) == []
+
+
 def test_an_entry_of_a_stage_without_outs_is_whole():
     assert dvc_locks.whole({"cmd": "echo done"})
     assert not dvc_locks.whole({"cmd": "x", "outs": [{"path": "a", "hash": "md5", "md5": "1"}]})

@@ -1,5 +1,6 @@
 """A sweep leaves params.yaml as it found it, however it ends; DVC is a script of a few lines."""
 
+import json
 import os
 import shutil
 import signal
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from redistill.analysis import experiments
+from redistill.analysis import experiments, seeds
 from tests.imports import ROOT
 
 DVC = """
@@ -19,6 +20,8 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)
 file = pathlib.Path("params.yaml")
 seed = next(w for w in sys.argv if "seed=" in w).rpartition("=")[2]
 file.write_text(file.read_text().replace("seed: 1 ", f"seed: {seed} "))
+if pathlib.Path("edit").exists():  # by a user, meanwhile
+    file.write_text(file.read_text().replace(*json.loads(pathlib.Path("edit").read_text())))
 pathlib.Path(f"ran-{seed}").write_text(str(os.getpid()))
 if seed == "8":
     sys.exit(1)
@@ -122,3 +125,63 @@ def test_a_params_that_was_edited_after_a_kill_is_not_overwritten(project: Path)
 
     assert "brings yours back" in said
     assert file.read_text() == edited
+
+
+@pytest.mark.parametrize(
+    ("edit", "code"),
+    [
+        (["alpha: 0.1 ", "alpha: 0.2 "], 75),
+        (["seed: 2 ", "seed: 5 "], 75),
+        (["alpha: 0.1 ", "alpha: ["], 75),
+        (["alpha: 0.1 ", "alpha: 0.1  # mine: "], 0),
+    ],
+)
+def test_what_a_user_writes_into_params_meanwhile_is_kept_aside_and_said(
+    edit: list[str], code: int, project: Path
+):
+    before = (project / "params.yaml").read_text()
+    (project / "edit").write_text(json.dumps(edit))
+
+    said = ended(start(project, "sweep", "--seeds", "2"), code).splitlines()
+    again = ended(start(project, "sweep", "--seeds", "2", "--force"), code)
+
+    assert said[0] == (
+        "params.yaml was edited while the sweep ran: it is again what it was before, and what was "
+        "found in it is in .redistill/params-edited-1.yaml"
+    )
+    assert "params-edited-2.yaml" in again  # none is overwritten
+    assert (project / "params.yaml").read_text() == before
+    kept = (project / ".redistill/params-edited-1.yaml").read_text()
+    assert kept == before.replace("seed: 1 ", "seed: 2 ").replace(*edit)
+    if code:
+        assert said[-1].startswith("redistill: params.yaml was edited while DVC ran")
+        assert not (project / "metrics/seeds/seed2.json").exists()
+
+
+def test_a_params_that_is_a_link_stays_one_and_its_file_keeps_its_rights(project: Path):
+    file = project / "settings/mine.yaml"
+    file.parent.mkdir()
+    (project / "params.yaml").rename(file)
+    (project / "params.yaml").symlink_to("settings/mine.yaml")
+    file.chmod(0o600)
+    before = file.read_bytes()
+
+    ended(start(project, "sweep", "--seeds", "2"), 0)
+
+    assert os.readlink(project / "params.yaml") == "settings/mine.yaml"
+    assert (file.read_bytes(), file.stat().st_mode & 0o777) == (before, 0o600)
+
+
+def test_what_dvc_itself_writes_into_params_counts_as_no_edit(project: Path):
+    (project / "dvc.py").unlink()
+    from dvc.utils.hydra import apply_overrides
+
+    file, pairs = project / "params.yaml", ["train.steps=9", "wordproblems.steps=[0.5,0.5]"]
+    plan = seeds.plan(project, project / "metrics/seeds", pairs)
+    before = file.read_bytes()
+    with experiments.unchanged(project, plan.rest(7)):
+        apply_overrides(file, ["seed=7", *pairs])
+        assert file.read_bytes() != before
+
+    assert file.read_bytes() == before
+    assert not list(project.glob(".redistill/*"))

@@ -12,6 +12,7 @@ from safetensors.torch import save_model
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, set_seed
 from transformers.utils import logging
 
+from redistill.console import drafts
 from redistill.console.exceptions import CONFIG, INTERNAL, RefusedError
 from redistill.records import manifest
 from redistill.students.model import folder, saving, weights
@@ -194,16 +195,18 @@ def write(model: Any, tokenizer: Any, out: Path) -> None:
 
     What its generation config cannot be saved with is left out and said on stderr. Where another
     small file cannot be saved, the weights are written by themselves before that is refused.
+    What is said names the folder that *out* becomes, where it is a draft.
     """
+    named = drafts.shown(out)
     for name, weight in model.state_dict().items():
         if not bool(torch.isfinite(weight).all()):
-            raise RefusedError(f"{out}: not saved, {name} holds a weight that is not finite; lower "
-                               "the learning rate", code=INTERNAL)  # fmt: skip
+            told = f"{named}: not saved, {name} holds a weight that is not finite"
+            raise RefusedError(f"{told}; lower the learning rate", code=INTERNAL)
     for line in saving.mended(model):
-        print(f"{out.name}: {line}", file=sys.stderr, flush=True)
+        print(f"{named.name}: {line}", file=sys.stderr, flush=True)
     out.mkdir(parents=True, exist_ok=True)
     try:
-        saving.try_out(model, tokenizer, str(out))
+        saving.try_out(model, tokenizer, str(named))
     except RefusedError:
         save_model(model, str(out / folder.WEIGHTS), metadata={"format": "pt"})
         raise

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from redistill.console.exceptions import CONFIG, RefusedError
+from redistill.console.exceptions import CONFIG, INTERNAL, RefusedError
 from redistill.records.types import Problem
 from redistill.students.model.chat import Chat
 from redistill.students.model.settings import StudentSettings
@@ -181,21 +181,21 @@ def check(examples: Sequence[Example], eos: int) -> dict[str, int]:
 
     Returns the counts that a run records, ``prompt_tokens_in_loss`` among them.
     """
-    leaked = 0
     for number, example in enumerate(examples):
         if example.labels[-1:] != [eos]:
-            raise RefusedError(f"training row {number}: its last label is not EOS", code=70)
+            raise RefusedError(f"training row {number}: its last label is not EOS", code=INTERNAL)
         if example.completion_tokens < 2:
-            raise RefusedError(f"training row {number}: its completion is empty", code=70)
+            raise RefusedError(f"training row {number}: its completion is empty", code=INTERNAL)
         first = len(example.labels) - example.completion_tokens
-        leaked += sum(label != IGNORED for label in example.labels[:first])
+        if leaked := sum(label != IGNORED for label in example.labels[:first]):
+            raise RefusedError(
+                f"training row {number}: {leaked} prompt tokens carry loss", code=INTERNAL
+            )
         if example.labels[first:] != example.ids[first:]:
-            raise RefusedError(f"training row {number}: labels and ids differ", code=70)
-    if leaked:
-        raise RefusedError(f"{leaked} prompt tokens carry loss", code=70)
+            raise RefusedError(f"training row {number}: labels and ids differ", code=INTERNAL)
     return {
         "rows": len(examples),
-        "prompt_tokens_in_loss": leaked,
+        "prompt_tokens_in_loss": 0,  # a row with one is refused
         "rows_ended_by_eos": len(examples),
         "completion_tokens": sum(example.completion_tokens for example in examples),
         "longest_completion": max((e.completion_tokens for e in examples), default=0),
