@@ -125,7 +125,7 @@ def _asked(
 def _accepted(
     found: Attempts, place: int, replies: Sequence[Reply], judge: Judge, rules: TeachSettings
 ) -> tuple[list[Reply], list[str]]:
-    """Count the *replies* about *place*: those that are accepted, and the reasons against others."""
+    """Count the *replies* about *place*: those accepted, and the reasons against the others."""
     good, against = [], []
     for given in replies:
         reply, reason = judged(given, lambda marked: judge(place, marked), rules)

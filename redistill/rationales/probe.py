@@ -22,8 +22,8 @@ WAYS_OUT = {
     RIGHT_UNMARKED: "teach.unmarked: take teaches such replies",
     "wrong answer": "see field 'answer' of these problems, and whether grade.grader fits them",
     "bad request": "mend the teacher's section in params.yaml",
-    UNCHANGED: "each is word for word the text that it was to replace, so nothing would be refined; "
-    "see both with redistill show ID --replies, then take another teach.refiner or teach.prompts, "
+    UNCHANGED: "each is word for word the text that it was to replace, so none is refined; see "
+    "both with redistill show ID --replies, then take another teach.refiner or teach.prompts, "
     "or set a temperature above 0 where the teacher's body has none",
 }
 SETTINGS = (  # reasons that say nothing of the problem, but of how the teacher is asked
