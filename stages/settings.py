@@ -16,11 +16,10 @@ from stages import FILE, TeachingStage
 def main(params: Params, metrics: Path) -> None:
     """Check every setting."""
     count = check_params.check(params)
-    lacks = ready.missing(Path(), params)  # what problems and students do without
+    lacks = ready.before(Path(), params)
 
     write_json(metrics, {"settings": "hold"})
-    told = [f"not yet: {lacks}"] if lacks else []
-    click.echo("\n".join([f"{count} sections hold", *told, *stopped.idle(Path(), params)]))
+    click.echo("\n".join([f"{count} sections hold", *lacks, *stopped.idle(Path(), params)]))
 
 
 if __name__ == "__main__":

@@ -99,13 +99,20 @@ class Verdict(Figures):
 
 
 class Summary(Figures):
-    """All *branches* that trained a student, in *order* with the others, verdict and *advice*."""
+    """
+    All *branches* that trained a student, in *order* with the others, verdict and *advice*.
+
+    *because* says why the others were passed through; *untouched* are taught texts of which none
+    was rewritten. Summaries of earlier versions say neither.
+    """
 
     branches: dict[str, Measured]
     passed_through: tuple[str, ...]
     order: tuple[str, ...]
     best: Verdict
     advice: str | None
+    because: dict[str, str] = Field(default_factory=dict)
+    untouched: tuple[str, ...] = ()
 
 
 class Gap(Figures):
@@ -171,14 +178,22 @@ def summary(
     metrics: Mapping[str, Measured],
     verdict: Verdict,
     advice: str | None,
+    because: Mapping[str, str] | None = None,
+    untouched: Sequence[str] = (),
 ) -> Summary:
-    """Put the *metrics* of the branches *names*, the verdict and *advice* into one document."""
+    """
+    Put the *metrics* of the branches *names*, the verdict and *advice* into one document.
+
+    *because* and *untouched* are as in `Summary`.
+    """
     return Summary(
         branches=dict(metrics),
         passed_through=tuple(name for name in names if name not in metrics),
         order=tuple(names),
         best=verdict,
         advice=advice,
+        because=dict(because or {}),
+        untouched=tuple(untouched),
     )
 
 
@@ -261,15 +276,19 @@ def lines(summary: Summary) -> list[tuple[str, ...]]:
     Write the table that ``make repro`` ends with, its header first.
 
     What is held out, and how many lessons there were where they accumulate, has a column only where
-    a branch has it.
+    a branch has it. A branch that is taught first texts has no count of those rewritten.
     """
     rows: list[tuple[str, ...]] = [HEAD]
     for name in summary.order:
         if name not in summary.branches:
-            rows.append((name, "passed through: nothing rewritten", *[""] * (len(HEAD) - 2)))
+            why = f": {summary.because[name]}" if name in summary.because else ""
+            rows.append((name, f"passed through{why}", *[""] * (len(HEAD) - 2)))
             continue
         best = name == summary.best.round
-        rows.append((name + (" *" if best else ""), *_cells(summary.branches[name])))
+        cells = list(_cells(summary.branches[name]))
+        if name in summary.untouched:
+            cells[HEAD.index("rewritten") - 1] = ""
+        rows.append((name + (" *" if best else ""), *cells))
     kept = [n for n, head in enumerate(HEAD) if head not in SOME or any(r[n] for r in rows[1:])]
     return [tuple(row[n] for n in kept) for row in rows]
 

@@ -50,6 +50,7 @@ def doctor(as_json: bool, mends: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def show_plan(as_json: bool) -> None:
     """Print what a run would ask of its teacher and what that can cost, without asking."""
+    from redistill.checks import ready
     from redistill.cli import plan as plans
 
     rows = plans.plan(Path())
@@ -68,9 +69,10 @@ def show_plan(as_json: bool) -> None:
         plans.over_budget(params, rows[-1]),
         plans.probes(params),
         plans.on_dev(Path(), params),
+        ready.missing(Path(), params),
     ):
         if told:
-            click.echo(told)
+            click.echo(safe_text(str(told)))
 
 
 @click.command("verify")

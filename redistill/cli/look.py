@@ -61,12 +61,19 @@ def rounds() -> None:
     "--stage", metavar="STAGE",
     help="Print what a language model is asked about PROBLEM in generate or refine@NAME.",
 )  # fmt: skip
-def show(problem: str | None, stage: str | None) -> None:
+@click.option(
+    "--replies", "replied", is_flag=True,
+    help="Print each stored reply of a paid teacher about PROBLEM, and why it was rejected.",
+)  # fmt: skip
+def show(problem: str | None, stage: str | None, replied: bool) -> None:
     """
     Print the life of PROBLEM (an id) over the rounds.
 
     Without PROBLEM, print the first prompt of each stage as a teacher would get it.
     """
+    if replied:
+        _show_replies(problem, stage)
+        return
     if problem is None or stage is not None:
         from redistill.cli import plan as plans
 
@@ -92,6 +99,15 @@ def show(problem: str | None, stage: str | None) -> None:
         _of(problem, errors, Error),
     )
     click.echo(life)
+
+
+def _show_replies(problem: str | None, stage: str | None) -> None:
+    from redistill.cli import replies
+
+    if problem is None or stage is not None:
+        raise click.UsageError("--replies takes PROBLEM, and no --stage")
+    text = replies.told(*replies.replies(Path(), problem))
+    click.echo(safe_text(text, len(text)))
 
 
 @click.command()

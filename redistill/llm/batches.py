@@ -10,8 +10,8 @@ from redistill.llm import (
     batch_file,
     batch_records,
     budget,
-    client,
     line_file,
+    other_models,
     overrun,
     purchase,
     store,
@@ -50,7 +50,7 @@ def order(
 def known(writer: Writer, wanted: Order) -> dict[str, Reading]:
     """Read what there is to read of *wanted*: answers, and refusals that stand for one."""
     readings = answers.renewed(writer, wanted.requests)
-    client.check_models(wanted.requests, readings, wanted.settings)
+    other_models.check(wanted.requests, readings, wanted.settings)
     missing = [key for key in wanted.requests if key not in readings]
     held = batch_records.held(writer, missing)
     return readings | batch_records.given_up(writer, [key for key in missing if key not in held])

@@ -6,11 +6,11 @@ import sqlite3
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from redistill.console.exceptions import CONFIG, DATA, IO, PERMISSION, TRY_AGAIN, RefusedError
+from redistill.console.exceptions import CONFIG, IO, PERMISSION, TRY_AGAIN, RefusedError
 from redistill.console.progress import Progress
 from redistill.console.safe_text import safe_text
 from redistill.llm import (
@@ -18,6 +18,7 @@ from redistill.llm import (
     budget,
     choices,
     interrupts,
+    other_models,
     overrun,
     response,
     settlement,
@@ -39,10 +40,15 @@ MAX_SHAPE = 2  # attempts at an answer of the wrong shape, each of which may be 
 
 @dataclass(frozen=True)
 class Occasion:
-    """For which stage and round calls are made, as the ledger lists them."""
+    """
+    For which stage and round calls are made, as the ledger lists them.
+
+    *told* are the models that answered in place of others, of which it was said already.
+    """
 
     stage: str
     round: str
+    told: set[tuple[str, str]] = field(default_factory=set, compare=False)
 
 
 class Sender(Protocol):
@@ -81,7 +87,7 @@ def ask(
     unique = {request.key: request for request in requests}
     _recover(writer, settings.prices)
     readings = answers.renewed(writer, unique)
-    check_models(unique, readings, settings)
+    other_models.check(unique, readings, settings)
     missing = [request for key, request in unique.items() if key not in readings]
     if missing:
         run = _Run(send, writer, settings, policy, occasion, len(missing))
@@ -89,17 +95,6 @@ def ask(
         groups = choices.together(missing) if together else [[request] for request in missing]
         readings |= asyncio.run(run.all(groups))
     return readings
-
-
-def check_models(
-    requests: Mapping[str, Request],
-    readings: Mapping[str, Reading],
-    settings: budget.SpendingSettings,
-) -> None:
-    """Refuse stored answers of another model than was asked for, where that is wanted."""
-    for key, reading in readings.items() if settings.strict_model else ():
-        if reading.model is not None and reading.model != requests[key].model:
-            raise another_model(requests[key], reading)
 
 
 def _recover(writer: Writer, prices: budget.Prices) -> None:
@@ -110,16 +105,6 @@ def _recover(writer: Writer, prices: budget.Prices) -> None:
             raw = Raw(status, body)
             reading = response.read(status, body)
             writer.settle(connection, settlement.result(number, request, raw, reading, prices))
-
-
-def another_model(request: Request, reading: Reading) -> RefusedError:
-    """Make the refusal of an answer by another model than *request* named."""
-    return RefusedError(
-        f"the server answered as {reading.model!r}, not as {request.model!r}, and "
-        "spending.strict_model is set; name that model, or set the answers aside with "
-        f"redistill retry --where returned_model={reading.model!r}",
-        code=DATA,
-    )
 
 
 class _Run:
@@ -149,6 +134,7 @@ class _Run:
         self.in_flight = 0
         self.refusal: RefusedError | None = None
         self.told: Counter[str] = Counter()
+        self.notes: list[str] = []
         self.limiter: Any = None
 
     async def all(self, requests: Sequence[Sequence[Request]]) -> dict[str, Reading]:
@@ -177,8 +163,9 @@ class _Run:
             finally:
                 await self.send.close()
         self.progress.close()
-        for what, times in sorted(self.told.items()):
-            told = f"{self.occasion.stage} {self.occasion.round}: {what}: {times}"
+        counts = [f"{what}: {times}" for what, times in sorted(self.told.items())]
+        for what in [*self.notes, *counts]:
+            told = f"{self.occasion.stage} {self.occasion.round}: {what}"
             print(safe_text(told), file=sys.stderr)
         if self.refusal is not None:
             raise self.refusal
@@ -345,9 +332,9 @@ class _Run:
     def _judge(self, request: Request, reading: Reading) -> None:
         """Whether the run can go on after *reading*."""
         if reading.model is not None and reading.model != request.model:
-            self.told[f"answers of {reading.model!r} where {request.model!r} was asked for"] += 1
+            self.notes += other_models.noted(reading.model, request.model, self.occasion.told)
             if self.settings.strict_model:
-                self._stop(another_model(request, reading))
+                self._stop(other_models.refusal(request, reading))
         if reading.outcome in FATAL:
             self._stop(
                 RefusedError(f"stopped: {reading.outcome}: {reading.detail}", code=PERMISSION)

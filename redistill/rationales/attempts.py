@@ -1,7 +1,7 @@
 """Asking a teacher until a text is accepted: attempts, draws, and what became of each reply."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -67,26 +67,33 @@ def attempt(
     choose: Choose,
     rules: TeachSettings,
     probe: Probe | None = None,
+    final: Collection[str] = (),
 ) -> Attempts:
     """
     Ask about *count* things, and about those without an accepted reply again.
 
     An attempt draws *rules.draws* replies for each; *choose* picks among the accepted ones. There
     are *rules.attempts* attempts, each with draws of its own, so that none repeats another. In the
-    first the things of a *probe* are asked about before the others, and it may refuse to go on.
+    first the things of a *probe* are asked about before the others, and it may refuse to go on. A
+    thing is not asked about again where every reply of an attempt is rejected for one of the
+    reasons *final*.
     """
     found = Attempts([None] * count, [None] * count)
     for number in range(rules.attempts):
-        pending = [place for place in range(count) if found.kept[place] is None]
+        pending = [
+            place
+            for place in range(count)
+            if found.kept[place] is None and found.reasons[place] not in final
+        ]
         if not pending:
             break
         draws = range(number * rules.draws, (number + 1) * rules.draws)
         first = probe.size if probe and not number else 0
-        accepted = _asked(found, pending[:first], draws, ask, judge, rules)
+        accepted = _asked(found, pending[:first], draws, ask, judge, rules, final)
         if probe and first:
             taken = {place for place, _ in accepted}
             probe.judge([None if p in taken else found.reasons[p] for p in pending[:first]])
-        accepted += _asked(found, pending[first:], draws, ask, judge, rules)
+        accepted += _asked(found, pending[first:], draws, ask, judge, rules, final)
         texts = [(place, [reply.text or "" for reply in good]) for place, good in accepted]
         for (place, good), chosen in zip(accepted, choose(texts), strict=True):
             found.kept[place], found.reasons[place] = good[chosen], None
@@ -100,48 +107,52 @@ def _asked(
     ask: Ask,
     judge: Judge,
     rules: TeachSettings,
+    final: Collection[str],
 ) -> list[tuple[int, list[Reply]]]:
     """Ask about *places*: those with a reply that is accepted, and the reasons against others."""
     accepted: list[tuple[int, list[Reply]]] = []
     for place, replies in zip(places, ask(places, draws) if places else [], strict=True):
-        good = _accepted(found, place, replies, judge, rules)
+        good, against = _accepted(found, place, replies, judge, rules)
         if good:
             accepted.append((place, good))
-        elif not replies and found.reasons[place] is None:
+        elif against:  # one that is final stands only where there is no other
+            found.reasons[place] = ([r for r in against if r not in final] or against)[-1]
+        elif found.reasons[place] is None:
             found.reasons[place] = SILENT
     return accepted
 
 
 def _accepted(
     found: Attempts, place: int, replies: Sequence[Reply], judge: Judge, rules: TeachSettings
-) -> list[Reply]:
-    good = []
+) -> tuple[list[Reply], list[str]]:
+    """Count the *replies* about *place*: those accepted, and the reasons against the others."""
+    good, against = [], []
     for given in replies:
-        reply, reason = _judged(place, given, judge, rules)
+        reply, reason = judged(given, lambda marked: judge(place, marked), rules)
         found.replies += 1
         if reply.text is not None and reason is None:
             found.unmarked += reply.unmarked is not None
             good.append(reply)
         else:
-            found.rejected[reason or "no text"] += 1
-            found.reasons[place] = reason or "no text"
-    return good
+            against.append(reason or "no text")
+    found.rejected.update(against)
+    return good, against
 
 
-def _judged(
-    place: int, reply: Reply, judge: Judge, rules: TeachSettings
+def judged(
+    reply: Reply, judge: Callable[[Reply], str | None], rules: TeachSettings
 ) -> tuple[Reply, str | None]:
     """
-    The reply as it would be taken, and the reason why it is not.
+    Return *reply* as it would be taken, and the reason why it is not, as *judge* says it.
 
     One without markers that *judge* has nothing against is taken by a setting, and else told apart
     from those that no setting makes a rationale of.
     """
     if reply.text is not None:
-        return reply, judge(place, reply)
+        return reply, judge(reply)
     if reply.unmarked is None:
         return reply, reply.reason
     bare = replace(reply, text=reply.unmarked, reason=None)
-    if judge(place, bare) is not None:
+    if judge(bare) is not None:
         return reply, reply.reason
     return (bare, None) if rules.unmarked == "take" else (reply, RIGHT_UNMARKED)

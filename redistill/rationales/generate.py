@@ -66,8 +66,7 @@ def generate(
         return teacher.module.explain([problems[p] for p in places], teacher.settings, sitting)
 
     def judge(place: int, reply: Reply) -> str | None:
-        fault = guards.unended(reply.unmarked, grader)
-        return fault or guards.first(problems[place], reply.text or "", grader, held_out)
+        return fault(problems[place], reply, grader, held_out)
 
     names = [problem.id for problem in problems]
     tried = probe.of_first(teacher, names, max_loss)
@@ -80,6 +79,12 @@ def generate(
     lost = Counter(str(reason) for reason in found.reasons if reason is not None)
     balance = Balance("generate", len(problems), len(rationales), dict(lost))
     return Generated(rationales, found, found.unsolved(names), balance)
+
+
+def fault(problem: Problem, reply: Reply, grader: Grader, held_out: HeldOut) -> str | None:
+    """Say why the text of *reply* is no first rationale of *problem*; None where it is one."""
+    unended = guards.unended(reply.unmarked, grader)
+    return unended or guards.first(problem, reply.text or "", grader, held_out)
 
 
 def _rationale(problem: Problem, reply: Reply, teacher: Engaged, round: str) -> Rationale:

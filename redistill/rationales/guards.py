@@ -11,6 +11,8 @@ from redistill.settings.bounds import Growth, Length
 from redistill.settings.sections import Section
 from redistill.solutions.mending import Mending
 
+UNCHANGED = "unchanged"  # word for word what it was to replace
+
 
 class GuardSettings(Section):
     """Section ``guard``: the limits of an acceptable rationale."""
@@ -73,7 +75,7 @@ def refined(
     if reason:
         return reason
     if text == before:
-        return "unchanged"
+        return UNCHANGED
     if len(text) > _longest(before, mending, settings):
         return "too long"
     if mending and (fault := mending.fault(text, kept)):

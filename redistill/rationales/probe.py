@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.llm import purchase, thoughts
 from redistill.rationales.attempts import RIGHT_UNMARKED, Probe
+from redistill.rationales.guards import UNCHANGED
 from redistill.rationales.reply import UNMARKED
 from redistill.rationales.teacher import Engaged
 
@@ -15,16 +16,19 @@ FORM = "not in the answer format"
 WAYS_OUT = {
     "truncated": "raise max_tokens or max_completion_tokens in the teacher's body",
     "only reasoning": thoughts.WAY_OUT,
-    UNMARKED: "see the prompt with redistill show, and the replies with redistill store export; "
-    "another of teach.prompts may fit this teacher",
+    UNMARKED: "see the prompt with redistill show, and the replies with redistill show ID "
+    "--replies; another of teach.prompts may fit this teacher",
     FORM: "the prompt of teach.prompts and grade.grader may speak of different answer forms",
     RIGHT_UNMARKED: "teach.unmarked: take teaches such replies",
     "wrong answer": "see field 'answer' of these problems, and whether grade.grader fits them",
     "bad request": "mend the teacher's section in params.yaml",
+    UNCHANGED: "each is word for word the text that it was to replace, so none is refined; see "
+    "both with redistill show ID --replies, then take another teach.refiner or teach.prompts, "
+    "or set a temperature above 0 where the teacher's body has none",
 }
 SETTINGS = (  # reasons that say nothing of the problem, but of how the teacher is asked
     *("truncated", "only reasoning", "refused", "filtered", "unwritable", "bad request"),
-    *(UNMARKED, RIGHT_UNMARKED, FORM),
+    *(UNMARKED, RIGHT_UNMARKED, FORM, UNCHANGED),
 )
 
 
@@ -46,8 +50,8 @@ def of_rewrites(teacher: Engaged, names: Sequence[str]) -> Probe | None:
     """
     Return the probe for asking *teacher* to rewrite texts; None where all are asked for at once.
 
-    It refuses where every reason lies in how the teacher is asked: a rewrite that is worse than the
-    text before is nothing out of the way.
+    It refuses where every reason lies in how the teacher is asked, as where all that it writes is
+    the text before; a rewrite that is worse than that text is nothing out of the way.
     """
     size = _size(teacher, len(names))
     if size is None:

@@ -156,8 +156,9 @@ def refine(
 
     Draws that are written afresh are counted from ``requests.afresh`` on, so that none is one that
     the teacher gave before. A rewrite that a guard rejects in every attempt, or that the teacher
-    cannot give, leaves the old rationale with the last reason. Where the loop has stopped (the
-    round before was not better) every rationale is kept with that as its reason.
+    cannot give, leaves the old rationale with the last reason. A language model that was shown a
+    rationale and answers with that very text is not asked for it again (`_final`). Where the loop
+    has stopped (the round before was not better) every rationale is kept with that as its reason.
     """
     placed = requests.placed
 
@@ -172,15 +173,12 @@ def refine(
         return teacher.module.explain(problems, teacher.settings, sitting)
 
     def judge(place: int, reply: Reply) -> str | None:
-        request = placed[place][1]
-        old, text = request.rationale.text, reply.text or ""
-        asked = request.problem, text, old, request.errors, request.mending, reply.kept
-        fault = guards.unended(reply.unmarked, grader)
-        return fault or guards.refined(*asked, grader, held_out, guard)
+        return fault(placed[place][1], reply, grader, held_out, guard)
 
     names = [request.problem.id for _, request in placed]
     tried = probe.of_rewrites(teacher, names)
-    found = attempt(len(placed), ask, judge, choose, teacher.rules, tried)
+    final = _final(teacher, requests)
+    found = attempt(len(placed), ask, judge, choose, teacher.rules, tried, final)
     results = {place: number for number, (place, _) in enumerate(placed)}
     out: list[Rationale] = []
     kept: Counter[str] = Counter()
@@ -199,6 +197,32 @@ def refine(
     balance = Balance("refine", len(before), len(out))
     rewritten = len(out) - kept.total()
     return Refined(out, len(placed), rewritten, repaired, dict(kept), found, balance)
+
+
+def fault(
+    request: Request,
+    reply: Reply,
+    grader: Grader,
+    held_out: HeldOut,
+    guard: guards.GuardSettings,
+) -> str | None:
+    """Say why the text of *reply* may not replace the rationale of *request*; None where it may."""
+    old, text = request.rationale.text, reply.text or ""
+    asked = request.problem, text, old, request.errors, request.mending, reply.kept
+    unended = guards.unended(reply.unmarked, grader)
+    return unended or guards.refined(*asked, grader, held_out, guard)
+
+
+def _final(teacher: Engaged, requests: Requests) -> tuple[str, ...]:
+    """
+    The reasons against a reply for which *teacher* is not asked again.
+
+    A language model writes a whole text again word for word where nearly all its probability lies
+    on that text, so a further draw of the same prompt is paid for the same text. A text that is
+    written afresh was not asked to differ, and the tutor and `replay` cost nothing to ask: they
+    have other texts behind their first.
+    """
+    return (guards.UNCHANGED,) if teacher.asks and requests.afresh is None else ()
 
 
 def with_own(

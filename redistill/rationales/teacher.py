@@ -94,7 +94,8 @@ class Sitting:
 
     *first* is the number of the stage's first draw: texts that are written afresh in an arm are
     numbered from where no other draw is.
-    With a *plan* nothing is asked of a model: what would be is noted there instead.
+    With a *plan* nothing is asked of a model: what would be is noted there instead. *told* is what
+    was said already of models that answer in place of others.
     """
 
     stage: str
@@ -104,6 +105,7 @@ class Sitting:
     spending: Spending | None = None
     plan: Plan | None = None
     first: int = 0
+    told: set[tuple[str, str]] = field(default_factory=set, compare=False)
 
 
 class Teacher(Protocol):
@@ -134,7 +136,7 @@ class Teacher(Protocol):
 
 @dataclass(frozen=True)
 class Engaged:
-    """The teacher of a run, with everything that params.yaml says of it."""
+    """The teacher of a run, with what params.yaml says of it, and what was *told* of its models."""
 
     name: str
     module: Teacher
@@ -142,6 +144,7 @@ class Engaged:
     rules: TeachSettings
     spending: Spending | None = None
     plan: Plan | None = None
+    told: set[tuple[str, str]] = field(default_factory=set, compare=False)
 
     @property
     def asks(self) -> bool:
@@ -150,7 +153,8 @@ class Engaged:
 
     def sitting(self, stage: str, round: str, draws: range, first: int = 0) -> Sitting:
         """Say what this teacher is asked for in *stage*, whose draws are numbered from *first*."""
-        return Sitting(stage, round, self.rules.prompts, draws, self.spending, self.plan, first)
+        asked = stage, round, self.rules.prompts, draws, self.spending, self.plan, first
+        return Sitting(*asked, told=self.told)
 
 
 def engage(params: Params, verb: Literal["explain", "refine"]) -> Engaged:

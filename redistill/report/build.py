@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from redistill.analysis import costs, ladder, plots, summary
+from redistill.analysis import costs, ladder, plots, rewriting, summary
 from redistill.analysis.ladder import Ladder
 from redistill.analysis.summary import Summary, Verdict
 from redistill.records.types import Prediction
@@ -49,7 +49,14 @@ def build(
     chosen = summary.choose({name: found[name].dev for name in rounds if name in found})
     verdict = summary.verdict(chosen, control, found, tests)
     mined = [name for name, branch in branches.items() if branch.probe]
-    whole = summary.summary(names, found, verdict, summary.advice(found, rounds[1:], mined))
+    whole = summary.summary(
+        names,
+        found,
+        verdict,
+        summary.advice(found, rounds[1:], mined),
+        rewriting.reasons(branches, [name for name in names if name not in found], metrics),
+        rewriting.untouched(branches, metrics),
+    )
     steps = dict.fromkeys(names, 0) | {name: one.training.steps for name, one in found.items()}
     texts = {name: one.training.taught for name, one in found.items()}
     calls = ladder.calls(metrics / "rationales", branches)

@@ -21,6 +21,10 @@ MAX_BYTES = 1024 * 1024
 ALIKE = 0.7  # of two names, from which on the one may be meant by the other
 SHOWN = 200  # characters of a wrong value
 WRITE = "; docs/settings.md names the overlay that has one, for redistill params --with"
+KEYS = (  # that the default file has: a run that needed none of them set the section to null
+    "; copy the section from the default params.yaml, which redistill init FOLDER writes, or "
+    "from the overlay that docs/settings.md names"
+)
 SECRET = {"key", "headers", "query"}  # settings that a message does not repeat
 
 
@@ -78,7 +82,7 @@ class Params:
         section, and a value of the wrong type.
         """
         if name in self.content and self.content[name] is None:
-            raise _refused(f"{self.file}: {name}: is null, and this run reads it")
+            raise _refused(f"{self.file}: {name}: is null, and this run reads it{KEYS}")
         if name not in self.content:
             meant = nearest(name, self.content) if close(name, self.content) else ""
             raise _refused(

@@ -18,6 +18,7 @@ from redistill.llm import (
     client,
     headers,
     lost_store,
+    other_models,
     purchase,
     response,
     store,
@@ -184,13 +185,13 @@ def _readings(
         sitting.plan.new += missing.values()
     if sitting.plan is not None or not missing:
         if sitting.spending is not None:
-            client.check_models({r.key: r for r in requests}, stored, sitting.spending)
+            other_models.check({r.key: r for r in requests}, stored, sitting.spending)
         return stored
     limits = sitting.spending
     if limits is None:
         raise RefusedError("params.yaml: the teacher needs a section 'spending'", code=CONFIG)
     budget.check(limits, settings.body, what="openai")
-    occasion = client.Occasion(sitting.stage, sitting.round)
+    occasion = client.Occasion(sitting.stage, sitting.round, sitting.told)
     lost_store.tell(file, "openai")
     manner = purchase.manner_at(settings.base_url)
     with store.writing(file) as writer:

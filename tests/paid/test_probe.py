@@ -103,6 +103,36 @@ def test_rewrites_are_stopped_for_how_the_teacher_is_asked_and_not_for_being_no_
     assert len(server.calls) == calls
 
 
+def echoing(number: int, request: dict[str, Any]) -> Action:
+    """A server that gives each rationale of a first round back as it was."""
+    answered = solution(request["messages"][-1]["content"]).rpartition("#### ")[2]
+    return answer(f"<rationale>\n#### {answered}")
+
+
+def test_rewrites_that_are_all_the_text_before_are_stopped_with_the_way_out(
+    serve: Serve, tmp_path: Path
+):
+    server = serve(echoing)
+    run = Run(tmp_path, server.url, 20, teach={"attempts": 3})
+
+    said = run.stage("refine", code=78)
+
+    assert len(server.calls) == 8
+    assert "not one text for the first 8 problems was accepted (8 unchanged; p00000" in said
+    assert "word for word the text that it was to replace" in said
+    assert "redistill show ID --replies" in said
+
+
+def test_a_rewrite_that_is_the_text_before_is_not_asked_for_again(serve: Serve, tmp_path: Path):
+    server = serve(echoing)
+    run = Run(tmp_path, server.url, 20, teach={"attempts": 3, "probe": None})
+
+    run.stage("refine")
+
+    assert len(server.calls) == 20
+    assert run.metrics()["kept"] == {"unchanged": 20}
+
+
 def test_golds_that_the_grader_cannot_read_are_named_before_a_call_is_planned(
     serve: Serve, tmp_path: Path
 ):

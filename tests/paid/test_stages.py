@@ -73,6 +73,18 @@ def test_a_loss_over_the_limit_fails_the_stage_and_a_rerun_asks_nothing(
     assert len(server.calls) == 5
 
 
+def test_another_model_than_asked_for_is_told_once_a_stage_however_often_it_is_asked(
+    serve: Serve, tmp_path: Path
+):
+    server = serve(always(answer("no markers", model="m-2026-01-01")))
+    run = Run(tmp_path, server.url, 5, teach={"attempts": 3})
+
+    said = run.stage("generate", code=65)
+
+    assert len(server.calls) == 15
+    assert said.count("generate r0: answers of 'm-2026-01-01' where 'm' was asked for") == 1
+
+
 def test_refine_asks_for_errors_only_and_keeps_the_old_text_after_the_last_attempt(
     serve: Serve, tmp_path: Path
 ):

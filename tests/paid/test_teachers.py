@@ -154,6 +154,19 @@ def test_attempts_end_with_the_first_accepted_reply_and_never_repeat_a_draw():
     assert found.unsolved(["a", "b", "c"]) == ["c"]
 
 
+def test_a_reason_that_is_final_ends_the_asking_only_where_every_draw_has_it():
+    def ask(places: list[int], draws: range) -> list[list[Reply]]:
+        return [[Reply(f"{place} {draw}") for draw in draws] for place in places]
+
+    def judge(place: int, reply: Reply) -> str | None:
+        return "unchanged" if place == 0 or reply.text in ("1 1", "1 2", "1 3") else "wrong answer"
+
+    found = attempts.attempt(2, ask, judge, lambda texts: [], RULES, final=("unchanged",))
+
+    assert found.rejected == {"unchanged": 2 + 3, "wrong answer": 1}  # 1 of attempts 1 and 2
+    assert found.reasons == ["unchanged", "unchanged"]
+
+
 def test_a_teacher_with_nothing_to_say_is_a_reason():
     found = attempts.attempt(1, lambda p, d: [[]], lambda p, r: None, lambda t: [], RULES)
 

@@ -144,6 +144,44 @@ def test_a_key_that_is_not_set_is_told_only_where_a_call_is_sure(
     assert ready.missing(tmp_path, params) is None
 
 
+@pytest.mark.parametrize(
+    ("words", "sure"),
+    [
+        ("python /venv/bin/dvc repro", True),
+        ("python -m dvc repro -f --pull", True),
+        ("dvc exp run -S train.steps=3 -n tried", True),
+        ("dvc repro prepare", False),
+        ("dvc repro -s settings", False),
+        ("dvc repro -P", False),
+        ("dvc exp run -S", False),
+        ("dvc exp exec-run --infofile x", False),
+        ("make repro", False),
+        ("", False),
+    ],
+)
+def test_a_run_of_every_stage_is_told_from_one_of_targets(words: str, sure: bool):
+    assert ready.whole(words.split()) == sure
+
+
+def test_a_key_that_is_not_set_is_refused_at_once_where_every_stage_is_to_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setenv("REDISTILL_STORE", str(tmp_path / "store.sqlite"))
+    monkeypatch.setattr(ready, "_caller", lambda: ["dvc", "repro"])
+    params = shipped("openai")
+
+    with pytest.raises(RefusedError, match="OPENAI_API_KEY is not set") as refused:
+        ready.before(tmp_path, params)
+    assert refused.value.code == 77
+    monkeypatch.setattr(ready, "_caller", lambda: ["dvc", "repro", "prepare"])
+    (told,) = ready.before(tmp_path, params)
+    assert told.startswith("not yet: openai.key")
+    (tmp_path / "store.sqlite").touch()
+    monkeypatch.setattr(ready, "_caller", lambda: ["dvc", "repro"])
+    assert ready.before(tmp_path, params) == []
+
+
 def test_what_is_checked_comes_before_what_costs():
     from dvc.utils.serialize import load_yaml
 

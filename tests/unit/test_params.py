@@ -153,8 +153,11 @@ def test_a_section_that_the_run_reads_may_not_be_absent():
 
     assert check_params.check(of(**lora)) == len(lora)
     for name, content in (("lora", lora), ("embedded", shipped().content)):
-        with pytest.raises(RefusedError, match=f"{name}: is null, and this run reads it"):
+        with pytest.raises(
+            RefusedError, match=f"{name}: is null, and this run reads it"
+        ) as refused:
             check_params.check(of(**content | {name: None}))
+        assert "copy the section from the default params.yaml" in str(refused.value)
 
 
 def test_the_rounds_come_in_order_and_controls_after_them():
