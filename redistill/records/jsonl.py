@@ -2,10 +2,11 @@
 
 import json
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from math import isinf
 from pathlib import Path
-from typing import IO, Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from pydantic import ValidationError
 
@@ -93,7 +94,10 @@ def write(path: Path, records: Iterable[Record]) -> int:
     """
     with drafts.file(path) as draft, draft.open("w", encoding="utf-8", newline="\n") as file:
         lines = ((record.id, _dumps(record.model_dump())) for record in records)
-        return _write_lines(file, runs.in_order(lines, draft.parent))
+        count = sum(bool(file.write(f"{line}\n")) for line in runs.in_order(lines, draft.parent))
+        if not count:
+            file.write(NOTHING.decode())
+        return count
 
 
 def write_all(folder: Path, sets: Mapping[str, Iterable[Record]]) -> None:
@@ -107,19 +111,17 @@ def write_all(folder: Path, sets: Mapping[str, Iterable[Record]]) -> None:
 
 def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> int:
     """Write plain *rows* in the order given, as `write` does; returns how many there were."""
+    with writing(path) as add:
+        return sum(add(row) for row in rows)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Callable[[dict[str, Any]], bool]]:
+    """Write each row that is added, as `write` does; *path* is replaced at the end of the block."""
     with drafts.file(path) as draft, draft.open("w", encoding="utf-8", newline="\n") as file:
-        return _write_lines(file, map(_dumps, rows))
-
-
-def _write_lines(file: IO[str], lines: Iterable[str]) -> int:
-    """Write *lines*, or what a file without any has; returns how many there were."""
-    count = 0
-    for line in lines:
-        file.write(f"{line}\n")
-        count += 1
-    if not count:
-        file.write(NOTHING.decode())
-    return count
+        yield lambda row: bool(file.write(f"{_dumps(row)}\n"))
+        if not file.tell():
+            file.write(NOTHING.decode())
 
 
 def read_rows(

@@ -176,6 +176,16 @@ class Index(Mapping[str, R]):
         raise KeyError(name)
 
 
+def in_order(records: Sequence[R]) -> Sequence[R]:
+    """Return *records* in the order of their ids; those that are in it stay where they are."""
+    last = ""
+    for record in records:
+        if record.id < last:
+            return sorted(records, key=attrgetter("id"))
+        last = record.id
+    return records
+
+
 def by_id(records: Sequence[R]) -> Index[R]:
     """Index *records* by their id."""
     return Index(records, attrgetter("id"))
