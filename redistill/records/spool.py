@@ -3,14 +3,15 @@
 import tempfile
 import unicodedata
 from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from functools import cached_property
+from itertools import chain, groupby, pairwise
 from operator import attrgetter
 from pathlib import Path
 from typing import IO, Any, TypeVar, overload
 
 import numpy as np
-import numpy.typing as npt
 
 from redistill.console.disk import refusal
 from redistill.console.exceptions import RefusedError
@@ -18,6 +19,7 @@ from redistill.records import jsonl
 from redistill.records.types import Record
 
 R = TypeVar("R", bound=Record)
+NEAR = 8  # records after the last one that are looked at before they are searched
 IN_MEMORY = 16 * 1024 * 1024  # bytes of records that are kept before a file is made for them
 
 
@@ -75,7 +77,8 @@ def read(path: Path, kind: type[R]) -> Spool[R]:
         spool._starts.append(start)
         spool._end = end
         forms.append(hash(unicodedata.normalize("NFC", record.id)))
-    if _twins(forms):
+    hashes = np.sort(np.array(forms, dtype=np.int64))
+    if (hashes[1:] == hashes[:-1]).any():
         jsonl.read(path, kind)  # says which; or two ids have one hash, and all is well
     return spool
 
@@ -134,56 +137,105 @@ class Index(Mapping[str, R]):
     """
     Records by a name of each, which need not be in memory.
 
-    Of each record only the hash of its name is, 16 bytes in all. Of two with one name the later is
-    found, as in a dict.
+    Records in the order of their names are found by it, and quickly when they are asked for in it;
+    of others the hash of each name is in memory. Of several with one name the *first* is found, or
+    the last, as in a dict.
     """
 
-    def __init__(self, records: Sequence[R], name: Callable[[Any], str]) -> None:
+    def __init__(
+        self, records: Sequence[R], name: Callable[[Any], str], *, first: bool = False
+    ) -> None:
         """Index *records* by the *name* of each."""
-        self._records = records
+        self.records = records
         self._name = name
-        hashes = np.fromiter((hash(name(r)) for r in records), dtype=np.int64, count=len(records))
-        self._order: npt.NDArray[np.int64] = np.argsort(hashes, kind="stable")
-        self._hashes: npt.NDArray[np.int64] = hashes[self._order]
-        self._next = 0  # the place after the one that was found last: records are asked for in turn
-        self._twins = _twins(self._hashes)
-        self._count = len({name(r) for r in records}) if self._twins else len(records)
+        self._first = first
+        self._ascending, self._twins = _ascending(map(name, records))
+        self._hashes = self._order = np.zeros(0, dtype=np.int64)
+        if not self._ascending:
+            hashes = np.fromiter(map(hash, map(name, records)), dtype=np.int64, count=len(records))
+            self._order = np.argsort(hashes, kind="stable")
+            self._hashes = hashes[self._order]
+        self._asked: str | None = None  # the name that was asked for last
+        self._found: int | None = None  # and where it is
+        self._next = 0  # the place of the first record whose name comes after it
+        self._held: tuple[int, R] | None = None  # the record that was read last, and its place
 
     def __len__(self) -> int:
         """Count the names."""
-        return self._count
+        return len(self.records) if self._ascending and not self._twins else self._count
 
     def __iter__(self) -> Iterator[str]:
         """Return the names, in the order of their records."""
-        names = (self._name(record) for record in self._records)
-        return iter(dict.fromkeys(names)) if self._twins else names
+        names = map(self._name, self.records)
+        if self._ascending:
+            return (name for name, _ in groupby(names))
+        return iter(dict.fromkeys(names))
 
     def __getitem__(self, name: str) -> R:
         """Return the record called *name*."""
-        if not self._twins and self._next < len(self._records):
-            record = self._records[self._next]
-            if self._name(record) == name:
+        place = self._place(name) if self._ascending else self._hashed(name)
+        if place is None:
+            raise KeyError(name)
+        return self._record(place)
+
+    @cached_property
+    def _count(self) -> int:
+        return sum(1 for _ in self)
+
+    def _place(self, name: str) -> int | None:
+        """The place of *name* among ascending names: near the last one if asked for in order."""
+        if name == self._asked:
+            return self._found
+        if self._asked is None or name < self._asked:
+            self._next = self._search(name, 0, len(self.records))
+        else:
+            near = min(self._next + NEAR, len(self.records))
+            while self._next < near and self._named(self._next) < name:
                 self._next += 1
-                return record
+            if self._next == near:
+                self._next = self._search(name, near, len(self.records))
+        self._asked = name
+        begin = self._next
+        while self._next < len(self.records) and self._named(self._next) == name:
+            self._next += 1
+        last = self._next - 1
+        self._found = None if begin > last else begin if self._first else last
+        return self._found
+
+    def _search(self, name: str, low: int, high: int) -> int:
+        return bisect_left(range(len(self.records)), name, low, high, key=self._named)
+
+    def _hashed(self, name: str) -> int | None:
         wanted = hash(name)
-        place = int(np.searchsorted(self._hashes, wanted, side="right"))
-        while place and self._hashes[place - 1] == wanted:
-            place -= 1
-            found = int(self._order[place])
-            if self._name(record := self._records[found]) == name:
-                self._next = found + 1
-                return record
-        raise KeyError(name)
+        low = int(np.searchsorted(self._hashes, wanted, side="left"))
+        high = int(np.searchsorted(self._hashes, wanted, side="right"))
+        places = [int(place) for place in self._order[low:high]]
+        same = [place for place in places if self._named(place) == name]
+        return None if not same else same[0] if self._first else same[-1]
+
+    def _named(self, place: int) -> str:
+        return self._name(self._record(place))
+
+    def _record(self, place: int) -> R:
+        if self._held is None or self._held[0] != place:
+            self._held = place, self.records[place]
+        return self._held[1]
+
+
+def _ascending(names: Iterable[str]) -> tuple[bool, bool]:
+    """Whether *names* are in order, and whether two neighbours among them are the same."""
+    twins = False
+    for before, after in pairwise(names):
+        if after < before:
+            return False, False
+        twins = twins or after == before
+    return True, twins
 
 
 def in_order(records: Sequence[R]) -> Sequence[R]:
     """Return *records* in the order of their ids; those that are in it stay where they are."""
-    last = ""
-    for record in records:
-        if record.id < last:
-            return sorted(records, key=attrgetter("id"))
-        last = record.id
-    return records
+    ascending, _ = _ascending(record.id for record in records)
+    return records if ascending else sorted(records, key=attrgetter("id"))
 
 
 def by_id(records: Sequence[R]) -> Index[R]:
@@ -197,9 +249,3 @@ def by_problem(records: Sequence[R], what: str) -> Index[R]:
     if len(index) != len(records):
         raise RefusedError(f"{what}: {len(records) - len(index)} problems have more than one row")
     return index
-
-
-def _twins(hashes: "npt.ArrayLike | array[int]") -> bool:
-    """Whether two of *hashes* are the same."""
-    found = np.sort(np.asarray(hashes, dtype=np.int64))
-    return bool((found[1:] == found[:-1]).any())

@@ -1,12 +1,15 @@
 """Records that stay in their file until they are asked for."""
 
 import json
+from operator import attrgetter
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from redistill.console.exceptions import RefusedError
 from redistill.records import jsonl, runs, spool
-from redistill.records.spool import Joined
+from redistill.records.spool import Index, Joined
 from redistill.records.types import Problem
 
 MANY = [
@@ -76,22 +79,56 @@ def test_records_that_are_kept_are_had_back_as_often_as_they_are_asked_for(monke
     assert found[250] == MANY[250]
 
 
-def test_a_record_is_found_by_its_id_in_whatever_order_they_are_asked_for():
-    index = spool.by_id(MANY)
+@pytest.mark.parametrize("records", [MANY, MANY[::-1]], ids=["in order", "in another order"])
+def test_a_record_is_found_by_its_id_in_whatever_order_they_are_asked_for(records):
+    index = spool.by_id(records)
 
     assert [index[one.id] for one in MANY] == MANY
     assert [index[one.id] for one in reversed(MANY)] == MANY[::-1]
     assert index.get("p9999") is None
-    assert [*index] == [one.id for one in MANY]
+    assert [*index] == [one.id for one in records]
     assert len(index) == 500
+
+
+@pytest.mark.parametrize("names", [["a", "a", "b", "c", "c"], ["c", "a", "b", "c", "a"]])
+@pytest.mark.parametrize("first", [False, True])
+@given(asked=st.lists(st.sampled_from(["a", "b", "b2", "c", "d", "0"]), max_size=12))
+def test_of_several_of_one_name_the_first_or_the_last_is_found(names, first, asked):
+    records = [problem(str(place), name) for place, name in enumerate(names)]
+    index = Index(records, attrgetter("question"), first=first)
+    known = (
+        dict(zip(names[::-1], records[::-1], strict=True))
+        if first
+        else dict(zip(names, records, strict=True))
+    )
+
+    assert [index.get(name) for name in asked] == [known.get(name) for name in asked]
+    assert {*index} == {*known}
+    assert len(index) == 3
+
+
+def test_records_that_are_asked_for_in_their_order_are_each_read_a_few_times():
+    class Counted(list):
+        read = 0
+
+        def __getitem__(self, place):
+            self.read += 1
+            return super().__getitem__(place)
+
+    records = Counted(MANY)
+    index = spool.by_id(records)
+
+    assert [index.get(one.id) for one in MANY[::3]] == MANY[::3]
+    assert index.get("p9999") is None
+    assert records.read < 2 * len(MANY)
 
 
 def test_names_with_one_hash_are_told_apart(monkeypatch):
     monkeypatch.setattr(spool, "hash", lambda name: 7, raising=False)
 
-    index = spool.by_id(MANY[:5])
+    index = spool.by_id(MANY[4::-1])
 
-    assert [index[one.id] for one in MANY[4::-1]] == MANY[4::-1]
+    assert [index[one.id] for one in MANY[:5]] == MANY[:5]
     assert "p0007" not in index
 
 
