@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from redistill.console.exceptions import RefusedError
 from redistill.records import jsonl, runs, spool
 from redistill.records.spool import Index, Joined
-from redistill.records.types import Problem
+from redistill.records.types import Problem, Rationale
 
 MANY = [
     Problem(id=f"p{n:04}", question=f"what is \u00e9{n}\u2028?", answer=str(n)) for n in range(500)
@@ -159,3 +159,13 @@ def test_what_is_written_in_runs_is_what_is_written_at_once(tmp_path, monkeypatc
 
     assert (tmp_path / "runs.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
     assert json.loads((tmp_path / "runs.jsonl").read_text().split("\n")[0])["id"] == "p0000"
+
+
+def test_two_records_of_one_problem_are_refused_and_counted():
+    rows = [
+        Rationale(id=name, problem="p", text="#### 1", round="r0", teacher="t", status="first")
+        for name in ("a", "b")
+    ]
+
+    with pytest.raises(RefusedError, match="rationales: 1 problems have more than one row"):
+        spool.by_problem(rows, "rationales")
