@@ -20,6 +20,7 @@ from redistill.records.types import Record
 
 R = TypeVar("R", bound=Record)
 NEAR = 8  # records after the last one that are looked at before they are searched
+SMALL = 2 * 1024 * 1024  # bytes of a file of records that are kept in memory: reading takes time
 IN_MEMORY = 16 * 1024 * 1024  # bytes of records that are kept before a file is made for them
 
 
@@ -61,16 +62,15 @@ class Spool(Sequence[R]):
         return (self[place] for place in range(len(self)))
 
 
-def read(path: Path, kind: type[R]) -> Spool[R]:
+def read(path: Path, kind: type[R]) -> Sequence[R]:
     """
     Check every record of *kind* in *path* as `jsonl.read` does, and leave them there.
 
-    The file may not change while the records are in use.
+    The file may not change while the records are in use. Those of a SMALL one are read at once.
     """
-    file = path.open("rb") if path.is_file() else None
-    if file is None:
-        jsonl.read(path, kind)
-        raise AssertionError("what is no file is refused")
+    if not path.is_file() or path.stat().st_size <= SMALL:
+        return jsonl.read(path, kind)
+    file = path.open("rb")
     spool = Spool(kind, file)
     forms = array("q")
     for start, end, record in jsonl.placed(path, kind):
@@ -238,14 +238,23 @@ def in_order(records: Sequence[R]) -> Sequence[R]:
     return records if ascending else sorted(records, key=attrgetter("id"))
 
 
-def by_id(records: Sequence[R]) -> Index[R]:
-    """Index *records* by their id."""
-    return Index(records, attrgetter("id"))
+def named(
+    records: Sequence[R], name: Callable[[Any], str], *, first: bool = False
+) -> Mapping[str, R]:
+    """Return *records* by the *name* of each: a dict of those in memory, else an `Index`."""
+    if not isinstance(records, list):
+        return Index(records, name, first=first)
+    return {name(record): record for record in (reversed(records) if first else records)}
 
 
-def by_problem(records: Sequence[R], what: str) -> Index[R]:
-    """Index *records* by their problem, refusing two for one problem."""
-    index = Index(records, attrgetter("problem"))
+def by_id(records: Sequence[R]) -> Mapping[str, R]:
+    """Return *records* by their id."""
+    return named(records, attrgetter("id"))
+
+
+def by_problem(records: Sequence[R], what: str) -> Mapping[str, R]:
+    """Return *records* by their problem, refusing two for one problem."""
+    index = named(records, attrgetter("problem"))
     if len(index) != len(records):
         raise RefusedError(f"{what}: {len(records) - len(index)} problems have more than one row")
     return index

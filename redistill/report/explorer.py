@@ -14,7 +14,7 @@ from redistill.console.safe_text import safe_text
 from redistill.diff import render
 from redistill.problems import sources
 from redistill.records import jsonl, spool
-from redistill.records.spool import Index, Joined
+from redistill.records.spool import Joined
 from redistill.records.types import Error, Prediction, Problem, Rationale, Record, Split
 from redistill.rounds.branches import FIRST, Branch
 from redistill.solutions import gaps, mending
@@ -68,9 +68,11 @@ class Asked(Sequence[tuple[Split, Problem]]):
 class Keyed(Mapping[Key, S]):
     """Records by split and problem, which need not be in memory."""
 
-    def __init__(self, parts: Mapping[Split, Index[S]]) -> None:
-        """Have those of each split in a part of its own."""
-        self.parts = parts
+    def __init__(self, rows: Mapping[Split, Sequence[S]]) -> None:
+        """Have the *rows* of each split by themselves."""
+        self.rows = rows
+        by_problem = attrgetter("problem")
+        self.parts = {split: spool.named(found, by_problem) for split, found in rows.items()}
 
     def __len__(self) -> int:
         """Count the records."""
@@ -97,7 +99,7 @@ class Failures(Mapping[Key, Error]):
 
     def __init__(self, errors: Sequence[Error]) -> None:
         """Find the first of *errors* for each problem."""
-        self._index = Index(errors, lambda error: f"{error.split} {error.problem}", first=True)
+        self._index = spool.named(errors, lambda e: f"{e.split} {e.problem}", first=True)
 
     def __len__(self) -> int:
         """Count the problems that there is an error for."""
@@ -139,7 +141,7 @@ class Run:
     def of_split(self, split: Split) -> dict[str, Sequence[Prediction]]:
         """Return the predictions of every branch for the problems of *split*."""
         return {
-            name: rows.parts[split].records
+            name: rows.rows[split]
             if isinstance(rows, Keyed)
             else [row for (kind, _), row in rows.items() if kind == split]
             for name, rows in self.predictions.items()
@@ -171,12 +173,7 @@ def read(
             }
         ),
         {name: _by_problem(rationales / f"{name}.jsonl", Rationale) for name in lessons},
-        {
-            name: Keyed(
-                {s: _by_problem(predictions / name / f"{s}.jsonl", Prediction) for s in SPLITS}
-            )
-            for name in branches
-        },
+        {name: _keyed(predictions / name) for name in branches},
         {name: Failures(spool.read(errors / f"{name}.jsonl", Error)) for name in branches},
         {
             name: _by_problem(file, Prediction)
@@ -187,8 +184,13 @@ def read(
     )
 
 
-def _by_problem(file: Path, kind: type[S]) -> Index[S]:
-    return Index(spool.read(file, kind), attrgetter("problem"))
+def _by_problem(file: Path, kind: type[S]) -> Mapping[str, S]:
+    return spool.named(spool.read(file, kind), attrgetter("problem"))
+
+
+def _keyed(folder: Path) -> Keyed[Prediction]:
+    files = {split: folder / f"{split}.jsonl" for split in SPLITS}
+    return Keyed({split: spool.read(file, Prediction) for split, file in files.items()})
 
 
 def _outside(folder: Path) -> list[Prediction]:

@@ -9,12 +9,17 @@ from hypothesis import strategies as st
 
 from redistill.console.exceptions import RefusedError
 from redistill.records import jsonl, runs, spool
-from redistill.records.spool import Index, Joined
+from redistill.records.spool import Index, Joined, Spool
 from redistill.records.types import Problem, Rationale
 
 MANY = [
     Problem(id=f"p{n:04}", question=f"what is \u00e9{n}\u2028?", answer=str(n)) for n in range(500)
 ]
+
+
+@pytest.fixture(autouse=True)
+def _no_file_is_small(monkeypatch):
+    monkeypatch.setattr(spool, "SMALL", 0)
 
 
 def problem(name: str, question: str = "why?") -> Problem:
@@ -26,6 +31,7 @@ def test_the_records_of_a_file_are_those_that_reading_it_whole_gives(tmp_path):
 
     found = spool.read(tmp_path / "a.jsonl", Problem)
 
+    assert isinstance(found, Spool)
     assert [*found] == jsonl.read(tmp_path / "a.jsonl", Problem) == MANY
     assert (len(found), found[7], found[-1], found[3:5]) == (500, MANY[7], MANY[-1], MANY[3:5])
 
@@ -64,6 +70,13 @@ def test_a_file_that_is_not_there_or_has_a_bad_line_is_refused_before_anything_i
         spool.read(tmp_path / "bad.jsonl", Problem)
 
 
+def test_a_small_file_is_read_once(tmp_path, monkeypatch):
+    jsonl.write(tmp_path / "a.jsonl", MANY)
+    monkeypatch.setattr(spool, "SMALL", (tmp_path / "a.jsonl").stat().st_size)
+
+    assert spool.read(tmp_path / "a.jsonl", Problem) == MANY
+
+
 def test_a_file_without_rows_has_no_records(tmp_path):
     jsonl.write(tmp_path / "a.jsonl", [])
 
@@ -81,7 +94,7 @@ def test_records_that_are_kept_are_had_back_as_often_as_they_are_asked_for(monke
 
 @pytest.mark.parametrize("records", [MANY, MANY[::-1]], ids=["in order", "in another order"])
 def test_a_record_is_found_by_its_id_in_whatever_order_they_are_asked_for(records):
-    index = spool.by_id(records)
+    index = spool.by_id(Joined(records))
 
     assert [index[one.id] for one in MANY] == MANY
     assert [index[one.id] for one in reversed(MANY)] == MANY[::-1]
@@ -92,10 +105,11 @@ def test_a_record_is_found_by_its_id_in_whatever_order_they_are_asked_for(record
 
 @pytest.mark.parametrize("names", [["a", "a", "b", "c", "c"], ["c", "a", "b", "c", "a"]])
 @pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("into", [list, Joined], ids=["in memory", "not in memory"])
 @given(asked=st.lists(st.sampled_from(["a", "b", "b2", "c", "d", "0"]), max_size=12))
-def test_of_several_of_one_name_the_first_or_the_last_is_found(names, first, asked):
+def test_of_several_of_one_name_the_first_or_the_last_is_found(names, first, into, asked):
     records = [problem(str(place), name) for place, name in enumerate(names)]
-    index = Index(records, attrgetter("question"), first=first)
+    index = spool.named(into(records), attrgetter("question"), first=first)
     known = (
         dict(zip(names[::-1], records[::-1], strict=True))
         if first
@@ -116,7 +130,7 @@ def test_records_that_are_asked_for_in_their_order_are_each_read_a_few_times():
             return super().__getitem__(place)
 
     records = Counted(MANY)
-    index = spool.by_id(records)
+    index = Index(records, attrgetter("id"))
 
     assert [index.get(one.id) for one in MANY[::3]] == MANY[::3]
     assert index.get("p9999") is None
@@ -126,7 +140,7 @@ def test_records_that_are_asked_for_in_their_order_are_each_read_a_few_times():
 def test_names_with_one_hash_are_told_apart(monkeypatch):
     monkeypatch.setattr(spool, "hash", lambda name: 7, raising=False)
 
-    index = spool.by_id(MANY[4::-1])
+    index = spool.by_id(Joined(MANY[4::-1]))
 
     assert [index[one.id] for one in MANY[:5]] == MANY[:5]
     assert "p0007" not in index
