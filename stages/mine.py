@@ -7,8 +7,9 @@ import click
 from redistill.console import drafts
 from redistill.diagnosis import mine
 from redistill.diagnosis.settings import MineSettings
-from redistill.records import json_file, jsonl
+from redistill.records import json_file, jsonl, spool
 from redistill.records.balance import Balance
+from redistill.records.spool import Joined
 from redistill.records.types import Prediction, Problem, Rationale
 from redistill.settings.sections import Params
 from redistill.solutions import gaps
@@ -42,33 +43,29 @@ def main(
 ) -> None:
     """Find what the student got wrong, where, and whether to go on."""
     settings = params.section("mine", MineSettings)
-    problems = [*jsonl.read(train_problems, Problem), *jsonl.read(dev_problems, Problem)]
-    lessons = jsonl.by_problem(jsonl.read(rationales, Rationale), str(rationales))
-    taught, on_dev = jsonl.read(train, Prediction), jsonl.read(dev, Prediction)
-    probed = jsonl.read(held_out, Prediction)
-    on_train = mine.on_train(taught, probed, settings)
-    predictions = [*on_train, *on_dev]
+    problems = Joined(spool.read(train_problems, Problem), spool.read(dev_problems, Problem))
+    known = spool.by_id(problems)
+    lessons = spool.by_problem(spool.read(rationales, Rationale), str(rationales))
+    taught, on_dev = spool.read(train, Prediction), spool.read(dev, Prediction)
+    on_train = mine.on_train(taught, spool.read(held_out, Prediction), settings)
+    before_it = spool.read(before, Prediction)
     blind = mine.blind(taught, on_dev, settings)
 
-    known = {problem.id: problem for problem in problems}
-    chosen = mine.choose(predictions, settings)
-    errors = mine.mine(known, chosen.predictions, lessons, settings)
-    found = mine.profile(errors, len(on_dev), settings.common)
-    decision = mine.decide(
-        jsonl.read(before, Prediction),
-        on_dev,
-        first=before == dev,
-        alpha=settings.alpha,
-        stop=settings.stop,
-    )
+    chosen = mine.choose(Joined(on_train, on_dev), settings)
+    first = before == dev
+    decision = mine.decide(before_it, on_dev, first=first, alpha=settings.alpha, stop=settings.stop)
+    diagnosis = [*mine.diagnosed(known, mine.choose(on_dev, settings).each(), lessons, settings)]
+    found = mine.profile(diagnosis, len(on_dev), settings.common)
+    wrong = mine.diagnosed(known, chosen.each(), lessons, settings)
+    errors = mine.instructive(wrong, diagnosis, known, lessons, settings)
 
-    balance = Balance("mine", chosen.rows, len(errors), chosen.rejected).check(1.0)
-    told = {"profile": found, "decision": decision, "balance": balance.as_dict(), "blind": blind}
-    content = {**told, "confused": mine.confused(known, errors)}
     with drafts.together():
-        jsonl.write(out, errors)
+        count = jsonl.write(out, errors)
         jsonl.write(attempts, mine.attempts(on_train, out.stem, settings))
-        json_file.write_json(metrics, content)
+        balance = Balance("mine", chosen.rows, count, chosen.rejected).check(1.0)
+        told = {"profile": found, "decision": decision, "balance": balance.as_dict()}
+        confused = mine.confused(known, diagnosis)
+        json_file.write_json(metrics, {**told, "blind": blind, "confused": confused})
     click.echo(f"{out.stem}: {balance}; on dev: {gaps.describe(found['gaps'])}")
     if blind:
         click.echo(f"{out.stem}: {blind}")

@@ -6,13 +6,14 @@ import click
 
 from redistill.analysis.summary import Summary
 from redistill.console import drafts
-from redistill.datasets import card, files
+from redistill.datasets import files
 from redistill.datasets import rows as dataset_rows
+from redistill.datasets.publication import Publication
 from redistill.problems import sources
 from redistill.problems.sets import SPLITS
 from redistill.problems.task import PrepareSettings
 from redistill.rationales.teacher import TeachSettings
-from redistill.records import json_file, jsonl
+from redistill.records import json_file, spool
 from redistill.records.types import Problem, Rationale
 from redistill.rounds import branches as branching
 from redistill.settings.sections import Params
@@ -42,26 +43,24 @@ def main(
     branches = branching.branches(params)
     summary = Summary.read(metrics / "summary.json")
     names = dataset_rows.chain(summary.best.round, branches)
-    splits = {
-        s: sources.restored(jsonl.read(problems / f"{s}.jsonl", Problem), problems) for s in SPLITS
-    }
-    lessons = {n: jsonl.read(rationales / f"{n}.jsonl", Rationale) for n in names}
+    splits = {s: spool.read(problems / f"{s}.jsonl", Problem) for s in SPLITS}
+    lessons = {n: spool.read(rationales / f"{n}.jsonl", Rationale) for n in names}
     shown = {branches[name].from_ for name in names[1:]}
     students = {n: dataset_rows.shown(predictions / n) for n in sorted(shown)}
-    taught = branches[names[-1]].lessons
+    known, taught = sources.restored(splits["train"], problems), branches[names[-1]].lessons
 
-    views = dataset_rows.views(splits["train"], lessons[names[-1]], students, branches, taught)
-    overlap = dataset_rows.gate(views, splits)
+    views = dataset_rows.views(known, lessons[names[-1]], students, branches, taught)
     rounds = dataset_rows.rounds(names, branches, lessons, metrics / "rationales")
     origin = dataset_rows.origin(
         params.section("prepare", PrepareSettings).task,
         params.section("teach", TeachSettings),
         params.section("student", StudentSettings),
     )
-    found = dataset_rows.provenance(settings, views, taught, overlap, origin, rounds, summary)
+    made = Publication(views, splits, settings, origin, rounds, summary)
 
     with drafts.together():
-        files.write(out / settings.name, views.rows, found, card.card(found))
+        files.write(out / settings.name, made.rows(), made.told)
+        found = made.found
         rows = {key: found[key] for key in ("round", "views", "unpaired", "overlap", "balance")}
         json_file.write_json(balance, rows)
     counts = ", ".join(f"{name} {count}" for name, count in found["views"].items())

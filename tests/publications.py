@@ -92,14 +92,25 @@ def provenance(
     settings = rows.PublishSettings(name="small", license=license)
     row = {"round": "r1", "errors_of": "r0", "accepted": 1, "rejected": {}, "kept": {}}
     return rows.provenance(
-        settings, made, "latest", overlap, origin or ORIGIN, rounds or [row], SUMMARY
+        settings,
+        made,
+        rows.Tally.of(made.each()),
+        overlap,
+        origin or ORIGIN,
+        rounds or [row],
+        SUMMARY,
     )
 
 
 def publish(folder: Path, made: rows.Views, license: str | None = None) -> Path:
     """The data set *made* in *folder*."""
-    found = provenance(made, license)
-    files.write(folder, made.rows, found, card.card(found))
+    return write(folder, made, provenance(made, license))
+
+
+def write(folder: Path, made: rows.Views, found: dict[str, Any]) -> Path:
+    """The data set *made* in *folder*, with the provenance *found*."""
+    each = ((view, row) for view, rows in made.rows.items() for row in rows)
+    files.write(folder, each, lambda: (found, card.card(found)))
     return folder
 
 

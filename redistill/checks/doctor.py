@@ -16,8 +16,8 @@ from redistill.diagnosis.settings import MineSettings
 from redistill.grading import golds
 from redistill.grading.grader import Grader, GradeSettings, load_grader
 from redistill.problems import splits as splitting
-from redistill.problems.overlap import GRAM, overlapping
 from redistill.problems.sets import SPLITS
+from redistill.problems.sought import GRAM, overlapping
 from redistill.problems.task import PrepareSettings, load_task
 from redistill.records import lessons
 from redistill.records.balance import Balance

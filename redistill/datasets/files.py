@@ -1,7 +1,10 @@
 """A data set as files: its views as Parquet and JSONL, card and provenance, the manifest last."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,31 +49,45 @@ SCHEMAS: dict[str, pa.Schema] = {
         [(name, pa.string()) for name in ("id", "prompt", "chosen", "rejected")]
     ),
 }
+GROUP = 10_000  # rows of Parquet that are written, and read, at once
+PARQUET: dict[str, Any] = {  # said here, so that no default of another version changes a byte
+    "version": "2.6",
+    "data_page_version": "1.0",
+    "compression": "zstd",
+    "compression_level": 3,
+    "use_dictionary": True,
+}
 SUFFIXES = (".parquet", ".jsonl")
 FILES = {CARD, PROVENANCE, manifest.NAME, *(v + s for v in SCHEMAS for s in SUFFIXES)}
 
 
 def write(
     folder: Path,
-    views: Mapping[str, Sequence[Mapping[str, Any]]],
-    provenance: Mapping[str, Any],
-    card: str,
+    rows: Iterable[tuple[str, Mapping[str, Any]]],
+    tell: Callable[[], tuple[Mapping[str, Any], str]],
 ) -> None:
     """
     Write the data set to *folder*, its manifest last; equal rows give equal bytes.
 
+    Each of *rows* comes with its view, and is written when it comes. What is told of them all,
+    provenance and card, is asked for when they have come.
     A view without rows has no file: what loads data sets refuses an empty one. Raises RefusedError
     where *folder* holds a file that is not of a data set, since it would be pushed with it.
     """
     _check(folder)
     with drafts.folder(folder, whole=True) as draft:
-        for view, rows in views.items():
-            if rows:
-                jsonl.write_rows(draft / f"{view}.jsonl", (dict(row) for row in rows))
-                _write_parquet(draft / f"{view}.parquet", rows, SCHEMAS[view])
+        counts: Counter[str] = Counter()
+        with ExitStack() as files:
+            views: dict[str, _View] = {}
+            for name, row in rows:
+                if name not in views:
+                    views[name] = files.enter_context(_view(draft, name))
+                views[name].add(row)
+                counts[name] += 1
+        provenance, card = tell()
         json_file.write_json(draft / PROVENANCE, dict(provenance))
         json_file.write_text(draft / CARD, card)
-        seal(draft, {view: len(rows) for view, rows in views.items()})
+        seal(draft, counts)
 
 
 def seal(folder: Path, rows: Mapping[str, int]) -> None:
@@ -90,17 +107,39 @@ def _check(folder: Path) -> None:
             raise RefusedError(f"{file}: no file of a data set; take it out of {folder}")
 
 
-def _write_parquet(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:
-    """Write *rows* as Parquet: no time, no name of a machine, settings that no default changes."""
-    table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
-    with drafts.file(path) as draft:
-        pq.write_table(
-            table,
-            draft,
-            version="2.6",
-            data_page_version="1.0",
-            compression="zstd",
-            compression_level=3,
-            use_dictionary=True,
-            row_group_size=10_000,
-        )
+@dataclass
+class _View:
+    """A view while it is written: each row as a line at once, as Parquet in groups."""
+
+    lines: Callable[[dict[str, Any]], object]
+    table: pq.ParquetWriter
+    schema: pa.Schema
+    waiting: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Write *row*."""
+        self.lines(dict(row))
+        self.waiting.append(dict(row))
+        if len(self.waiting) == GROUP:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the rows that wait as a group of their own."""
+        if self.waiting:
+            group = pa.Table.from_pylist(self.waiting, schema=self.schema)
+            self.table.write_table(group, row_group_size=GROUP)
+            self.waiting = []
+
+
+@contextmanager
+def _view(folder: Path, name: str) -> Iterator[_View]:
+    """Open the files of a view; of Parquet there is no time in it and no name of a machine."""
+    schema = SCHEMAS[name]
+    with (
+        jsonl.writing(folder / f"{name}.jsonl") as lines,
+        drafts.file(folder / f"{name}.parquet") as draft,
+        pq.ParquetWriter(draft, schema, **PARQUET) as table,
+    ):
+        view = _View(lines, table, schema)
+        yield view
+        view.flush()

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,13 +14,13 @@ from redistill.analysis import summary as summaries
 from redistill.analysis.scores import HELD_OUT
 from redistill.analysis.summary import Summary
 from redistill.console.exceptions import RefusedError
-from redistill.problems import overlap as overlaps
+from redistill.problems.overlap import question as asked
+from redistill.problems.sought import GRAM, Sought
 from redistill.problems.task import load_task
 from redistill.rationales.teacher import TeachSettings
-from redistill.records import jsonl, lessons
+from redistill.records import lessons, spool
 from redistill.records.balance import Balance
 from redistill.records.json_file import read_json
-from redistill.records.jsonl import by_problem
 from redistill.records.lessons import Lesson
 from redistill.records.types import Lessons, Prediction, Problem, Rationale, Split
 from redistill.rounds.branches import FIRST, Branch
@@ -32,6 +32,8 @@ from redistill.students.model.tokens import question
 VERBS = ("explain", "refine", "repair")  # of prompts
 PROMPTS = Path(__file__).parent.parent / "prompts"
 HELD: tuple[Split, ...] = ("dev", "test")  # the splits of which nothing is published
+VIEWS = ("records", "sft", "messages", "preference")
+COUNTED = {"sources": "source", "teachers": "teacher", "written_in": "round", "gaps": "gaps"}
 NOT_ONE = {"correct": "the student was right", "cut_off": "the student was cut off"}
 
 Row = dict[str, Any]
@@ -50,16 +52,96 @@ class PublishSettings(Section):
 
 
 @dataclass(frozen=True)
+class Entry:
+    """The rows of every view that a *problem* has, and why it has none of the preference view."""
+
+    problem: Problem
+    rows: dict[str, list[Row]]
+    unpaired: str | None
+
+
+@dataclass(frozen=True)
 class Views:
     """
-    The rows of every view in the order of their ids, and where the other rows went.
+    Four views of the *rationales* of a round, made entry by entry in the order of their ids.
 
-    *unpaired* counts the rationales that the preference view has not, by reason.
+    *problems* are those of train, *students* the predictions that the teacher saw, by branch.
     """
 
-    rows: dict[str, list[Row]]
-    unpaired: dict[str, int]
-    balance: Balance
+    problems: Mapping[str, Problem]
+    rationales: Sequence[Rationale]
+    students: Mapping[str, Mapping[str, Prediction]]
+    branches: Mapping[str, Branch]
+    taught: Lessons
+
+    def each(self) -> Iterator[Entry]:
+        """Make the rows of one problem after the other."""
+        for lesson in self.rationales:
+            yield self._entry(self.problems[lesson.problem], lesson)
+
+    @property
+    def rows(self) -> dict[str, list[Row]]:
+        """All rows of every view."""
+        found: dict[str, list[Row]] = {name: [] for name in VIEWS}
+        for entry in self.each():
+            for name, rows in entry.rows.items():
+                found[name] += rows
+        return found
+
+    @property
+    def balance(self) -> Balance:
+        """Where the train problems went."""
+        lost = len(self.problems) - len(self.rationales)
+        rejected = {"no rationale": lost} if lost else {}
+        return Balance("publish", len(self.problems), len(self.rationales), rejected)
+
+    def _entry(self, problem: Problem, lesson: Rationale) -> Entry:
+        prompt = question(problem)
+        texts = lessons.taught([lesson], self.taught)
+        rows: dict[str, list[Row]] = {
+            "records": [_record(problem, lesson)],
+            "sft": [{"id": t.id, "prompt": f"{prompt}\n", "completion": t.text} for t in texts],
+            "messages": [_messages(text, prompt) for text in texts],
+            "preference": [],
+        }
+        wrong, reason = _wrong(lesson, self.students, self.branches)
+        if reason is None:
+            pair = {"chosen": lesson.text, "rejected": wrong}
+            rows["preference"].append({"id": lesson.id, "prompt": f"{prompt}\n", **pair})
+        return Entry(problem, rows, reason)
+
+
+class Tally:
+    """What is counted of entries, for the provenance of the data set."""
+
+    def __init__(self) -> None:
+        """Have counted nothing."""
+        self.views: Counter[str] = Counter(dict.fromkeys(VIEWS, 0))
+        self.counts: dict[str, Counter[str]] = {name: Counter() for name in COUNTED}
+        self._unpaired: Counter[str] = Counter()
+
+    @classmethod
+    def of(cls, entries: Iterable[Entry]) -> "Tally":
+        """Count *entries*."""
+        tally = cls()
+        for entry in entries:
+            tally.add(entry)
+        return tally
+
+    @property
+    def unpaired(self) -> dict[str, int]:
+        """The rationales that the preference view has not, by reason."""
+        return dict(sorted(self._unpaired.items()))
+
+    def add(self, entry: Entry) -> None:
+        """Count one more *entry*."""
+        for name, rows in entry.rows.items():
+            self.views[name] += len(rows)
+        for name, field in COUNTED.items():
+            for row in entry.rows["records"]:
+                self.counts[name].update(row[field] if name == "gaps" else [row[field]])
+        if entry.unpaired is not None:
+            self._unpaired[entry.unpaired] += 1
 
 
 def chain(chosen: str, branches: Mapping[str, Branch]) -> list[str]:
@@ -86,61 +168,77 @@ def views(
     each text, the older ones with their round in the id. *students* has the predictions on train of
     the students whose errors were shown to the teacher, by branch. Where such a student was wrong,
     its completion is what the rationale that followed is preferred to. Raises RefusedError for a
-    rationale of a problem that is not in train.
+    rationale of a problem that is not in train, and for two of one problem.
     """
-    known = {problem.id: problem for problem in problems}
-    latest = by_problem(sorted(rationales, key=lambda row: row.id), "rationales")
-    answers = {name: by_problem(found, name) for name, found in students.items()}
-    rows: dict[str, list[Row]] = {"records": [], "sft": [], "messages": [], "preference": []}
-    unpaired: Counter[str] = Counter()
-    for identity, lesson in latest.items():
-        if identity not in known:
-            raise RefusedError(f"rationale {lesson.id!r}: its problem {identity!r} is not in train")
-        problem = known[identity]
-        prompt = question(problem)
-        rows["records"].append(_record(problem, lesson))
-        for text in lessons.taught([lesson], taught):
-            rows["sft"].append({"id": text.id, "prompt": f"{prompt}\n", "completion": text.text})
-            rows["messages"].append(_messages(text, prompt))
-        wrong, reason = _wrong(lesson, answers, branches)
-        if reason is not None:
-            unpaired[reason] += 1
-            continue
-        pair = {"chosen": lesson.text, "rejected": wrong}
-        rows["preference"].append({"id": lesson.id, "prompt": f"{prompt}\n", **pair})
-    lost = len(known) - len(latest)
-    balance = Balance("publish", len(known), len(latest), {"no rationale": lost} if lost else {})
-    return Views(rows, dict(sorted(unpaired.items())), balance)
+    known = spool.by_id(problems)
+    ordered = spool.in_order(rationales)
+    spool.by_problem(ordered, "rationales")
+    for lesson in ordered:
+        if lesson.problem not in known:
+            raise RefusedError(
+                f"rationale {lesson.id!r}: its problem {lesson.problem!r} is not in train"
+            )
+    answers = {name: spool.by_problem(found, name) for name, found in students.items()}
+    return Views(known, ordered, answers, branches, taught)
 
 
-def shown(folder: Path) -> list[Prediction]:
+def shown(folder: Path) -> Sequence[Prediction]:
     """Read the predictions on train whose errors the teacher saw: those held out, if there are."""
     held_out = folder / f"{HELD_OUT}.jsonl"
-    found = jsonl.read(held_out, Prediction) if held_out.is_file() else []
-    return found or jsonl.read(folder / "train.jsonl", Prediction)
+    found = spool.read(held_out, Prediction) if held_out.is_file() else ()
+    return found or spool.read(folder / "train.jsonl", Prediction)
+
+
+class Gate:
+    """
+    What may not be published: questions of dev and test, and keys.
+
+    Every text of the entries is looked at once: questions with their choices, rationales, what
+    they replaced, completions of students.
+    """
+
+    def __init__(self, splits: Mapping[Split, Sequence[Problem]]) -> None:
+        """Look for the questions of dev and test of *splits*."""
+        self._splits = {split: splits[split] for split in HELD}
+        self._sought = {split: Sought(problems) for split, problems in self._splits.items()}
+
+    def look(self, entry: Entry) -> None:
+        """
+        Look at one more *entry*.
+
+        Raises RefusedError for text that has the shape of a key, naming the row.
+        """
+        _refuse_keys(entry)
+        for text in _texts(entry):
+            for sought in self._sought.values():
+                sought.look(text)
+
+    def found(self) -> dict[str, dict[str, int]]:
+        """
+        Say how far what was looked at overlaps with dev and test.
+
+        Raises RefusedError for a question of dev or test that stands in it.
+        """
+        found: dict[str, dict[str, int]] = {}
+        for split, sought in self._sought.items():
+            standing = sought.standing()
+            if standing:
+                raise RefusedError(
+                    f"publish: {len(standing)} questions of {split} stand in the rows to publish, "
+                    f"{', '.join(repr(i) for i in standing[:3])} first; take them out of {split} "
+                    "or out of train, then dvc repro"
+                )
+            shared, count = len(sought.overlapping()), len(self._splits[split])
+            found[split] = {"questions": count, "exact": 0, "overlapping": shared}
+        return found
 
 
 def gate(published: Views, splits: Mapping[Split, Sequence[Problem]]) -> dict[str, dict[str, int]]:
-    """
-    Measure how far the *published* rows overlap with dev and test of *splits*.
-
-    None of the rows may ask their question: raises RefusedError for a dev or test question that
-    stands in what is published, and for text that has the shape of a key, naming the rows.
-    """
-    _refuse_keys(published)
-    texts = _texts(published, splits["train"])
-    found: dict[str, dict[str, int]] = {}
-    for split in HELD:
-        standing = overlaps.standing(texts, splits[split])
-        if standing:
-            raise RefusedError(
-                f"publish: {len(standing)} questions of {split} stand in the rows to publish, "
-                f"{', '.join(repr(i) for i in standing[:3])} first; take them out of {split} or "
-                "out of train, then dvc repro"
-            )
-        shared = len(overlaps.overlapping(texts, splits[split]))
-        found[split] = {"questions": len(splits[split]), "exact": 0, "overlapping": shared}
-    return found
+    """Measure how far *published* rows overlap with dev and test of *splits*, as `Gate` does."""
+    gate = Gate(splits)
+    for entry in published.each():
+        gate.look(entry)
+    return gate.found()
 
 
 def origin(task: str, teach: TeachSettings, student: StudentSettings) -> dict[str, Any]:
@@ -158,7 +256,7 @@ def origin(task: str, teach: TeachSettings, student: StudentSettings) -> dict[st
 def rounds(
     names: Sequence[str],
     branches: Mapping[str, Branch],
-    lessons: Mapping[str, Sequence[Rationale]],
+    lessons: Mapping[str, Iterable[Rationale]],
     folder: Path,
 ) -> list[dict[str, Any]]:
     """
@@ -169,8 +267,11 @@ def rounds(
     found = []
     for name in names:
         metrics = read_json(folder / f"{name}.json")
-        statuses = Counter(lesson.status for lesson in lessons[name])
-        new = [lesson for lesson in lessons[name] if lesson.round == name]
+        statuses, teachers = Counter[str](), Counter[str]()
+        for lesson in lessons[name]:
+            statuses[lesson.status] += 1
+            if lesson.round == name:
+                teachers[lesson.teacher] += 1
         attempts = metrics["attempts"]
         found.append(
             {
@@ -180,7 +281,7 @@ def rounds(
                 "accepted": attempts["accepted"],
                 "rejected": attempts["rejected"],
                 "kept": metrics.get("kept", {}),
-                "teachers": _counted(lesson.teacher for lesson in new),
+                "teachers": dict(sorted(teachers.items())),
             }
         )
     return found
@@ -189,32 +290,28 @@ def rounds(
 def provenance(
     settings: PublishSettings,
     published: Views,
-    taught: Lessons,
+    tally: Tally,
     overlap: Mapping[str, Mapping[str, int]],
     origin: Mapping[str, Any],
     rounds: Sequence[Mapping[str, Any]],
     summary: Summary,
 ) -> dict[str, Any]:
     """Collect all that is known of the data set, for ``provenance.json`` and for the card."""
-    rows = published.rows["records"]
     return {
         "name": settings.name,
         "license": settings.license,
         "round": rounds[-1]["round"],
         "chosen_on": summary.best.chosen_on,
-        "lessons": taught,
+        "lessons": published.taught,
         **origin,
-        "sources": _counted(row["source"] for row in rows),
-        "teachers": _counted(row["teacher"] for row in rows),
-        "written_in": _counted(row["round"] for row in rows),
-        "gaps": _counted(gap for row in rows for gap in row["gaps"]),
+        **{name: dict(sorted(counts.items())) for name, counts in tally.counts.items()},
         "rounds": list(rounds),
-        "views": {name: len(found) for name, found in published.rows.items()},
-        "unpaired": published.unpaired,
+        "views": dict(tally.views),
+        "unpaired": tally.unpaired,
         "balance": published.balance.as_dict(),
         "results": [list(line) for line in summaries.lines(summary)],
         "verdict": summaries.sentence(summary.best),
-        "overlap": {"words_in_a_row": overlaps.GRAM, **overlap},
+        "overlap": {"words_in_a_row": GRAM, **overlap},
     }
 
 
@@ -268,18 +365,22 @@ def _wrong(
     return found.completion, None
 
 
-def _texts(published: Views, train: Sequence[Problem]) -> list[str]:
-    """Every text that is published: questions with their choices, rationales, completions."""
-    kept = {row["problem"] for row in published.rows["records"]}
-    texts = [overlaps.question(problem) for problem in train if problem.id in kept]
-    for row in published.rows["records"]:
-        texts += [row["rationale"], *(v["text"] for v in [*row["history"], *row["own"]])]
-    return texts + [row["rejected"] for row in published.rows["preference"]]
+def _texts(entry: Entry) -> Iterator[str]:
+    """Every text of an entry: question, choices, rationales, completions."""
+    yield asked(entry.problem)
+    for row in entry.rows["records"]:
+        yield row["rationale"]
+        for version in [*row["history"], *row["own"]]:
+            yield version["text"]
+    for row in entry.rows["preference"]:
+        yield row["rejected"]
 
 
-def _refuse_keys(published: Views) -> None:
+def _refuse_keys(entry: Entry) -> None:
     for view in ("records", "preference"):
-        for row in published.rows[view]:
+        for row in entry.rows[view]:
+            if not secrets.SHAPE.search(json.dumps(row, ensure_ascii=False)):
+                continue
             for name, value in row.items():
                 if secrets.SHAPE.search(json.dumps(value, ensure_ascii=False)):
                     raise RefusedError(
@@ -287,7 +388,3 @@ def _refuse_keys(published: Views) -> None:
                         "of a service; have it revoked and take it out of the problems or have "
                         "the rationale asked for again"
                     )
-
-
-def _counted(values: Iterable[str]) -> dict[str, int]:
-    return dict(sorted(Counter(values).items()))

@@ -1,19 +1,18 @@
 """Which errors the teacher gets to see, where they went wrong, and which gaps are common."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from redistill.analysis.comparison import paired
 from redistill.analysis.scores import by_heart
 from redistill.diagnosis.locate import locate
-from redistill.diagnosis.nearest import nearest
+from redistill.diagnosis.nearest import Likeness
 from redistill.diagnosis.settings import MineSettings, Stop
 from redistill.records.types import (
     Attempt,
     Error,
-    Exemplar,
     Prediction,
     Problem,
     Rationale,
@@ -24,7 +23,7 @@ from redistill.solutions import gaps
 
 def mine(
     problems: Mapping[str, Problem],
-    predictions: Sequence[Prediction],
+    predictions: Iterable[Prediction],
     rationales: Mapping[str, Rationale],
     settings: MineSettings,
 ) -> list[Error]:
@@ -35,48 +34,74 @@ def mine(
     gap; errors on dev are the diagnosis only. Where a problem has no reference solution, the
     rationale that was taught for it is what a completion is compared with.
     """
-    found = [
-        _error(problems[p.problem], p, rationales.get(p.problem), settings) for p in predictions
-    ]
-    errors = [error for error in found if error is not None]
+    errors = [*diagnosed(problems, predictions, rationales, settings)]
     on_dev = [error for error in errors if error.split == "dev"]
-    return [
-        error
-        if error.split == "dev"
-        else error.model_copy(
-            update={
-                "history": _history(rationales.get(error.problem)),
-                "exemplars": _exemplars(error, on_dev, problems, settings.exemplars),
-            }
-        )
-        for error in errors
-    ]
+    return [*instructive(errors, on_dev, problems, rationales, settings)]
+
+
+def diagnosed(
+    problems: Mapping[str, Problem],
+    predictions: Iterable[Prediction],
+    rationales: Mapping[str, Rationale],
+    settings: MineSettings,
+) -> Iterator[Error]:
+    """Find the errors among *predictions* with their gaps, each in its turn; the rest is theirs."""
+    for prediction in predictions:
+        problem, lesson = problems[prediction.problem], rationales.get(prediction.problem)
+        error = _error(problem, prediction, lesson, settings)
+        if error is not None:
+            yield error
+
+
+def instructive(
+    errors: Iterable[Error],
+    on_dev: Iterable[Error],
+    problems: Mapping[str, Problem],
+    rationales: Mapping[str, Rationale],
+    settings: MineSettings,
+) -> Iterator[Error]:
+    """Give those of *errors* that are not on dev their history, and the nearest cases *on_dev*."""
+    by_gap: dict[str, list[Error]] = {}
+    for error in on_dev:
+        by_gap.setdefault(error.gap, []).append(error)
+    alike = {gap: Likeness(found, problems) for gap, found in by_gap.items()}
+    for error in errors:
+        if error.split == "dev":
+            yield error
+            continue
+        question = problems[error.problem].question
+        cases = alike.get(error.gap)
+        found = {
+            "history": _history(rationales.get(error.problem)),
+            "exemplars": cases.nearest(question, settings.exemplars) if cases else [],
+        }
+        yield error.model_copy(update=found)
 
 
 def on_train(
     taught: Sequence[Prediction], held_out: Sequence[Prediction], settings: MineSettings
-) -> list[Prediction]:
+) -> Sequence[Prediction]:
     """
     Return the predictions on train whose errors count: with *folds*, those held out alone.
 
     A branch that was not probed has none then, and no errors on train.
     """
-    return [*taught] if settings.folds is None else [*held_out]
+    return taught if settings.folds is None else held_out
 
 
-def attempts(on_train: Sequence[Prediction], student: str, settings: MineSettings) -> list[Attempt]:
-    """Return the correct completions among those that the *student* drew for train problems."""
-    return [
-        Attempt(
-            id=f"{prediction.problem}#{number}",
-            problem=prediction.problem,
-            student=student,
-            text=text,
-            held_out=settings.folds is not None,
-        )
-        for prediction in on_train
-        for number, text in enumerate(prediction.solved, 1)
-    ]
+def attempts(
+    on_train: Iterable[Prediction], student: str, settings: MineSettings
+) -> Iterator[Attempt]:
+    """Find the correct completions among those that the *student* drew for train problems."""
+    for prediction in on_train:
+        for number, text in enumerate(prediction.solved, 1):
+            yield Attempt(
+                id=f"{prediction.problem}#{number}",
+                problem=prediction.problem,
+                student=student,
+                text=text,
+                held_out=settings.folds is not None,
+            )
 
 
 def blind(
@@ -92,14 +117,29 @@ def blind(
 @dataclass(frozen=True)
 class Chosen:
     """
-    The *predictions* worth showing to the teacher, one for each completion.
+    Which completions of the predictions *among* which it was chosen are shown to the teacher.
 
-    They are out of *rows* completions, greedy and drawn wrong; those that are not, by reason.
+    They are out of *rows* completions, greedy and drawn wrong; those that are not, by reason. Of
+    each problem but those *dropped* so many are *shown* whose pass rate is less than *below*.
     """
 
-    predictions: list[Prediction]
+    among: Sequence[Prediction]
+    shown: int
+    below: float
+    dropped: frozenset[str]
     rows: int
     rejected: dict[str, int]
+
+    @property
+    def predictions(self) -> list[Prediction]:
+        """All of them, a prediction for each completion."""
+        return [*self.each()]
+
+    def each(self) -> Iterator[Prediction]:
+        """Make a prediction of each completion, in its turn."""
+        for prediction in self.among:
+            if _failed(prediction, self.below) and not _is_one_of(self.dropped, prediction):
+                yield from _wrong(prediction)[: self.shown]
 
 
 def choose(predictions: Sequence[Prediction], settings: MineSettings) -> Chosen:
@@ -115,26 +155,24 @@ def choose(predictions: Sequence[Prediction], settings: MineSettings) -> Chosen:
     time first, since a problem that is always or never solved teaches least; of equals the first by
     id.
     """
-    failed = [p for p in predictions if _failed(p, settings.below)]
-    on_train = sorted((p for p in failed if p.split == "train"), key=_distance)
-    dropped = {p.id for p in on_train[settings.most :]} if settings.most is not None else set()
-    kept: list[Prediction] = []
-    rejected = Counter({"correct": sum(p.verdict == "correct" for p in predictions)})
-    for prediction in failed:
-        wrong = _wrong(prediction)
-        if prediction.split == "train" and prediction.id in dropped:
-            rejected["over mine.most"] += len(wrong)
-            continue
-        kept += wrong[: settings.shown]
-        rejected["over mine.shown"] += len(wrong[settings.shown :])
-    rejected["drawn on dev"] = sum(len(p.slips) for p in predictions if p.split == "dev")
-    often = (p for p in predictions if p.split != "dev" and not _failed(p, settings.below))
-    rejected["solved often enough"] = sum(len(p.slips) for p in often)
-    rows = len(predictions) + sum(len(p.slips) for p in predictions)
-    return Chosen(kept, rows, {why: n for why, n in rejected.items() if n or why == "correct"})
+    dropped = _over_most(predictions, settings)
+    rejected: Counter[str] = Counter(correct=0)
+    for prediction in predictions:
+        rejected["correct"] += prediction.verdict == "correct"
+        if _failed(prediction, settings.below):
+            wrong = len(_wrong(prediction))
+            left = wrong if _is_one_of(dropped, prediction) else max(wrong - settings.shown, 0)
+            rejected["over mine.most" if left == wrong else "over mine.shown"] += left
+        elif prediction.split != "dev":
+            rejected["solved often enough"] += len(prediction.slips)
+        if prediction.split == "dev":
+            rejected["drawn on dev"] += len(prediction.slips)
+    rows = sum(1 + len(prediction.slips) for prediction in predictions)
+    lost = {why: n for why, n in rejected.items() if n or why == "correct"}
+    return Chosen(predictions, settings.shown, settings.below, dropped, rows, lost)
 
 
-def profile(errors: Sequence[Error], n: int, common: float) -> dict[str, Any]:
+def profile(errors: Iterable[Error], n: int, common: float) -> dict[str, Any]:
     """
     Make the gap profile of *n* dev problems: errors by gap, and those of at least *common* of *n*.
     """
@@ -175,7 +213,7 @@ def decide(
     return {"stop": not better, "because": because, **test.as_dict()}
 
 
-def confused(problems: Mapping[str, Problem], errors: Sequence[Error]) -> dict[str, Any]:
+def confused(problems: Mapping[str, Problem], errors: Iterable[Error]) -> dict[str, Any]:
     """
     Count which answer was taken for which, on dev, where a question offers its answers.
 
@@ -219,6 +257,18 @@ def _wrong(prediction: Prediction) -> list[Prediction]:
     ]
 
 
+def _over_most(predictions: Iterable[Prediction], settings: MineSettings) -> frozenset[str]:
+    """The ids of the predictions on train that are more than the *most* that are kept."""
+    if settings.most is None:
+        return frozenset()
+    failed = (p for p in predictions if p.split == "train" and _failed(p, settings.below))
+    return frozenset(name for _, name in sorted(map(_distance, failed))[settings.most :])
+
+
+def _is_one_of(dropped: Collection[str], prediction: Prediction) -> bool:
+    return prediction.split == "train" and prediction.id in dropped
+
+
 def _distance(prediction: Prediction) -> tuple[float, str]:
     return abs((pass_rate(prediction) or 0.0) - 0.5), prediction.id
 
@@ -253,10 +303,3 @@ def _history(rationale: Rationale | None) -> list[Version]:
     if rationale is None:
         return []
     return [*rationale.history, Version(round=rationale.round, text=rationale.text)]
-
-
-def _exemplars(
-    error: Error, on_dev: Sequence[Error], problems: Mapping[str, Problem], k: int
-) -> list[Exemplar]:
-    alike = [other for other in on_dev if other.gap == error.gap]
-    return nearest(problems[error.problem], alike, problems, k)

@@ -1,10 +1,11 @@
 """Where problems come from, apart from them: a source that is added later reruns no training."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import overload
 
-from redistill.records import jsonl
-from redistill.records.types import Problem
+from redistill.records import jsonl, spool
+from redistill.records.types import Problem, Record
 
 FILE = "sources.jsonl"  # beside the problems of the splits
 
@@ -20,9 +21,43 @@ def without(problems: Iterable[Problem]) -> list[Problem]:
     return [p.model_copy(update={"source": ""}) if p.source else p for p in problems]
 
 
-def restored(problems: Sequence[Problem], folder: Path) -> list[Problem]:
+class Source(Record):
+    """Where the problem of an id comes from."""
+
+    source: str
+
+
+class Restored(Sequence[Problem]):
+    """Problems, each with its source where it has one."""
+
+    def __init__(self, problems: Sequence[Problem], sources: Mapping[str, Source]) -> None:
+        """Give *problems* the *sources* of their ids."""
+        self._problems, self._sources = problems, sources
+
+    def __len__(self) -> int:
+        """Count the problems."""
+        return len(self._problems)
+
+    @overload
+    def __getitem__(self, place: int) -> Problem: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Problem]: ...
+    def __getitem__(self, place: int | slice) -> Problem | list[Problem]:
+        """Return the problem at *place*, or those of a slice."""
+        if isinstance(place, slice):
+            return [self._restored(problem) for problem in self._problems[place]]
+        return self._restored(self._problems[place])
+
+    def __iter__(self) -> Iterator[Problem]:
+        """Return the problems in their order."""
+        return map(self._restored, self._problems)
+
+    def _restored(self, problem: Problem) -> Problem:
+        found = self._sources.get(problem.id)
+        return problem if found is None else problem.model_copy(update={"source": found.source})
+
+
+def restored(problems: Sequence[Problem], folder: Path) -> Restored:
     """Return *problems* with the sources that *folder* has of them; it may have no file of any."""
     file = folder / FILE
-    rows = jsonl.read_rows(file, ("id", "source")) if file.is_file() else ()
-    known = {row["id"]: row["source"] for row in rows}
-    return [p.model_copy(update={"source": known[p.id]}) if p.id in known else p for p in problems]
+    return Restored(problems, spool.by_id(spool.read(file, Source)) if file.is_file() else {})

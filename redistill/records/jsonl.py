@@ -2,21 +2,23 @@
 
 import json
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from math import isinf
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-import jsonlines
 from pydantic import ValidationError
 
 from redistill.console import drafts
 from redistill.console.exceptions import RefusedError
+from redistill.records import runs
 from redistill.records.types import Record
 
 MAX_LINE = 8 * 1024 * 1024  # bytes; a longer line is no record of ours and would fill the memory
 NOTHING = b"\n"  # all of a file without rows: DVC warns of each file that is empty
 MAX_DEPTH = 32  # no record nests deeper than 4
+MARK = b"\xef\xbb\xbf"  # of bytes in the order of UTF-8, which some editors put before a text
 
 
 R = TypeVar("R", bound=Record)
@@ -52,6 +54,15 @@ def each(path: Path, kind: type[R], name: str = "") -> Iterator[tuple[int, R]]:
         yield number, _parse(shown, number, line, kind)
 
 
+def placed(path: Path, kind: type[R]) -> Iterator[tuple[int, int, R]]:
+    """Read the records of *path* as `each` does, with the bytes at which they begin and end."""
+    start = 0
+    for number, line in _raw_lines(path, path, MAX_LINE):
+        start += len(MARK) if number == 1 and _marked(path) else 0
+        yield start, start + len(line), _parse(path, number, _bare(line), kind)
+        start += len(line)
+
+
 def stream(path: Path, kind: type[R], *, by: str = "id", name: str = "") -> Iterator[R]:
     """
     Read *path* as `read` does, one record at a time, in memory that does not grow with it.
@@ -74,14 +85,19 @@ def stream(path: Path, kind: type[R], *, by: str = "id", name: str = "") -> Iter
         yield record
 
 
-def write(path: Path, records: Iterable[Record]) -> None:
+def write(path: Path, records: Iterable[Record]) -> int:
     """
-    Write *records* sorted by id, as one atomic replacement of *path*.
+    Write *records* sorted by id, as one atomic replacement of *path*; returns how many there were.
 
-    Keys are sorted and line separators escaped, so equal records give equal bytes.
+    Keys are sorted and line separators escaped, so equal records give equal bytes. They are not
+    all in memory at once.
     """
-    rows = sorted(records, key=lambda record: record.id)
-    write_rows(path, (row.model_dump() for row in rows))
+    with drafts.file(path) as draft, draft.open("w", encoding="utf-8", newline="\n") as file:
+        lines = ((record.id, _dumps(record.model_dump())) for record in records)
+        count = sum(bool(file.write(f"{line}\n")) for line in runs.in_order(lines, draft.parent))
+        if not count:
+            file.write(NOTHING.decode())
+        return count
 
 
 def write_all(folder: Path, sets: Mapping[str, Iterable[Record]]) -> None:
@@ -95,15 +111,17 @@ def write_all(folder: Path, sets: Mapping[str, Iterable[Record]]) -> None:
 
 def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> int:
     """Write plain *rows* in the order given, as `write` does; returns how many there were."""
-    count = 0
+    with writing(path) as add:
+        return sum(add(row) for row in rows)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Callable[[dict[str, Any]], bool]]:
+    """Write each row that is added, as `write` does; *path* is replaced at the end of the block."""
     with drafts.file(path) as draft, draft.open("w", encoding="utf-8", newline="\n") as file:
-        writer = jsonlines.Writer(file, dumps=_dumps)
-        for row in rows:
-            writer.write(row)
-            count += 1
-        if not count:
+        yield lambda row: bool(file.write(f"{_dumps(row)}\n"))
+        if not file.tell():
             file.write(NOTHING.decode())
-    return count
 
 
 def read_rows(
@@ -190,7 +208,22 @@ def _distinct(one: str, other: str) -> bool:
 def _lines(
     path: Path, shown: Path | None = None, longest: int = MAX_LINE
 ) -> Iterator[tuple[int, bytes]]:
-    shown = shown or path
+    for number, line in _raw_lines(path, shown or path, longest):
+        yield number, _bare(line)
+
+
+def _bare(line: bytes) -> bytes:
+    return line.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def _marked(path: Path) -> bool:
+    """Whether *path* begins with a byte order mark."""
+    with path.open("rb") as file:
+        return file.read(len(MARK)) == MARK
+
+
+def _raw_lines(path: Path, shown: Path, longest: int) -> Iterator[tuple[int, bytes]]:
+    """The lines of *path* with their ends, without the mark before the first."""
     try:
         file = path.open("rb")
     except OSError as problem:
@@ -202,10 +235,10 @@ def _lines(
             if len(line.rstrip(b"\r\n")) > longest:
                 _refuse(shown, number, None, f"longer than {longest} bytes")
             if number == 1:
-                line = line.removeprefix(b"\xef\xbb\xbf")
+                line = line.removeprefix(MARK)
                 if not line or (line == NOTHING and not file.peek(1)):
                     return
-            yield number, line.removesuffix(b"\n").removesuffix(b"\r")
+            yield number, line
 
 
 def _parse(path: Path, number: int, line: bytes, kind: type[R]) -> R:

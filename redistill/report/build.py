@@ -45,7 +45,7 @@ def build(
     branches, rounds, names = run.branches, run.rounds, list(run.branches)
     control, title = settings.control, settings.title
     found = summary.collect(names, rounds, metrics)
-    tests: dict[str, list[Prediction]] = run.of_split("test")
+    tests: dict[str, Sequence[Prediction]] = run.of_split("test")
     chosen = summary.choose({name: found[name].dev for name in rounds if name in found})
     verdict = summary.verdict(chosen, control, found, tests)
     mined = [name for name, branch in branches.items() if branch.probe]

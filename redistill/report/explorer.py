@@ -1,17 +1,21 @@
 """The life of every problem over the branches, as the report's explorer finds and shows it."""
 
+from array import array
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast, overload
 
 from redistill.analysis import costs
 from redistill.analysis.scores import HELD_OUT
 from redistill.console.safe_text import safe_text
 from redistill.diff import render
 from redistill.problems import sources
-from redistill.records import jsonl
-from redistill.records.types import Error, Prediction, Problem, Rationale, Split
+from redistill.records import jsonl, spool
+from redistill.records.spool import Joined
+from redistill.records.types import Error, Prediction, Problem, Rationale, Record, Split
 from redistill.rounds.branches import FIRST, Branch
 from redistill.solutions import gaps, mending
 
@@ -22,8 +26,94 @@ NONE, ABSENT = -1, "-"
 MAX_SEARCHED = 2000  # characters of a question that are searched and listed; its life has it all
 MAX_REASONS = 60  # reasons that can be chosen; a foreign file can have one a row
 
+S = TypeVar("S", bound=Record)
 Key = tuple[Split, str]
 Part = tuple[str, str]  # an edit, or "!" and the step that is wrong
+
+
+class Asked(Sequence[tuple[Split, Problem]]):
+    """The problems of all splits, each with its split."""
+
+    def __init__(self, splits: Mapping[Split, Sequence[Problem]]) -> None:
+        """Put the problems of *splits* one after the other."""
+        self._splits = splits
+        self._all = Joined(*splits.values())
+
+    def __len__(self) -> int:
+        """Count the problems."""
+        return len(self._all)
+
+    @overload
+    def __getitem__(self, place: int) -> tuple[Split, Problem]: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[tuple[Split, Problem]]: ...
+    def __getitem__(
+        self, place: int | slice
+    ) -> tuple[Split, Problem] | list[tuple[Split, Problem]]:
+        """Return the problem at *place* with its split, or those of a slice."""
+        if isinstance(place, slice):
+            return [self[number] for number in range(*place.indices(len(self)))]
+        left = range(len(self))[place]
+        for split, problems in self._splits.items():
+            if left < len(problems):
+                return split, problems[left]
+            left -= len(problems)
+        raise IndexError(place)
+
+    def __iter__(self) -> Iterator[tuple[Split, Problem]]:
+        """Return the problems in their order."""
+        return ((split, one) for split, problems in self._splits.items() for one in problems)
+
+
+class Keyed(Mapping[Key, S]):
+    """Records by split and problem, which need not be in memory."""
+
+    def __init__(self, rows: Mapping[Split, Sequence[S]]) -> None:
+        """Have the *rows* of each split by themselves."""
+        self.rows = rows
+        by_problem = attrgetter("problem")
+        self.parts = {split: spool.named(found, by_problem) for split, found in rows.items()}
+
+    def __len__(self) -> int:
+        """Count the records."""
+        return sum(len(part) for part in self.parts.values())
+
+    def __iter__(self) -> Iterator[Key]:
+        """Return the splits and problems that there are records for."""
+        return ((split, name) for split, part in self.parts.items() for name in part)
+
+    def __getitem__(self, key: Key) -> S:
+        """Return the record for a split and problem."""
+        part = self.parts.get(key[0])
+        if part is None:
+            raise KeyError(key)
+        return part[key[1]]
+
+
+class Failures(Mapping[Key, Error]):
+    """
+    The first error of each problem, by split and problem.
+
+    It is that of the greedy completion where this is wrong.
+    """
+
+    def __init__(self, errors: Sequence[Error]) -> None:
+        """Find the first of *errors* for each problem."""
+        self._index = spool.named(errors, lambda e: f"{e.split} {e.problem}", first=True)
+
+    def __len__(self) -> int:
+        """Count the problems that there is an error for."""
+        return len(self._index)
+
+    def __iter__(self) -> Iterator[Key]:
+        """Return the splits and problems of the errors."""
+        for name in self._index:
+            split, _, problem = name.partition(" ")
+            yield cast(Split, split), problem
+
+    def __getitem__(self, key: Key) -> Error:
+        """Return the first error for a split and problem."""
+        return self._index[" ".join(key)]
 
 
 @dataclass(frozen=True)
@@ -48,10 +138,12 @@ class Run:
         """Return the rationale of *problem* that the student of *branch* was taught."""
         return self.rationales[self.branches[branch].rationales].get(problem)
 
-    def of_split(self, split: Split) -> dict[str, list[Prediction]]:
+    def of_split(self, split: Split) -> dict[str, Sequence[Prediction]]:
         """Return the predictions of every branch for the problems of *split*."""
         return {
-            name: [row for (kind, _), row in rows.items() if kind == split]
+            name: rows.rows[split]
+            if isinstance(rows, Keyed)
+            else [row for (kind, _), row in rows.items() if kind == split]
             for name, rows in self.predictions.items()
         }
 
@@ -66,7 +158,7 @@ def read(
     rounds: Sequence[str],
 ) -> Run:
     """
-    Read the records in these folders.
+    Check the records in these folders; they stay there until they are asked for.
 
     Those of a branch that was passed through are empty files.
     """
@@ -74,31 +166,31 @@ def read(
     return Run(
         branches,
         rounds,
-        [
-            (s, p)
-            for s in SPLITS
-            for p in sources.restored(jsonl.read(problems / f"{s}.jsonl", Problem), problems)
-        ],
-        {
-            name: {r.problem: r for r in jsonl.read(rationales / f"{name}.jsonl", Rationale)}
-            for name in lessons
-        },
-        {
-            name: {
-                (split, row.problem): row
-                for split in SPLITS
-                for row in jsonl.read(predictions / name / f"{split}.jsonl", Prediction)
+        Asked(
+            {
+                s: sources.restored(spool.read(problems / f"{s}.jsonl", Problem), problems)
+                for s in SPLITS
             }
-            for name in branches
-        },
-        {name: _first(jsonl.read(errors / f"{name}.jsonl", Error)) for name in branches},
+        ),
+        {name: _by_problem(rationales / f"{name}.jsonl", Rationale) for name in lessons},
+        {name: _keyed(predictions / name) for name in branches},
+        {name: Failures(spool.read(errors / f"{name}.jsonl", Error)) for name in branches},
         {
-            name: {p.problem: p for p in jsonl.read(file, Prediction)}
+            name: _by_problem(file, Prediction)
             for name in branches
             if (file := predictions / name / f"{HELD_OUT}.jsonl").is_file()
         },
         {name: _outside(outside / name) for name in branches},
     )
+
+
+def _by_problem(file: Path, kind: type[S]) -> Mapping[str, S]:
+    return spool.named(spool.read(file, kind), attrgetter("problem"))
+
+
+def _keyed(folder: Path) -> Keyed[Prediction]:
+    files = {split: folder / f"{split}.jsonl" for split in SPLITS}
+    return Keyed({split: spool.read(file, Prediction) for split, file in files.items()})
 
 
 def _outside(folder: Path) -> list[Prediction]:
@@ -117,8 +209,17 @@ def index(run: Run) -> dict[str, Any]:
     Verdicts and the status of rationales are a letter each, gaps and reasons places in their lists.
     """
     known, reasons = _gaps(run), _reasons(run)
-    keys = [(split, problem.id) for split, problem in run.problems]
-    lessons = {name: run.rationales[branch.rationales] for name, branch in run.branches.items()}
+    columns = {name: _Columns() for name in run.branches}
+    sizes: Counter[str] = Counter()
+    ids: list[str] = []
+    for split, problem in run.problems:
+        sizes[split] += 1
+        ids.append(safe_text(problem.id))
+        for name, column in columns.items():
+            answer = run.predictions[name].get((split, problem.id))
+            error = run.errors[name].get((split, problem.id))
+            lesson = run.lesson(name, problem.id) if split == "train" else None
+            column.add(answer, error, lesson, known, reasons)
     return {
         "branches": [
             {
@@ -126,23 +227,54 @@ def index(run: Run) -> dict[str, Any]:
                 "kind": costs.kind(name, run.branches, run.rounds),
                 "taught": safe_text(branch.rationales),
                 "passed": not run.predictions[name],
-                "verdicts": "".join(_verdict(run.predictions[name].get(key)) for key in keys),
-                "gaps": [_gap(run.errors[name].get(key), known) for key in keys],
-                "statuses": "".join(_status(lessons[name], key) for key in keys),
-                "reasons": [_reason(lessons[name], key, reasons) for key in keys],
+                **columns.pop(name).as_dict(),
             }
             for name, branch in run.branches.items()
         ],
         "gaps": [safe_text(gap) for gap in known],
         "reasons": [safe_text(reason) for reason in reasons],
-        "splits": [[split, sum(s == split for s, _ in keys)] for split in SPLITS],
-        "ids": [safe_text(problem) for _, problem in keys],
+        "splits": [[split, sizes[split]] for split in SPLITS],
+        "ids": ids,
     }
 
 
-def questions(run: Run) -> list[str]:
+@dataclass
+class _Columns:
+    """What the explorer filters a branch by: an entry a problem, of a byte or two."""
+
+    verdicts: "array[int]" = field(default_factory=lambda: array("b"))
+    gaps: "array[int]" = field(default_factory=lambda: array("h"))
+    statuses: "array[int]" = field(default_factory=lambda: array("b"))
+    reasons: "array[int]" = field(default_factory=lambda: array("h"))
+
+    def add(
+        self,
+        answer: Prediction | None,
+        error: Error | None,
+        lesson: Rationale | None,
+        gaps: Sequence[str],
+        reasons: Sequence[str],
+    ) -> None:
+        """Add the entry of one more problem, by its places among *gaps* and *reasons*."""
+        self.verdicts.append(ord(VERDICTS[answer.verdict] if answer else ABSENT))
+        self.gaps.append(gaps.index(error.gap) if error else NONE)
+        self.statuses.append(ord(STATUSES[lesson.status] if lesson else ABSENT))
+        reason = lesson.reason if lesson and lesson.status == "kept" else None
+        self.reasons.append(reasons.index(reason) if reason and reason in reasons else NONE)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the columns as the page reads them."""
+        return {
+            "verdicts": self.verdicts.tobytes().decode("ascii"),
+            "gaps": self.gaps.tolist(),
+            "statuses": self.statuses.tobytes().decode("ascii"),
+            "reasons": self.reasons.tolist(),
+        }
+
+
+def questions(run: Run) -> Iterator[str]:
     """Write the question of every problem, as the explorer lists and searches it."""
-    return [safe_text(problem.question, MAX_SEARCHED) for _, problem in run.problems]
+    return (safe_text(problem.question, MAX_SEARCHED) for _, problem in run.problems)
 
 
 def lives(run: Run) -> Iterator[dict[str, Any]]:
@@ -190,14 +322,6 @@ def _branches(run: Run, key: Key) -> Iterator[dict[str, Any]]:
             content["error"] = _error(error)
         if len(content) > 1:
             yield content
-
-
-def _first(errors: Sequence[Error]) -> dict[Key, Error]:
-    """The first error of each problem: that of the greedy completion where this is wrong."""
-    found: dict[Key, Error] = {}
-    for error in errors:
-        found.setdefault((error.split, error.problem), error)
-    return found
 
 
 def _lesson(lesson: Rationale, before: Rationale | None) -> dict[str, Any]:
@@ -262,22 +386,3 @@ def _reasons(run: Run) -> list[str]:
             if lesson.status == "kept" and lesson.reason:
                 counts[lesson.reason] = counts.get(lesson.reason, 0) + 1
     return sorted(counts, key=lambda reason: (-counts[reason], reason))[:MAX_REASONS]
-
-
-def _verdict(answer: Prediction | None) -> str:
-    return VERDICTS[answer.verdict] if answer else ABSENT
-
-
-def _gap(error: Error | None, known: Sequence[str]) -> int:
-    return known.index(error.gap) if error else NONE
-
-
-def _status(lessons: Mapping[str, Rationale], key: Key) -> str:
-    lesson = lessons.get(key[1]) if key[0] == "train" else None
-    return STATUSES[lesson.status] if lesson else ABSENT
-
-
-def _reason(lessons: Mapping[str, Rationale], key: Key, known: Sequence[str]) -> int:
-    lesson = lessons.get(key[1]) if key[0] == "train" else None
-    kept = lesson is not None and lesson.status == "kept" and lesson.reason in known
-    return known.index(lesson.reason) if lesson and kept and lesson.reason else NONE

@@ -14,7 +14,7 @@ from redistill.console import preflight
 from redistill.console.exceptions import RefusedError
 from redistill.console.preflight import Finding
 from redistill.grading.grader import load_grader
-from redistill.problems import overlap
+from redistill.problems import sought
 from redistill.problems.splits import split
 from redistill.problems.task import load_task
 from redistill.records import jsonl
@@ -293,5 +293,5 @@ def test_long_runs_of_words_in_both_splits_are_found_and_short_ones_are_not():
     short = Problem(id="s", question="How many are there?", answer="1")
     texts = [f"Well, {shared.upper()} it is.", "How many are there?"]
 
-    assert overlap.overlapping(texts, [long, short]) == [("l", shared)]
-    assert overlap.overlapping([shared.replace("seven", "7")], [long]) == []
+    assert sought.overlapping(texts, [long, short]) == [("l", shared)]
+    assert sought.overlapping([shared.replace("seven", "7")], [long]) == []

@@ -7,7 +7,7 @@ import pytest
 from redistill.analysis import ladder, scores, summary
 from redistill.checks import check_params
 from redistill.console.exceptions import RefusedError
-from redistill.datasets import card, files, load, rows
+from redistill.datasets import files, load, rows
 from redistill.datasets.take import take
 from redistill.diagnosis import mine, pool
 from redistill.grading.grader import load_grader
@@ -114,8 +114,7 @@ def accumulated(folder: Path) -> Path:
     made = views([problem("p1"), problem("p2")], [told("#### 7", "3+4=7\n#### 7"), first("p2")],
                  answered("p1"), taught="all")  # fmt: skip
     found = provenance(made) | {"lessons": "all"}
-    files.write(folder, made.rows, found, card.card(found))
-    return folder
+    return write(folder, made, found)
 
 
 def test_what_is_published_for_training_is_what_the_student_was_taught(tmp_path: Path):

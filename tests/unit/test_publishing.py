@@ -47,7 +47,7 @@ def test_the_four_views_are_of_the_same_rows():
     assert made.rows["messages"][0] == {"id": "p1", "messages": turns}
     pair = {"id": "p1", "prompt": f"{prompt}\n", "chosen": text, "rejected": "#### A"}
     assert made.rows["preference"] == [pair]
-    assert made.unpaired == {"a first rationale": 1}
+    assert dataset_rows.Tally.of(made.each()).unpaired == {"a first rationale": 1}
     assert made.balance.holds
 
 
@@ -78,7 +78,7 @@ def test_a_completion_that_shows_no_error_is_not_held_against_a_rationale(predic
     made = views([problem("p1")], [refined("p1")], prediction)
 
     assert made.rows["preference"] == []
-    assert made.unpaired == {reason: 1}
+    assert dataset_rows.Tally.of(made.each()).unpaired == {reason: 1}
 
 
 def test_the_rejected_text_is_that_of_the_student_before_the_text_was_written():
@@ -279,3 +279,22 @@ def test_the_docs_name_every_field_of_every_view():
         assert f"`{view}`" in text
         for name in schema.names:
             assert f'"{name}"' in text, f"{view}: {name}"
+
+
+def test_a_view_that_is_written_in_groups_is_the_table_written_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "GROUP", 30)
+    made = views([problem(f"p{n:03}") for n in range(100)], [first(f"p{n:03}") for n in range(100)])
+    folder = publish(tmp_path / "small", made)
+
+    for view in ("records", "sft", "messages"):
+        table = pa.Table.from_pylist(made.rows[view], schema=files.SCHEMAS[view])
+        pq.write_table(table, tmp_path / "whole.parquet", row_group_size=30, **files.PARQUET)
+        assert (folder / f"{view}.parquet").read_bytes() == (
+            tmp_path / "whole.parquet"
+        ).read_bytes()
+
+
+def test_rationales_that_are_not_in_the_order_of_their_ids_are_published_in_it():
+    made = views([problem("p1"), problem("p2")], [first("p2"), first("p1")])
+
+    assert [row["id"] for row in made.rows["records"]] == ["p1", "p2"]

@@ -333,7 +333,7 @@ def test_two_rationales_of_one_problem_are_counted_and_not_published():
 
 def test_a_rationale_of_a_round_that_is_not_in_the_settings_is_not_published():
     refused(
-        lambda: views([problem("p1")], [refined("p1", round="r9")], answered("p1")),
+        lambda: views([problem("p1")], [refined("p1", round="r9")], answered("p1")).rows,
         "rationale 'p1': there is no round 'r9'",
     )
 

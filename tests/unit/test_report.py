@@ -162,7 +162,7 @@ def test_of_several_errors_on_a_problem_the_first_is_the_one_of_its_life():
     error = next(e for e in RUN.errors["r0"].values() if e.split == "train")
     again = error.model_copy(update={"id": f"{error.id}#2", "gap": "copying"})
 
-    assert explorer._first([error, again]) == {("train", error.problem): error}
+    assert dict(explorer.Failures([error, again])) == {("train", error.problem): error}
 
 
 def test_the_index_has_what_the_filters_ask_for_in_the_order_of_the_problems():

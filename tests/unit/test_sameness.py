@@ -1,5 +1,6 @@
 """When two questions are the same, and when they only look so to a reader of letters and digits."""
 
+import re
 import unicodedata
 
 import pytest
@@ -7,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redistill.console.exceptions import RefusedError
-from redistill.problems.overlap import standing
+from redistill.problems import sought
+from redistill.problems.overlap import question
+from redistill.problems.sought import standing
 from redistill.problems.splits import split
 from redistill.records.fingerprint import normalised, undressed, worded
 from redistill.records.types import Problem
@@ -128,3 +131,47 @@ def test_a_number_in_the_marks_of_markdown_or_a_formula_hides_no_question(three:
 
 def test_a_sign_that_stands_alone_closes_no_sentence():
     assert normalised("Calculate 12 : 3") != normalised("Calculate 12 . 3")
+
+
+def by_every_text(texts: list[str], problems: list[Problem]) -> list[str]:
+    """The questions that stand in *texts*, by looking for each in all of them."""
+    known = {undressed(text) for text in texts}
+    likely = {identity for identity, _ in sought.overlapping(texts, problems)}
+    joined = "\n".join(f" {text} " for text in known)
+    return [
+        one.id
+        for one in problems
+        if (asked := undressed(question(one))) in known
+        or (one.id in likely and re.search(rf"(?<!\w){re.escape(asked)}(?!\w)", joined))
+    ]
+
+
+FEW = st.lists(st.sampled_from(["a", "b", "c", "3+4", "(d", "e,", "-"]), min_size=1, max_size=14)
+
+
+@given(st.lists(FEW, min_size=1, max_size=6), st.lists(FEW, min_size=1, max_size=4), st.data())
+def test_questions_are_found_text_by_text_as_by_looking_for_each_in_all_of_them(asks, texts, data):
+    problems = [
+        Problem(id=str(n), question=" ".join(ask), answer="1") for n, ask in enumerate(asks)
+    ]
+    told = [" ".join(text) for text in texts]
+    for _ in range(data.draw(st.integers(0, 3))):
+        quoted = data.draw(st.sampled_from(problems)).question
+        told.append(
+            data.draw(st.sampled_from(["{}", "so {}!", "(b{}", "a {}c", "c c {} a"])).format(quoted)
+        )
+
+    assert standing(told, problems) == by_every_text(told, problems)
+
+
+def test_what_a_text_is_compared_with_does_not_grow_with_the_number_of_questions(monkeypatch):
+    compared = []
+    monkeypatch.setattr(sought.re, "search", lambda *found: compared.append(found))
+    many = [
+        Problem(id=str(n), question=f"which of the following is true of the number {n}", answer="1")
+        for n in range(500)
+    ]
+
+    standing([f"Well: {many[7].question} indeed", "which of the following is true of me"], many)
+
+    assert len(compared) == 1
