@@ -1,6 +1,7 @@
 """A sweep by the queue of DVC: what is queued, what is waited for, what is said of a failure."""
 
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from click.testing import CliRunner
 
 from redistill.analysis import queued, seeds
 from redistill.cli.main import main
+from redistill.console.endings import Stopped
 from redistill.console.exceptions import RefusedError
 from redistill.records import json_file
 from tests.imports import ROOT
@@ -115,3 +117,18 @@ def test_jobs_are_for_what_has_no_results_yet(also: list[str], plan: seeds.Plan)
 
     assert (ran.exit_code, "--jobs" in ran.output) == (2, True)
     assert not plan.folder.exists()
+
+
+def test_a_signal_ends_the_waiting_and_says_that_the_workers_go_on(
+    plan: seeds.Plan, use: Callable[[Queue], Queue]
+):
+    use(Queue())
+
+    def say(told: str) -> None:
+        if told.endswith("has ended"):
+            raise Stopped(signal.SIGINT)
+
+    with pytest.raises(RefusedError, match="stopped by SIGINT; the workers of DVC go on") as it:
+        queued.run(plan, [2, 3], 1, say)
+
+    assert it.value.code == 130
