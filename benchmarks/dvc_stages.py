@@ -24,7 +24,7 @@ from redistill.records import json_file
 
 ROOT = Path(__file__).resolve().parent.parent
 LIKE = "refine"  # the stage whose deps on code each stage here has
-TURNS = 2
+TURNS = 1
 OUT = "data/{}.txt"
 
 
@@ -49,7 +49,7 @@ def stage(number: int, deps: list[str]) -> dict[str, Any]:
 def lay_out(root: Path, count: int, deps: list[str]) -> None:
     """Make a project of *count* stages in *root*, all of which have run as DVC knows it."""
     for name in ("redistill", "stages"):
-        skip = shutil.ignore_patterns("__pycache__")
+        skip = shutil.ignore_patterns("__pycache__", "project")  # as .dvcignore has it
         shutil.copytree(ROOT / name, root / name, ignore=skip)
     (root / "params.yaml").write_text("seed: 1\n")
     (root / "data").mkdir()
@@ -87,7 +87,7 @@ def dvc(root: Path, *words: str) -> str:
 
 
 def seconds(root: Path, *words: str, runs: int) -> float:
-    """The seconds of a core, the least of some turns, of a command that runs so many stages."""
+    """The seconds of a core, the least of TURNS, of a command that runs so many stages."""
     took = []
     for _ in range(TURNS):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)

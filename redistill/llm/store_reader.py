@@ -189,7 +189,8 @@ class Store:
 
     def _each(self, statement: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
         with store_file.told(self.file):
-            yield from self.connection.execute(statement, values)
+            found = self.connection.execute(statement, values)
+            yield from iter(found.fetchone, None)  # a reader that ends early closes nothing here
 
     def rows(self, statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         """Read the rows that *statement* selects; raises RefusedError as opening the file does."""
