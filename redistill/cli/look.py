@@ -80,19 +80,14 @@ def show(problem: str | None, stage: str | None, replied: bool) -> None:
         for name, prompt in plans.prompts(Path(), problem, stage):
             click.echo(f"== {name}\n\n{safe_text(prompt, 100_000)}\n")
         return
-    for split in ("train", "dev", "test"):
-        found = {p.id: p for p in jsonl.read(Path(f"data/problems/{split}.jsonl"), Problem)}
-        if problem in found:
-            break
-    else:
-        raise RefusedError(f"there is no problem {problem!r} in data/problems")
+    split, asked = _problem(problem)
     names = list(branches.branches(sections.read(PARAMS)))
     rationales = {n: Path(f"data/rationales/{n}.jsonl") for n in names}
     predictions = {n: Path(f"data/predictions/{n}/{split}.jsonl") for n in names}
     held_out = {n: Path(f"data/predictions/{n}/{HELD_OUT}.jsonl") for n in names}
     errors = {n: Path(f"data/errors/{n}.jsonl") for n in names}
     life = tables.life(
-        found[problem],
+        asked,
         {n: rows[-1] for n, rows in _of(problem, rationales, Rationale).items()},
         {n: rows[-1] for n, rows in _of(problem, predictions, Prediction).items()},
         {n: rows[-1] for n, rows in _of(problem, held_out, Prediction).items()},
@@ -186,11 +181,18 @@ def _print(lines: Iterable[str], *, paged: bool) -> None:
         click.echo("\n".join(block))
 
 
+def _problem(name: str) -> tuple[str, Problem]:
+    """The problem called *name*, with its split."""
+    for split in ("train", "dev", "test"):
+        for found in jsonl.matching(Path(f"data/problems/{split}.jsonl"), Problem, "id", name):
+            return split, found
+    raise RefusedError(f"there is no problem {name!r} in data/problems")
+
+
 def _of(problem: str, files: dict[str, Path], kind: Any) -> dict[str, list[Any]]:
     """The rows of *problem* in each of the *files* that has some."""
     found = {}
     for name, file in files.items():
-        rows = jsonl.read(file, kind) if file.is_file() else []
-        if own := [row for row in rows if row.problem == problem]:
+        if file.is_file() and (own := list(jsonl.matching(file, kind, "problem", problem))):
             found[name] = own
     return found

@@ -2,7 +2,9 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +14,9 @@ from redistill.console.exceptions import RefusedError
 from redistill.console.safe_text import safe_text
 from redistill.records import json_file
 from redistill.settings import sections
+
+if TYPE_CHECKING:
+    from redistill.analysis.seeds import Plan
 
 PARAMS = Path("params.yaml")
 LADDER = Path("metrics/ladder.json")
@@ -99,6 +104,9 @@ def check(alpha: float, names: tuple[str, ...]) -> None:
 )
 @click.option("--force", is_flag=True, help="Run seeds again whose results are there.")
 @click.option("--queue", is_flag=True, help="Only queue the experiments, and say how to go on.")
+@click.option(
+    "--jobs", type=click.IntRange(1), metavar="N", help="Run N at a time, by the queue of DVC."
+)
 @click.option("--gather", type=FOLDER, help="Run nothing: take the files of seeds in this folder.")
 def sweep(
     first: tuple[int, ...],
@@ -108,15 +116,22 @@ def sweep(
     out: Path,
     force: bool,
     queue: bool,
+    jobs: int | None,
     gather: Path | None,
 ) -> None:
-    """Run the loop with several seeds, one after the other, and print what holds over them."""
+    """
+    Run the loop with several seeds, one after the other, and print what holds over them.
+
+    With --jobs they run side by side, each in a copy of what git has of the project.
+    """
     from redistill.analysis import plots
     from redistill.analysis import seeds as seed_runs
 
     seeds = [*first, *more]
     if gather is None and (not first or min(seeds) < 0):
         raise click.UsageError("give the seeds, as in --seeds 1 2 3, or a folder with --gather")
+    if jobs and (force or queue or gather):
+        raise click.UsageError("--jobs runs what has no results yet: it goes with none of these")
     drafts.check(out)
     drafts.check(out.with_suffix(".svg"))
     if gather is None:
@@ -125,18 +140,9 @@ def sweep(
             click.echo(told, err=True)
         left = seed_runs.missing(plan, seeds, force=force)
         if queue and left:
-            copied = own_data.to_copy(Path())
-            names = [seed_runs.queue(plan, seed, copied) for seed in left]
-            if copied:
-                click.echo(safe_text(f"each gets a copy of {', '.join(copied)} (or dvc add it)"))
-            click.echo(f"{len(names)} experiments are queued; start them with: dvc queue start")
-            click.echo("When they have ended, the same command without --queue gathers them.")
+            _queue(plan, left)
             return
-        for seed in left:
-            click.echo(f"== seed {seed}: {' '.join(plan.words(seed))}")
-            seed_runs.run(plan, seed)
-        if left:
-            click.echo(f"data and metrics are of seed {left[-1]}, params.yaml is yours; " + YOURS)
+        _run(plan, left, jobs)
     found = seed_runs.summary(seed_runs.gather(gather or results, seeds))
     seeds_told = f"Mean gain on test over {len(found.seeds)} seeds"
     with drafts.together():
@@ -149,3 +155,36 @@ def sweep(
     chosen = ", ".join(f"{seed}: {name}" for seed, name in found.chosen.items())
     told = f"All figures: {out}, drawn in {out.with_suffix('.svg').name}"
     click.echo(safe_text(f"Chosen by dev, by seed: {chosen}. {told}"))
+
+
+def _copied() -> list[str]:
+    """What each experiment in a copy of the project is given beside what git has, and said so."""
+    copied = own_data.to_copy(Path())
+    if copied:
+        click.echo(safe_text(f"each gets a copy of {', '.join(copied)} (or dvc add it)"))
+    return copied
+
+
+def _queue(plan: "Plan", left: Sequence[int]) -> None:
+    """Queue the experiments of the seeds *left*, and say how to go on."""
+    from redistill.analysis import seeds as seed_runs
+
+    copied = _copied()
+    names = [seed_runs.queue(plan, seed, copied) for seed in left]
+    click.echo(f"{len(names)} experiments are queued; start them with: dvc queue start")
+    click.echo("When they have ended, the same command without --queue gathers them.")
+
+
+def _run(plan: "Plan", left: Sequence[int], jobs: int | None) -> None:
+    """Run the seeds *left*: one after the other in this folder, or *jobs* at a time in copies."""
+    from redistill.analysis import queued
+    from redistill.analysis import seeds as seed_runs
+
+    if jobs and left:
+        queued.run(plan, left, jobs, lambda told: click.echo(safe_text(told)), _copied())
+        return
+    for seed in left:
+        click.echo(f"== seed {seed}: {' '.join(plan.words(seed))}")
+        seed_runs.run(plan, seed)
+    if left:
+        click.echo(f"data and metrics are of seed {left[-1]}, params.yaml is yours; " + YOURS)

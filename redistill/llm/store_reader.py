@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ class Store:
         wanted = list(dict.fromkeys(keys))
         for start in range(0, len(wanted), CHUNK):
             part = wanted[start : start + CHUNK]
-            rows = self.rows(
+            rows = self._each(
                 "select id, key, status, outcome, body, checksum from attempts "
                 f"where key in ({marks(part)}) and state = 'done' and retired = 0 "
                 f"and outcome in ({marks(FINAL)}) order by id",
@@ -72,16 +73,17 @@ class Store:
                     )
                 yield number, Answer(key, status, body)
 
-    def of_problems(self, round: str) -> list[tuple[str, str, Answer]]:
+    def of_problems(self, round: str) -> Iterator[tuple[str, str, Answer]]:
         """Read problem, model and answer of every call that was made for *round*, in order."""
-        rows = self.rows(
+        rows = self._each(
             "select problem, model, key from attempts where round = ? "
             f"and state = 'done' and retired = 0 and outcome in ({marks(FINAL)}) "
             "order by id",
             [round, *FINAL],
         )
-        stored = self.answers(key for _, _, key in rows)
-        return [(problem, model, stored[key]) for problem, model, key in rows]
+        while part := list(islice(rows, CHUNK)):
+            stored = self.answers(key for _, _, key in part)
+            yield from ((problem, model, stored[key]) for problem, model, key in part)
 
     def committed(self) -> Amount:
         """Add up what all attempts together have spent or reserved."""
@@ -128,7 +130,7 @@ class Store:
 
         One that was put into a batch has that *batch* with it, and the identity of its *line*.
         """
-        rows = self.rows(
+        rows = self._each(
             f"select {', '.join('a.' + c for c in COLUMNS)}, r.request, l.identity, "
             f"{', '.join('b.' + c for c in batch_row.COLUMNS)} from attempts a "
             "join requests r using (key) left join lines l on l.attempt = a.id "
@@ -187,7 +189,8 @@ class Store:
 
     def _each(self, statement: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
         with store_file.told(self.file):
-            yield from self.connection.execute(statement, values)
+            found = self.connection.execute(statement, values)
+            yield from iter(found.fetchone, None)  # a reader that ends early closes nothing here
 
     def rows(self, statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         """Read the rows that *statement* selects; raises RefusedError as opening the file does."""

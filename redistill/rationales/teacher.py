@@ -60,7 +60,7 @@ class Request:
     mending: Mending | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Reply:
     """
     A rationale text and the kinds of gap that it treats, or the *reason* why there is none.

@@ -85,6 +85,20 @@ def stream(path: Path, kind: type[R], *, by: str = "id", name: str = "") -> Iter
         yield record
 
 
+def matching(path: Path, kind: type[R], by: str, value: str) -> Iterator[R]:
+    """
+    Read those records of *path* whose field *by* is *value*, in memory that does not grow with it.
+
+    Only lines that may be such records are held to being well-formed.
+    """
+    written = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    for number, line in _lines(path):
+        if written in line or b"\\u" in line or b"\\/" in line:  # it may be written so as well
+            record = _parse(path, number, line, kind)
+            if getattr(record, by) == value:
+                yield record
+
+
 def write(path: Path, records: Iterable[Record]) -> int:
     """
     Write *records* sorted by id, as one atomic replacement of *path*; returns how many there were.

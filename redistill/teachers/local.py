@@ -2,15 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from redistill.llm import response, store
+from redistill.llm import answers, response, store
 from redistill.llm.request import Request
 from redistill.llm.store import Intent, Result, Writer
 from redistill.rationales import prompt as rationales_prompt
-from redistill.rationales.reply import reply
+from redistill.rationales import stored
 from redistill.rationales.teacher import Reply, Sitting
 from redistill.rationales.teacher import Request as Refinement
 from redistill.records.types import Problem
@@ -38,7 +38,7 @@ class Settings(Section):
 
 def explain(problems: Sequence[Problem], settings: Settings, sitting: Sitting) -> list[list[Reply]]:
     """Have the model write the first rationale of each problem, once for each draw."""
-    prompts = [(rationales_prompt.explain(p, sitting.prompts), p.id) for p in problems]
+    prompts = ((rationales_prompt.explain(p, sitting.prompts), p.id) for p in problems)
     return _replies(prompts, settings, sitting)
 
 
@@ -46,32 +46,28 @@ def refine(
     requests: Sequence[Refinement], settings: Settings, sitting: Sitting
 ) -> list[list[Reply]]:
     """Have the model write a better rationale for each request, once for each draw."""
-    prompts = [(rationales_prompt.refine(r, sitting.prompts), r.problem.id) for r in requests]
+    prompts = ((rationales_prompt.refine(r, sitting.prompts), r.problem.id) for r in requests)
     return _replies(prompts, settings, sitting)
 
 
 def _replies(
-    prompts: Sequence[tuple[str, str]], settings: Settings, sitting: Sitting
+    prompts: Iterable[tuple[str, str]], settings: Settings, sitting: Sitting
 ) -> list[list[Reply]]:
     identity = _identity(settings.model)
-    rows = [
+    rows = (
         [_request(prompt, problem, draw, identity, settings) for draw in sitting.draws]
         for prompt, problem in prompts
-    ]
-    requests = {request.key: request for row in rows for request in row}
+    )
     file = store.path()
     with store.reading(file) as known:
-        stored = known.answers(requests)
-    missing = [request for key, request in requests.items() if key not in stored]
+        found = stored.find(known, rows)
     if sitting.plan is not None:
-        sitting.plan.cached += len(stored)
-        sitting.plan.new += missing
-    elif missing:
+        found.note(sitting.plan)
+    elif found.missing:
         with store.writing(file) as writer:
-            _write(missing, settings, sitting, writer)
-            stored = writer.answers(requests)
-    readings = {key: response.read(a.status, a.body) for key, a in stored.items()}
-    return [[reply(readings[r.key], r) for r in row if r.key in readings] for row in rows]
+            _write(list(found.missing.values()), settings, sitting, writer)
+            return found.filled(answers.known(writer, found.missing))
+    return found.filled({})
 
 
 def _request(prompt: str, problem: str, draw: int, identity: str, settings: Settings) -> Request:
@@ -107,7 +103,7 @@ def _write(
     model, tokenizer = load.pretrained(settings.model, place="local.model")
     for start in range(0, len(requests), settings.batch_size):
         batch = requests[start : start + settings.batch_size]
-        answers = sampling.reply(
+        written = sampling.reply(
             model,
             tokenizer,
             [list(request.messages) for request in batch],
@@ -118,7 +114,7 @@ def _write(
             say=f"{sitting.round} {start + 1} to {start + len(batch)} of {len(requests)}",
         )
         with writer.transaction() as connection:
-            for request, (text, tokens, ended) in zip(batch, answers, strict=True):
+            for request, (text, tokens, ended) in zip(batch, written, strict=True):
                 body = json.dumps(_body(settings.model, text, tokens, ended)).encode()
                 number = writer.intend(connection, _intent(request, sitting))
                 writer.receive(connection, number, 200, body)

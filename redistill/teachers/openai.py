@@ -1,8 +1,9 @@
 """Any OpenAI-compatible chat endpoint as the teacher, every answer stored and paid for once."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
@@ -10,7 +11,6 @@ from pydantic import Field
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.llm import (
     address,
-    answers,
     batch_orders,
     batches,
     budget,
@@ -30,7 +30,7 @@ from redistill.llm.request import Request
 from redistill.llm.response import Reading
 from redistill.llm.secret import secret_in, variable
 from redistill.rationales import prompt as rationales_prompt
-from redistill.rationales.reply import reply
+from redistill.rationales import stored
 from redistill.rationales.teacher import Reply, Sitting
 from redistill.rationales.teacher import Request as Refinement
 from redistill.records.types import Problem
@@ -80,10 +80,10 @@ class Settings(Section):
 
 def explain(problems: Sequence[Problem], settings: Settings, sitting: Sitting) -> list[list[Reply]]:
     """Ask for the first rationale of each problem; raises RefusedError as `client.ask` does."""
-    rows = [
+    rows = (
         [explanation(p, settings, sitting.prompts, draw) for draw in sitting.draws]
         for p in problems
-    ]
+    )
     return _replies(rows, settings, sitting)
 
 
@@ -91,9 +91,9 @@ def refine(
     requests: Sequence[Refinement], settings: Settings, sitting: Sitting
 ) -> list[list[Reply]]:
     """Ask for a better rationale of each request; raises RefusedError as `client.ask` does."""
-    rows = [
+    rows = (
         [refinement(r, settings, sitting.prompts, draw) for draw in sitting.draws] for r in requests
-    ]
+    )
     return _replies(rows, settings, sitting)
 
 
@@ -164,30 +164,26 @@ def _identity(settings: Settings) -> str:
 
 
 def _replies(
-    rows: Sequence[Sequence[Request]], settings: Settings, sitting: Sitting
+    rows: Iterable[list[Request]], settings: Settings, sitting: Sitting
 ) -> list[list[Reply]]:
-    readings = _readings([request for row in rows for request in row], settings, sitting)
-    return [[reply(readings[r.key], r) for r in row if r.key in readings] for row in rows]
-
-
-def _readings(
-    requests: Sequence[Request], settings: Settings, sitting: Sitting
-) -> dict[str, Reading]:
-    """The answers to *requests*: without key, budget or network where the store has them all."""
-    file = store.path()
+    """The replies to *rows*: without key, budget or network where the store has them all."""
+    file, limits = store.path(), sitting.spending
+    check = partial(other_models.check, settings=limits) if limits is not None else None
     with store.reading(file) as known:
-        stored = answers.known(known, (request.key for request in requests))
-    missing = {request.key: request for request in requests if request.key not in stored}
+        found = stored.find(known, rows, check)
     if sitting.plan is not None:
-        if missing:
+        if found.missing:
             _reachable(settings)  # before anything is paid
-        sitting.plan.cached += len(stored)
-        sitting.plan.new += missing.values()
-    if sitting.plan is not None or not missing:
-        if sitting.spending is not None:
-            other_models.check({r.key: r for r in requests}, stored, sitting.spending)
-        return stored
-    limits = sitting.spending
+        found.note(sitting.plan)
+    asks = found.missing and sitting.plan is None
+    return found.filled(_asked(found.missing, settings, sitting, file) if asks else {})
+
+
+def _asked(
+    missing: Mapping[str, Request], settings: Settings, sitting: Sitting, file: Path
+) -> dict[str, Reading]:
+    """The answers to *missing*, the requests by key that the store *file* has none to."""
+    limits, requests = sitting.spending, missing.values()
     if limits is None:
         raise RefusedError("params.yaml: the teacher needs a section 'spending'", code=CONFIG)
     budget.check(limits, settings.body, what="openai")

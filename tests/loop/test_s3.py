@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from redistill.records import manifest
+from tests.loop.projects import Finished, Project
 from tests.loop.test_published import content, run
 from tests.publications import small
 
@@ -67,3 +68,19 @@ def test_a_data_set_pushed_to_s3_is_imported_whole_by_another_repository(bucket,
 
     assert content(other / "lessons") == written
     assert manifest.verify(other / "lessons") == []
+
+
+def test_a_second_machine_pulls_a_run_from_s3_and_computes_nothing(
+    bucket, finished: Finished, tmp_path: Path
+):
+    first, _ = finished(tmp_path / "first")
+    remote(first.root, bucket[0])
+    first.commit("run")
+    first.dvc("push", "--quiet")
+    second = Project.at(tmp_path / "second")
+    first.git("clone", "-q", ".", str(second.root))
+
+    second.dvc("pull", "--quiet")
+
+    assert second.repro() == []
+    assert second.hashes() == first.hashes()

@@ -1,5 +1,8 @@
 """What a difference is worth, held against scipy and against chance itself."""
 
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -34,6 +37,25 @@ def test_exact_mcnemar_is_the_binomial_test_of_scipy_and_so_is_its_limit(fixed: 
 
     assert mcnemar(fixed, broken) == pytest.approx(theirs, rel=1e-9)
     assert (min(fixed, broken) <= limit) == (theirs < 0.05)
+
+
+@pytest.mark.parametrize(
+    ("fixed", "broken"),
+    [(0, 0), (0, 1), (1, 1), (3, 9), (40, 41), (0, 1074), (0, 1500), (700, 300), (1490, 1510)],
+)
+def test_mcnemar_is_the_quotient_of_whole_numbers_to_the_last_bit(fixed: int, broken: int):
+    n, few = fixed + broken, min(fixed, broken)
+    tail = sum(math.comb(n, k) for k in range(few + 1))
+
+    assert mcnemar(fixed, broken) == min(1.0, float(Fraction(2 * tail, 2**n)))
+
+
+def test_the_terms_of_mcnemar_follow_from_one_another(monkeypatch: pytest.MonkeyPatch):
+    asked, comb = [], math.comb
+    monkeypatch.setattr(math, "comb", lambda n, k: asked.append(k) or comb(n, k))
+
+    assert mcnemar(4_800, 5_100) == pytest.approx(0.0026534845115026772, rel=1e-12)
+    assert asked == [4_800]
 
 
 @pytest.mark.parametrize(("fixed", "broken"), [(60, 40), (150, 21), (9, 3)])

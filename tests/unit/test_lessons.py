@@ -28,7 +28,7 @@ from redistill.records.types import (
 from redistill.rounds import targets
 from redistill.solutions import paths
 from redistill.students.probe import fold
-from tests.publications import BRANCHES, answered, first, problem, provenance, views
+from tests.publications import BRANCHES, answered, first, problem, provenance, views, write
 from tests.settings import changed, shipped
 from tests.unit.test_loop_rules import MINE, answer, go, lesson
 from tests.unit.test_loop_rules import problem as sum_of

@@ -132,6 +132,26 @@ def test_a_stream_is_in_the_order_of_code_points(ids: list[str], fault: str, tmp
     assert fault in str(refusal.value)
 
 
+@pytest.mark.parametrize("name", ["p1", 'a "quoted" one', "a/b", "größe", "line\u2028end", "tab\t"])
+def test_the_rows_about_one_problem_are_found_however_it_is_written(name: str, tmp_path: Path):
+    problem = Problem(id=name, question="q", answer="2")
+    ours, theirs, php = tmp_path / "ours.jsonl", tmp_path / "theirs.jsonl", tmp_path / "php.jsonl"
+    jsonl.write(ours, [problem, Problem(id="p10", question=name, answer="2")])
+    theirs.write_text(json.dumps(problem.model_dump()))
+    php.write_text(theirs.read_text().replace("/", "\\/"))
+
+    for file in (ours, theirs, php):
+        assert list(jsonl.matching(file, Problem, "id", name)) == [problem]
+        assert not list(jsonl.matching(file, Problem, "id", "p"))
+
+
+def test_rows_about_other_problems_are_not_held_to_anything(tmp_path: Path):
+    file = tmp_path / "p.jsonl"
+    file.write_bytes(b"\n".join([b"{no record}", GOOD, b"{"]))
+
+    assert [p.id for p in jsonl.matching(file, Problem, "id", "p1")] == ["p1"]
+
+
 def test_what_is_written_can_be_streamed(tmp_path: Path):
     rows = [
         Problem(id=name, question="q", answer="a") for name in ("\U0001f642", "\uffee", "a", "B")
@@ -203,6 +223,15 @@ def test_equal_records_give_equal_bytes_whatever_their_order(tmp_path: Path):
 
     assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
     assert [file.name for file in tmp_path.iterdir() if file.name.endswith(".tmp")] == []
+
+
+def test_records_of_the_same_fields_share_the_set_of_their_names():
+    one, other = (Problem(id=name, question="q", answer="2") for name in "ab")
+    changed = one.model_copy(update={"source": "s"})
+
+    assert one.model_fields_set is other.model_fields_set
+    assert changed.model_fields_set == {"id", "question", "answer", "source"}
+    assert one.model_fields_set == {"id", "question", "answer"}
 
 
 def test_a_balance_that_lost_rows_is_refused():

@@ -1,0 +1,135 @@
+"""Seeds that the queue of DVC runs side by side, each in a copy of the project."""
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from redistill.analysis import seeds as seed_runs
+from redistill.console.endings import Stopped
+from redistill.console.exceptions import INTERNAL, TRY_AGAIN, RefusedError
+
+POLL = 5.0  # seconds between two looks, each of which is a process of DVC's of some seconds
+IDLE = 60.0  # seconds without a worker after which nobody is going to run what is queued
+ROW = re.compile(r"^([0-9a-f]{7,40})\s+(\S+)\s.*\b(Queued|Running|Failed|Success)$", re.MULTILINE)
+WORKERS = re.compile(r"^Worker status: (\d+) active, (\d+) idle$", re.MULTILINE)
+AT_WORK = ("Queued", "Running")
+
+
+@dataclass(frozen=True)
+class Task:
+    """An experiment in the queue: its *number*, by which DVC finds its log, name and state."""
+
+    number: str
+    name: str
+    state: str
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look at the queue found: its *tasks*, and how many *workers* there are."""
+
+    tasks: Sequence[Task]
+    workers: int
+
+    def at_work(self, names: Collection[str]) -> set[str]:
+        """Return those of *names* that are queued or run."""
+        return {task.name for task in self.tasks if task.state in AT_WORK} & set(names)
+
+
+def run(
+    plan: seed_runs.Plan,
+    seeds: Sequence[int],
+    jobs: int,
+    say: Callable[[str], object],
+    copied: Sequence[str] = (),
+) -> None:
+    """
+    Have the queue of DVC run *seeds*, *jobs* at a time, and keep the results of each.
+
+    What a sweep before has queued is not queued again. Each experiment is given what is to be
+    *copied*. Raises RefusedError: 70 with the command that shows the log where a seed failed, 75
+    where the queue has no worker, 128 and the signal for a signal, after which the workers go on.
+    """
+    names = {plan.name(seed): seed for seed in dict.fromkeys(seeds)}
+    before = look(plan.root)
+    for name, seed in names.items():
+        if name not in before.at_work(names):
+            seed_runs.queue(plan, seed, copied)
+    _dvc(plan.root, "queue", "start", f"--jobs={jobs}")
+    say(f"{len(names)} experiments, {jobs} at a time; dvc queue logs NAME shows what one says")
+    try:
+        last = _waited(plan.root, names, say)
+    except Stopped as stop:
+        raise RefusedError(
+            f"stopped by {stop.name}; the workers of DVC go on, and the same command waits for "
+            "them (dvc queue stop --kill ends them)",
+            code=int(str(stop.code)),
+        ) from None
+    left = seed_runs.missing(plan, list(names.values()), force=False)
+    if left:
+        raise _failed(plan, left, last, {task.number for task in before.tasks})
+
+
+def look(root: Path) -> Look:
+    """Look at the queue of DVC in *root*."""
+    told = _dvc(root, "queue", "status")
+    workers = WORKERS.search(told)
+    return Look(
+        [Task(*found) for found in ROW.findall(told)],
+        sum(map(int, workers.groups())) if workers else 0,
+    )
+
+
+def _waited(root: Path, names: Collection[str], say: Callable[[str], object]) -> Look:
+    """The queue once none of *names* is at work; each is said to have ended as it does."""
+    left, seen = set(names), time.monotonic()
+    while True:
+        found = look(root)
+        at_work = found.at_work(names)
+        for name in sorted(left - at_work):
+            say(f"{name} has ended")
+        left = at_work
+        if not left:
+            return found
+        seen = time.monotonic() if found.workers else seen
+        if time.monotonic() - seen > IDLE:
+            raise RefusedError(
+                f"{', '.join(sorted(left))}: queued, and DVC has no worker that would run it; the "
+                "same command starts one",
+                code=TRY_AGAIN,
+            )
+        time.sleep(POLL)
+
+
+def _failed(
+    plan: seed_runs.Plan, left: Sequence[int], last: Look, before: Collection[str]
+) -> RefusedError:
+    """What to say of the seeds that *left* no results; *before* are tasks of other sweeps."""
+    logs = []
+    for seed in left:
+        tasks = [task for task in last.tasks if task.name == plan.name(seed)]
+        own = [task for task in tasks if task.number not in before] or tasks
+        where = own[0].number if own else plan.name(seed)
+        logs.append(f"seed {seed}: dvc queue logs {where}")
+    return RefusedError(
+        f"{len(left)} of the experiments left no results ({'; '.join(logs)}); those that ended "
+        "well are kept, and the same command goes on from there",
+        code=INTERNAL,
+    )
+
+
+def _dvc(root: Path, *words: str) -> str:
+    """What a command of DVC prints; raises RefusedError (70) where it fails."""
+    ran = subprocess.run(  # noqa: S603 - dvc, no shell
+        [sys.executable, "-m", "dvc", *words], cwd=root, capture_output=True, text=True, check=False
+    )
+    if ran.returncode:
+        told = (ran.stderr.strip() or ran.stdout.strip()).splitlines()
+        raise RefusedError(
+            f"dvc {' '.join(words)}: {told[-1] if told else ran.returncode}", code=INTERNAL
+        )
+    return ran.stdout

@@ -1,0 +1,134 @@
+"""A sweep by the queue of DVC: what is queued, what is waited for, what is said of a failure."""
+
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from redistill.analysis import queued, seeds
+from redistill.cli.main import main
+from redistill.console.endings import Stopped
+from redistill.console.exceptions import RefusedError
+from redistill.records import json_file
+from tests.imports import ROOT
+
+
+class Queue:
+    """The queue of DVC: every look at it ends what runs, seed 8 badly, and begins what waits."""
+
+    def __init__(self, workers: int = 1) -> None:
+        self.workers, self.tasks, self.started = workers, [], []
+        self.ended: set[str] = set()
+
+    def add(self, name: str, state: str = "Queued") -> None:
+        self.tasks.append([f"{len(self.tasks):07x}", name, state])
+
+    def __call__(self, root: Path, *words: str) -> str:
+        if words[1] == "start":
+            self.started.append(words[2])
+            return ""
+        rows = [f"{number}  {name}  05:19 AM  {state}" for number, name, state in self.tasks]
+        for task in self.tasks if self.workers else ():
+            if task[2] == "Running":
+                task[2] = "Failed" if task[1].startswith("seed8") else "Success"
+            elif task[2] == "Queued":
+                task[2] = "Running"
+        told = f"Worker status: {self.workers} active, 0 idle"
+        return "\n".join(["Task  Name  Created  Status", *rows, "", told])
+
+
+@pytest.fixture
+def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> seeds.Plan:
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(queued, "POLL", 0.0)
+    return seeds.plan(tmp_path, tmp_path / "seeds", [])
+
+
+@pytest.fixture
+def use(plan: seeds.Plan, monkeypatch: pytest.MonkeyPatch) -> Callable[[Queue], Queue]:
+    """Has a queue stand for that of DVC, and the experiments that ended well leave results."""
+
+    def used(queue: Queue) -> Queue:
+        def take_in(plan: seeds.Plan, seed: int) -> None:
+            if [
+                1 for _, name, state in queue.tasks if (name, state) == (plan.name(seed), "Success")
+            ]:
+                json_file.write_json(plan.file(seed), {"settings": plan.settings()})
+
+        monkeypatch.setattr(queued, "_dvc", queue)
+        monkeypatch.setattr(seeds, "queue", lambda plan, seed, _: queue.add(plan.name(seed)))
+        monkeypatch.setattr(seeds, "_take_in", take_in)
+        return queue
+
+    return used
+
+
+def test_seeds_are_queued_once_and_waited_for(plan: seeds.Plan, use: Callable[[Queue], Queue]):
+    queue, said = use(Queue()), []
+    queue.add(plan.name(3), "Running")  # by a sweep that was ended meanwhile
+    queue.add("anothers")
+
+    queued.run(plan, [2, 3], 4, said.append)
+
+    assert [name for _, name, _ in queue.tasks] == [plan.name(3), "anothers", plan.name(2)]
+    assert queue.started == ["--jobs=4"]
+    assert seeds.missing(plan, [2, 3], force=False) == []
+    assert said[1:] == [f"{plan.name(3)} has ended", f"{plan.name(2)} has ended"]
+
+
+def test_a_seed_that_fails_is_named_with_its_log_and_the_others_are_kept(
+    plan: seeds.Plan, use: Callable[[Queue], Queue]
+):
+    queue = use(Queue())
+    queue.add(plan.name(8), "Failed")  # an earlier time, whose log nobody wants
+
+    with pytest.raises(RefusedError, match="seed 8: dvc queue logs 0000002") as it:
+        queued.run(plan, [2, 8], 1, print)
+
+    assert it.value.code == 70
+    assert seeds.missing(plan, [2, 8], force=False) == [8]
+
+
+def test_a_queue_that_nobody_works_on_is_told(
+    plan: seeds.Plan, use: Callable[[Queue], Queue], monkeypatch: pytest.MonkeyPatch
+):
+    use(Queue(workers=0))
+    monkeypatch.setattr(queued, "IDLE", 0.0)
+
+    with pytest.raises(RefusedError, match="DVC has no worker") as it:
+        queued.run(plan, [2], 1, print)
+
+    assert it.value.code == 75
+
+
+def test_dvc_that_fails_ends_a_sweep_in_its_words(plan: seeds.Plan):
+    with pytest.raises(RefusedError, match=r"dvc queue status: ERROR: .*not inside of a DVC") as it:
+        queued.look(plan.root)
+    assert it.value.code == 70
+
+
+@pytest.mark.parametrize("also", [["--force"], ["--queue"], ["--gather", "."]])
+def test_jobs_are_for_what_has_no_results_yet(also: list[str], plan: seeds.Plan):
+    ran = CliRunner().invoke(main, ["sweep", "--seeds", "1", "--jobs", "2", *also])
+
+    assert (ran.exit_code, "--jobs" in ran.output) == (2, True)
+    assert not plan.folder.exists()
+
+
+def test_a_signal_ends_the_waiting_and_says_that_the_workers_go_on(
+    plan: seeds.Plan, use: Callable[[Queue], Queue]
+):
+    use(Queue())
+
+    def say(told: str) -> None:
+        if told.endswith("has ended"):
+            raise Stopped(signal.SIGINT)
+
+    with pytest.raises(RefusedError, match="stopped by SIGINT; the workers of DVC go on") as it:
+        queued.run(plan, [2, 3], 1, say)
+
+    assert it.value.code == 130
