@@ -8,6 +8,8 @@ from redistill.settings.bounds import Above, Length, Temperature, Width
 from redistill.settings.sections import Section
 from redistill.students.model.settings import Precision
 
+Rows = Width | Literal["auto"]  # rows at once: a number, or as many as memory holds
+
 
 class EvaluateSettings(Section):
     """
@@ -17,9 +19,9 @@ class EvaluateSettings(Section):
     each problem of train and dev, at *temperature* from the nucleus of *top_p*: its pass rate.
     """
 
-    engine: Literal["local", "server"]
+    engine: Literal["local", "transformers", "vllm", "server", "auto"]
     max_new_tokens: Length
-    batch_size: Width
+    batch_size: Rows
     precision: Precision
     samples: Annotated[int, Field(ge=0, le=1000)]
     temperature: Temperature
