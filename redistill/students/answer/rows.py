@@ -118,7 +118,7 @@ def lasting(
             raise RefusedError(
                 f"out of memory while answering: one prompt at a time, the longest of {longest} "
                 f"tokens, with up to {max_new_tokens} new ones; lower max_new_tokens of the "
-                "section that asks, or set its precision to bf16",
+                "section that asks, or use a machine with more memory",
                 code=INTERNAL,
             )
         _release()

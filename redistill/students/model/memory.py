@@ -22,7 +22,7 @@ def watched(doing: str, advice: str) -> Iterator[None]:
 
 
 def ran_out(problem: Exception) -> bool:
-    """Whether *problem* is one of memory: Python's, that of a GPU, or that of torch on a CPU."""
+    """Say whether *problem* is one of memory: Python's, that of a GPU, or of torch on a CPU."""
     if isinstance(problem, MemoryError | torch.OutOfMemoryError):
         return True
     return any(mark in str(problem) for mark in MARKS)
