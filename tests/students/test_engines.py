@@ -139,9 +139,7 @@ def test_vllm_that_is_not_installed_is_refused_with_the_way_out(
 ):
     monkeypatch.setitem(sys.modules, "vllm", None)
 
-    with pytest.raises(
-        RefusedError, match=r"vllm cannot be imported .*engine: server"
-    ) as told:
+    with pytest.raises(RefusedError, match=r"vllm cannot be imported .*engine: server") as told:
         completed(student, engine="vllm")
     assert told.value.code == 78
 
