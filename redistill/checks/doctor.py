@@ -213,7 +213,7 @@ def _student(
         *checks.prompts(encoder, splits.items(), lengths),
         precision.finding(
             {"train.precision": limits.precision}
-            | ({"evaluate.precision": exam.precision} if exam.engine == "local" else {})
+            | ({"evaluate.precision": exam.precision} if exam.engine != "server" else {})
         ),
         _disk(root, params, base.bytes),
     ]

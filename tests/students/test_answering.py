@@ -143,7 +143,7 @@ def test_no_prompt_has_no_answer():
 
 
 def drawn(model: Any, places: Sequence[int], batch_size: int) -> list[engine.Answer]:
-    pick = sampling.nucleus(1.0, 0.9, [100 + place for place in places])
+    pick = sampling.Nucleus(1.0, 0.9, [100 + place for place in places])
     prompts = [PROMPTS[place] for place in places]
     return engine.answer(model, prompts, batch_size=batch_size, pick=pick, **ASK)
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from redistill.students.answer import exam, local, server
+from redistill.students.answer import engines, local, server
 from redistill.students.answer.settings import EvaluateSettings
 from redistill.students.model import load
 from redistill.students.model import precision as precisions
@@ -90,9 +90,9 @@ def test_an_evaluation_says_so_unless_a_server_computes(
     )  # fmt: skip
     base = small.base(tmp_path / "r0")
     words = load.tokenizer(base)
-    encoder = exam.Encoder(words, small.ASKED.prompt)
+    encoder = engines.Encoder(words, small.ASKED.prompt)
 
-    exam._engine(base, words, encoder, small.ASKED, settings)
+    engines.opened(base, words, encoder, small.ASKED, settings)
 
     assert ("r0: bf16 takes 8.2 times" in capsys.readouterr().err) is said
 

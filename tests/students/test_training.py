@@ -9,7 +9,6 @@ import torch
 
 from redistill.console.exceptions import RefusedError
 from redistill.records import lessons as teaching
-from redistill.students.answer import engine
 from redistill.students.model import load, memory, tokens
 from redistill.students.train import batch as batches
 from redistill.students.train import checkpoints, checks, fit, likelihood, loop, packing
@@ -249,29 +248,6 @@ def test_another_row_plan_or_start_is_another_training(
     assert key != checkpoints.key(examples[1:], base, {"steps": 3})
     assert key != checkpoints.key(examples, base, {"steps": 4})
     assert key != checkpoints.key(examples, tmp_path / "other", {"steps": 3})
-
-
-@pytest.mark.parametrize(
-    "problem",
-    [
-        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
-        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
-        MemoryError(),
-    ],
-)
-def test_running_out_of_memory_while_answering_names_batch_and_longest_prompt(problem: Exception):
-    class Full:
-        config = None
-        device = "cpu"
-
-    @memory.watched_answers
-    def answer(model, prompts, **options):
-        raise problem
-
-    with pytest.raises(RefusedError, match="batches of 8 prompts, the longest of 3 tokens") as it:
-        answer(Full(), [[1], [1, 2, 3]], batch_size=8, max_new_tokens=5)
-    assert it.value.code == 70
-    assert engine.answer.__wrapped__
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory():

@@ -1,18 +1,15 @@
 """Answering problems many at once: rows that finish leave, others join; greedy or drawn."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from redistill.console.progress import Progress
 from redistill.students.answer import kv_cache
-from redistill.students.model import memory
-
-# the next token of each row, from its logits (rows x vocabulary) and the places of the rows
-Pick = Callable[[torch.Tensor, Sequence[int]], torch.Tensor]
+from redistill.students.answer.rows import lasting
 
 # Share of a batch at or below which others join it. Rows of several ages make all of them as wide
 # as the oldest: on a CPU that costs more than short steps of few rows do, on a GPU it does not.
@@ -29,7 +26,29 @@ class Answer:
     eos: bool
 
 
-@memory.watched_answers
+class Pick(Protocol):
+    """How the next token of each row is chosen."""
+
+    def begin(self, places: Sequence[int]) -> None:
+        """Make ready for rows at *places* that write their first token, it may be once more."""
+        ...
+
+    def __call__(self, logits: torch.Tensor, places: Sequence[int]) -> torch.Tensor:
+        """Choose from *logits* (rows x vocabulary) the next tokens of the rows at *places*."""
+        ...
+
+
+class Greedy:
+    """The likeliest token of each row."""
+
+    def begin(self, places: Sequence[int]) -> None:
+        """Nothing is remembered of a row."""
+
+    def __call__(self, logits: torch.Tensor, places: Sequence[int]) -> torch.Tensor:
+        """Choose the likeliest."""
+        return logits.argmax(-1)
+
+
 def answer(
     model: Any,
     prompts: Sequence[Sequence[int]],
@@ -48,30 +67,29 @@ def answer(
 
     At most *batch_size* rows are at work at once, the longest prompts first. Rows that have stopped
     leave, so that a step costs what the others need; equal prompts are read once. In fp32 the
-    tokens do not depend on *batch_size*.
+    tokens do not depend on *batch_size*. Where memory runs out, finished answers stay, and the
+    others begin again with half the rows; raises RefusedError where one row is too many.
     """
     model.eval()
-    answers: list[Answer | None] = [None] * len(prompts)
+    answers: dict[int, Answer] = {}
     order = sorted(range(len(prompts)), key=lambda p: (-len(prompts[p]), tuple(prompts[p]), p))
-    waiting = deque(order)
-    most = max(1, min(batch_size, len(prompts)))
-    rows = _Rows(model, most, eos, pad, max_new_tokens, pick or _greedy)
     progress = Progress(say, len(prompts))
-    with torch.inference_mode():
-        while waiting or rows.alive:
-            while rows.has_room() and waiting:
-                rows.join([(place, prompts[place]) for place in rows.joining(waiting, prompts)])
-            if rows.alive:
-                rows.step()
-            for place, done in rows.finished():
-                answers[place] = done
-            progress.to(len(prompts) - len(waiting) - len(rows.alive))
+
+    def work(most: int) -> None:
+        waiting = deque(place for place in order if place not in answers)
+        rows = _Rows(model, most, eos, pad, max_new_tokens, pick or Greedy())
+        with torch.inference_mode():
+            while waiting or rows.alive:
+                while rows.has_room() and waiting:
+                    rows.join([(place, prompts[place]) for place in rows.joining(waiting, prompts)])
+                if rows.alive:
+                    rows.step()
+                answers.update(rows.finished())
+                progress.to(len(answers))
+
+    lasting(work, lambda: len(prompts) - len(answers), batch_size, prompts, max_new_tokens, say)
     progress.close()
-    return [row for row in answers if row is not None]
-
-
-def _greedy(logits: torch.Tensor, places: Sequence[int]) -> torch.Tensor:
-    return logits.argmax(-1)
+    return [answers[place] for place in range(len(prompts))]
 
 
 @dataclass
@@ -137,7 +155,9 @@ class _Rows:
         self.cache.opens(first, mask[which], which if shared else None)
         logits = self._forward(ids, mask, (mask.cumsum(-1) - 1).clamp(min=0))[which]
         self.alive += [_Row(place, self.cache.end - len(prompt)) for place, prompt in rows]
-        chosen = self.pick(logits, [place for place, _ in rows])[:, None]
+        places = [place for place, _ in rows]
+        self.pick.begin(places)
+        chosen = self.pick(logits, places)[:, None]
         lengths = self._tensor([[len(prompt)] for _, prompt in rows])
         self.ids = torch.cat([self.ids, chosen])
         self.position = torch.cat([self.position, lengths])

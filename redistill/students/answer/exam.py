@@ -183,26 +183,9 @@ def _engine(
     student_settings: StudentSettings,
     settings: EvaluateSettings,
 ) -> "AbstractContextManager[Engine]":
-    from redistill.students.answer import local, server
-    from redistill.students.model import precision
+    from redistill.students.answer import engines
 
-    if settings.engine == "server":
-        return server.served(
-            student,
-            eos=encoder.eos,
-            max_new_tokens=settings.max_new_tokens,
-            text_of=lambda ids: str(tokenizer.decode(ids, clean_up_tokenization_spaces=False)),
-        )
-    precision.warn(student.name, "evaluate.precision", settings.precision)
-    return local.local(
-        student,
-        tokenizer,
-        encoder,
-        max_new_tokens=settings.max_new_tokens,
-        batch_size=settings.batch_size,
-        precision=settings.precision,
-        attention=student_settings.attention,
-    )
+    return engines.opened(student, tokenizer, encoder, student_settings, settings)
 
 
 def _drawn(

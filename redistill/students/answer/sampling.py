@@ -39,7 +39,7 @@ def reply(
         max_new_tokens=max_new_tokens,
         batch_size=len(chats),
         say=say,
-        pick=nucleus(temperature, top_p, seeds) if temperature else None,
+        pick=Nucleus(temperature, top_p, seeds) if temperature else None,
     )
     return [
         (str(tokenizer.decode(answer.ids, skip_special_tokens=True)), len(answer.ids), answer.eos)
@@ -61,17 +61,25 @@ def _ids(tokenizer: Any, chat: Sequence[Mapping[str, str]]) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def nucleus(temperature: float, top_p: float, seeds: Sequence[int]) -> engine.Pick:
+class Nucleus:
     """Draw each token as `reply` does, the row at a place with the seed at that place."""
-    draws = [torch.Generator().manual_seed(seed % 2**63) for seed in seeds]
 
-    def pick(logits: torch.Tensor, places: Sequence[int]) -> torch.Tensor:
-        shares, order = (logits.float().cpu() / temperature).softmax(-1).sort(-1, descending=True)
-        shares[shares.cumsum(-1) - shares >= top_p] = 0.0
+    def __init__(self, temperature: float, top_p: float, seeds: Sequence[int]) -> None:
+        self.temperature, self.top_p, self.seeds = temperature, top_p, seeds
+        self.draws: dict[int, torch.Generator] = {}
+
+    def begin(self, places: Sequence[int]) -> None:
+        """Start the draws of the rows at *places* from their seeds."""
+        for place in places:
+            self.draws[place] = torch.Generator().manual_seed(self.seeds[place] % 2**63)
+
+    def __call__(self, logits: torch.Tensor, places: Sequence[int]) -> torch.Tensor:
+        """Draw the next token of each row, on the CPU, where a seed gives the same everywhere."""
+        heated = logits.float().cpu() / self.temperature
+        shares, order = heated.softmax(-1).sort(-1, descending=True)
+        shares[shares.cumsum(-1) - shares >= self.top_p] = 0.0
         chosen = [
-            order[row, torch.multinomial(shares[row], 1, generator=draws[place])]
+            order[row, torch.multinomial(shares[row], 1, generator=self.draws[place])]
             for row, place in enumerate(places)
         ]
         return torch.cat(chosen).to(logits.device)
-
-    return pick
