@@ -1,11 +1,12 @@
 """How a student answers problems, as the section ``evaluate`` says."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from redistill.settings.bounds import Above, Length, Temperature, Width
-from redistill.settings.sections import Section
+from redistill.settings.sections import Params, Section
 from redistill.students.model.settings import Precision
 
 
@@ -24,3 +25,8 @@ class EvaluateSettings(Section):
     samples: Annotated[int, Field(ge=0, le=1000)]
     temperature: Temperature
     top_p: Above
+
+
+def computed_here(params: Params, options: Mapping[str, Any]) -> bool:
+    """Say whether answers are computed by the stage itself, so that processes can share them."""
+    return params.section("evaluate", EvaluateSettings).engine != "server"
