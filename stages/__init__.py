@@ -79,8 +79,7 @@ class SharedStage(Stage):
         if not rank.launched():
             super().main(*args, **kwargs)
         rank.end_with_parent(signal.SIGKILL)
-        rank.join()
-        whole = partial(click.Command.main, self, *args, **kwargs)
+        whole = partial(click.Command.main, self, rank.join())
         name, leave = str(self.name), rank.leave
         rank.shared(lambda: endings.run(name, whole, stopped=STOPPED, goes_on=True, leave=leave))
         sys.exit(0)

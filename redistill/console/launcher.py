@@ -35,7 +35,7 @@ def wanted() -> bool:
 
 def lead(module: str, words: Sequence[str]) -> None:
     """
-    Have the launcher of REDISTILL_LAUNCH run ``-m`` *module* with *words*, and wait for its end.
+    Have the launcher of REDISTILL_LAUNCH run ``-m`` *module*, with the options *words*, to its end.
 
     The processes speak through this one. Where one of them fails all are ended, and RefusedError
     has its line and its code; 70 where it died without a word. None outlives this process.
@@ -45,8 +45,8 @@ def lead(module: str, words: Sequence[str]) -> None:
         with socket.socket(socket.AF_UNIX) as listener, log.open("wb") as printed:
             listener.bind(str(place))
             listener.listen()
-            process = _started(module, words, place, printed)
-            led = _Led(listener, process)
+            process = _started(module, place, printed)
+            led = _Led(listener, process, words)
             try:
                 led.watch()
             finally:
@@ -54,15 +54,13 @@ def lead(module: str, words: Sequence[str]) -> None:
         _settle(led, process.returncode, log)
 
 
-def _started(
-    module: str, words: Sequence[str], place: Path, printed: IO[bytes]
-) -> subprocess.Popen[bytes]:
+def _started(module: str, place: Path, printed: IO[bytes]) -> subprocess.Popen[bytes]:
     command = shlex.split(os.environ[COMMAND])
     program = shutil.which(command[0])
     if program is None:
         raise RefusedError(f"{COMMAND}: there is no program {command[0]!r}", code=CONFIG)
     return subprocess.Popen(  # noqa: S603 - the user's own command
-        [program, *command[1:], "-m", module, *words],
+        [program, *command[1:], "-m", module],
         env={**os.environ, rank.LEADER: str(place)},
         stdin=subprocess.DEVNULL,
         stdout=printed,
@@ -88,6 +86,7 @@ class _Led:
 
     listener: socket.socket
     launcher: subprocess.Popen[bytes]
+    words: Sequence[str]
     processes: list[_Process] = field(default_factory=list)
     faults: list[dict[str, Any]] = field(default_factory=list)
 
@@ -146,7 +145,9 @@ class _Led:
             return
         process.number, process.count = told["number"], told["count"]
         streams = [1, 2] if process.number == 0 else []
-        socket.send_fds(process.line, [b"."], streams)
+        options = json.dumps(list(self.words)).encode() + b"\n"
+        sent = socket.send_fds(process.line, [options], streams)
+        process.line.sendall(options[sent:])
 
 
 def _settle(led: _Led, code: int, log: Path) -> None:

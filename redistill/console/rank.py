@@ -53,9 +53,11 @@ def end_with_parent(number: int) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
 
 
-def join() -> None:
+def join() -> list[str]:
     """
-    Take part in the work of the stage that had this process started.
+    Take part in the work of the stage that had this process started; returns the stage's options.
+
+    They come from the stage itself, as torchrun takes some for its own on a command line.
 
     The first process gets the stage's own standard output and error; what others print goes where
     the launcher prints. Whatever happens to the stage, this process does not outlive it.
@@ -64,13 +66,16 @@ def join() -> None:
     _line = socket.socket(socket.AF_UNIX)
     _line.connect(os.environ[LEADER])
     _tell({"number": number(), "count": count(), "pid": os.getpid()})
-    _, streams, _, _ = socket.recv_fds(_line, 1, 2)
+    told, streams, _, _ = socket.recv_fds(_line, 1, 2)
+    while not told.endswith(b"\n"):
+        told += _line.recv(65536)
     for there, stream in enumerate(streams, 1):
         os.dup2(stream, there)
         os.close(stream)
     for name in UNHEARD:
         os.environ.pop(name, None)
     threading.Thread(target=_watch, args=(_line,), daemon=True).start()
+    return list(json.loads(told))
 
 
 def leave(name: str, line: str, code: int) -> NoReturn:
