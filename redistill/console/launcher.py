@@ -22,6 +22,7 @@ from redistill.console.exceptions import CONFIG, INTERNAL, RefusedError
 from redistill.console.safe_text import safe_text
 
 COMMAND = "REDISTILL_LAUNCH"  # starts processes, as in: torchrun --nproc-per-node 8
+QUIET = {"TORCH_CPP_LOG_LEVEL": "ERROR"}  # DDP warns of looking for weights that are not used
 LOOK = 0.2  # seconds between two looks at the launcher
 SETTLE = 0.5  # seconds after a first failure in which its cause may still be heard
 GRACE = 10.0  # seconds that a launcher has to end in
@@ -61,7 +62,7 @@ def _started(module: str, place: Path, printed: IO[bytes]) -> subprocess.Popen[b
         raise RefusedError(f"{COMMAND}: there is no program {command[0]!r}", code=CONFIG)
     return subprocess.Popen(  # noqa: S603 - the user's own command
         [program, *command[1:], "-m", module],
-        env={**os.environ, rank.LEADER: str(place)},
+        env={**QUIET, **os.environ, rank.LEADER: str(place)},
         stdin=subprocess.DEVNULL,
         stdout=printed,
         stderr=printed,
