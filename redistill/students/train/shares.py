@@ -81,7 +81,7 @@ class Sharing(Trainer):  # type: ignore[misc]  # transformers is not typed
     shares: Shares | None = None
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """The batches of this process, which accelerate would deal out otherwise."""
+        """Return the batches of this process, which accelerate would deal out otherwise."""
         if self.shares is None:
             one: DataLoader[Any] = super().get_train_dataloader()
             return one
