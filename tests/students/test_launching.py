@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.processes]
 TORCHRUN = Path(sys.executable).with_name("torchrun")
 
 
-def project(folder: Path, **train: int) -> Path:
+def project(folder: Path, **train: float) -> Path:
     """A folder in which the stages of a tiny student run, trained as `small` trains it."""
     folder.mkdir()
     content = YAML(typ="safe").load(SHIPPED.read_text(encoding="utf-8"))
@@ -31,7 +31,7 @@ def project(folder: Path, **train: int) -> Path:
     with (folder / "params.yaml").open("w", encoding="utf-8") as file:
         YAML(typ="safe").dump(content, file)
     jsonl.write(folder / "problems.jsonl", list(small.PROBLEMS.values()))
-    jsonl.write(folder / "rationales.jsonl", small.LESSONS)
+    jsonl.write(folder / "rationales.jsonl", small.LESSONS[:13])  # a step of one row, too
     (folder / "sets").mkdir()
     for name in ("train", "dev", "test"):
         jsonl.write(folder / "sets" / f"{name}.jsonl", list(small.PROBLEMS.values()))
@@ -138,7 +138,8 @@ def test_two_processes_answer_as_one_does(made: Path):
 
 
 def test_a_killed_process_ends_all_and_fewer_go_on_from_its_checkpoint(made: Path, tmp_path: Path):
-    folder = project(tmp_path / "p", steps=400, save_every=10)
+    gentle = {"steps": 400, "learning_rate": 1e-3}  # a high one makes much of a rounding
+    folder = project(tmp_path / "p", save_every=10, **gentle)
     process = train(folder, 2, "out")
     until(lambda: list(folder.glob(".redistill/checkpoints/r0/*/checkpoint-*/manifest.json")))
     children = sorted(set(ranks(folder)) - {process.pid})
@@ -151,10 +152,10 @@ def test_a_killed_process_ends_all_and_fewer_go_on_from_its_checkpoint(made: Pat
     code, _, err = ended(train(folder, 1, "out"))
     assert code == 0, err
     assert "r0: goes on from the checkpoint of step " in err
-    kept, whole = project(tmp_path / "w", steps=400), "out"
+    kept, whole = project(tmp_path / "w", **gentle), "out"
     assert ended(train(kept, 1, whole))[0] == 0
     pairs = zip(figures(folder, "out")["losses"], figures(kept, whole)["losses"], strict=True)
-    assert all(math.isclose(a, b, abs_tol=2e-2) for a, b in pairs)
+    assert all(math.isclose(a, b, abs_tol=1e-3) for a, b in pairs)
     assert figures(folder, "out")["tokens"] == figures(kept, whole)["tokens"]
 
 
