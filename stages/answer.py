@@ -4,19 +4,19 @@ from pathlib import Path
 
 import click
 
-from redistill.console import drafts
+from redistill.console import drafts, rank
 from redistill.console import timing as times
 from redistill.problems import sets
 from redistill.records import jsonl
 from redistill.records.json_file import write_json
 from redistill.settings.sections import Params
 from redistill.students.answer import exam
-from redistill.students.answer.settings import EvaluateSettings
+from redistill.students.answer.settings import EvaluateSettings, computed_here
 from redistill.students.model.settings import StudentSettings
-from stages import FILE, FOLDER, Stage
+from stages import FILE, FOLDER, SharedStage
 
 
-@click.command(cls=Stage, name="answer")
+@click.command(cls=SharedStage, name="answer", where=computed_here)
 @click.option("--student", type=FOLDER, required=True, help="Who answers.")
 @click.option("--problems", type=FOLDER, required=True, help="The sets of problems.")
 @click.option("--out", type=FOLDER, required=True, help="Where the completions go.")
@@ -33,6 +33,7 @@ def main(
 
     answered = exam.answer(student, known, asked, settings, seed=params.seed)
 
+    rank.end_others()
     with drafts.together():
         jsonl.write_all(out, answered.completions)
         write_json(metrics, answered.figures)

@@ -4,18 +4,18 @@ from pathlib import Path
 
 import click
 
-from redistill.console import drafts
+from redistill.console import drafts, rank
 from redistill.console import timing as times
 from redistill.records.json_file import write_json
 from redistill.settings.sections import Params
 from redistill.students.base import make
-from redistill.students.base.settings import shape
+from redistill.students.base.settings import pretrains, shape
 from redistill.students.model import load
 from redistill.students.model.settings import StudentSettings
-from stages import FILE, FOLDER, Stage
+from stages import FILE, FOLDER, SharedStage
 
 
-@click.command(cls=Stage, name="base")
+@click.command(cls=SharedStage, name="base", where=pretrains)
 @click.option("--out", type=FOLDER, required=True, help="Where the base student goes.")
 @click.option("--metrics", type=FILE, required=True, help="Where its loss goes.")
 @click.option("--timing", type=FILE, required=True, help="Where its speed goes.")
@@ -33,6 +33,7 @@ def main(params: Params, out: Path, metrics: Path, timing: Path) -> None:
         template=student.template,
     )
 
+    rank.end_others()
     with drafts.together():
         with drafts.folder(out) as draft:
             load.save(model, tokenizer, draft, note)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from redistill.console import drafts
+from redistill.console import drafts, rank
 from redistill.console import timing as times
 from redistill.diagnosis.settings import MineSettings
 from redistill.records import jsonl
@@ -17,10 +17,10 @@ from redistill.students.answer.settings import EvaluateSettings
 from redistill.students.model.settings import StudentSettings
 from redistill.students.train.fit import Way
 from redistill.students.train.settings import TrainSettings, lora
-from stages import FILE, FOLDER, Stage
+from stages import FILE, FOLDER, SharedStage
 
 
-@click.command(cls=Stage, name="probe")
+@click.command(cls=SharedStage, name="probe", where=probe.probes)
 @click.option("--branch", required=True, help="The round or control whose kind of student it is.")
 @click.option("--problems", type=FILE, required=True, help="The train problems.")
 @click.option("--rationales", type=FILE, required=True, help="What the students are taught of.")
@@ -50,6 +50,7 @@ def main(
 
     probed = probe.probe(known, written, start, branch, found, folds, way, evaluate, out)
 
+    rank.end_others()
     with drafts.together():
         write_json(metrics, probed.figures)
         times.write(timing, probed.timing)

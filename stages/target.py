@@ -4,17 +4,17 @@ from pathlib import Path
 
 import click
 
-from redistill.console import drafts
+from redistill.console import drafts, rank
 from redistill.console import timing as times
 from redistill.records.json_file import write_json
 from redistill.settings.sections import Params
 from redistill.students.base import make
-from redistill.students.base.settings import load_target
+from redistill.students.base.settings import load_target, pretrains
 from redistill.students.model import load
-from stages import FILE, FOLDER, Stage
+from stages import FILE, FOLDER, SharedStage
 
 
-@click.command(cls=Stage, name="target")
+@click.command(cls=SharedStage, name="target", where=pretrains)
 @click.option("--name", required=True, help="The target.")
 @click.option("--out", type=FOLDER, required=True, help="Where its base student goes.")
 @click.option("--metrics", type=FILE, required=True, help="Where its loss goes.")
@@ -34,6 +34,7 @@ def main(params: Params, name: str, out: Path, metrics: Path, timing: Path) -> N
         say=name,
     )
 
+    rank.end_others()
     with drafts.together():
         with drafts.folder(out) as draft:
             load.save(model, tokenizer, draft, note)

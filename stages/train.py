@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from redistill.console import drafts
+from redistill.console import drafts, rank
 from redistill.console import timing as times
 from redistill.records import jsonl
 from redistill.records.json_file import write_json
@@ -15,10 +15,10 @@ from redistill.students.answer.settings import EvaluateSettings
 from redistill.students.model.settings import StudentSettings
 from redistill.students.train import fit
 from redistill.students.train.settings import TrainSettings, lora
-from stages import FILE, FOLDER, Stage
+from stages import FILE, FOLDER, SharedStage
 
 
-@click.command(cls=Stage, name="train")
+@click.command(cls=SharedStage, name="train")
 @click.option("--branch", required=True, help="The round or control to train.")
 @click.option("--problems", type=FILE, required=True, help="The train problems.")
 @click.option("--rationales", type=FILE, required=True, help="What the student is taught.")
@@ -57,6 +57,7 @@ def main(
         max_new_tokens=longest,
     )
 
+    rank.end_others()
     with drafts.together():
         write_json(metrics, fitted.figures)
         times.write(timing, fitted.timing)

@@ -35,31 +35,43 @@ class OutputError(Exception):
         self.number = number
 
 
-def run(name: str, call: Callable[[], Any], *, stopped: str, goes_on: bool = False) -> Any:
+def _leave(name: str, line: str, code: int) -> NoReturn:
+    print(safe_text(f"{name}: {line}"), file=sys.stderr)
+    sys.exit(code)
+
+
+def run(
+    name: str,
+    call: Callable[[], Any],
+    *,
+    stopped: str,
+    goes_on: bool = False,
+    leave: Callable[[str, str, int], NoReturn] = _leave,
+) -> Any:
     """
     Return what *call* does, or leave with one line on stderr that begins with *name*.
 
     A refusal leaves with its own code, a disk that is full or fails and an output that is closed or
     full with 74, a signal with 128 and its number, and *stopped* says how to go on. A reader that
     has gone away ends the command with 141 and no word; with *goes_on* it ends nothing, as what is
-    printed is not what the command is for.
+    printed is not what the command is for. *leave* takes the line elsewhere than to stderr.
     """
     try:
         with _heard(), _printed(goes_on=goes_on):
             return call()
     except RefusedError as refusal:
-        _leave(name, str(refusal), refusal.code)
+        leave(name, str(refusal), refusal.code)
     except Stopped as stop:
-        _leave(name, f"stopped by {stop.name}; {stopped}", int(str(stop.code)))
+        leave(name, f"stopped by {stop.name}; {stopped}", int(str(stop.code)))
     except OutputError as fault:
         if fault.number == errno.EPIPE:
             sys.exit(UNREAD)
-        _leave(name, f"standard output cannot be written: {fault}", IO)
+        leave(name, f"standard output cannot be written: {fault}", IO)
     except Exception as problem:
         refused = disk.refusal(problem)
         if refused is None:
             raise
-        _leave(name, str(refused), refused.code)
+        leave(name, str(refused), refused.code)
 
 
 def quiet_interrupts() -> None:
@@ -70,11 +82,6 @@ def quiet_interrupts() -> None:
             before(kind, value, where)
 
     before, sys.excepthook = sys.excepthook, told
-
-
-def _leave(name: str, line: str, code: int) -> NoReturn:
-    print(safe_text(f"{name}: {line}"), file=sys.stderr)
-    sys.exit(code)
 
 
 @contextmanager

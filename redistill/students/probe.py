@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from redistill.console import rank
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.console.timing import Timing
+from redistill.diagnosis.settings import MineSettings
 from redistill.problems.sets import ProblemSet
 from redistill.records import jsonl, lessons, manifest
 from redistill.records.balance import Balance
@@ -17,11 +19,18 @@ from redistill.records.fingerprint import digest
 from redistill.records.json_file import read_json, write_json
 from redistill.records.lessons import Lesson
 from redistill.records.types import Completion, Problem, Rationale
-from redistill.rounds.branches import Branch
+from redistill.rounds.branches import Branch, branches
+from redistill.settings.sections import Params
 from redistill.students.answer import exam
 from redistill.students.answer.settings import EvaluateSettings
 from redistill.students.model.note import read_note
 from redistill.students.train import fit
+
+
+def probes(params: Params, options: Mapping[str, Any]) -> bool:
+    """Say whether the branch that *options* name has students of folds at all."""
+    folds = params.section("mine", MineSettings).folds
+    return folds is not None and branches(params)[options["branch"]].probe
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,7 @@ def probe(
     """
     because = _skipped(folds, branch, rationales)
     if folds is None or because:
+        rank.end_others()
         jsonl.write(out, [])
         return _none(len(problems), str(because))
     from redistill.students.train import checkpoints  # torch: not to skip
@@ -88,6 +98,7 @@ def probe(
     with checkpoints.kept(f"{name}-probe", key) as folder:
         known = {problem.id: problem for problem in problems}
         students = [_sit(plan, known, start, local, folder) for plan in plans]
+        rank.end_others()
         answers = [a for p in plans for a in jsonl.read(folder / f"{p.name}.jsonl", Completion)]
         jsonl.write(out, answers)
     figures = {
@@ -155,22 +166,27 @@ def _sit(
     folder: Path,
 ) -> dict[str, Any]:
     """Teach the student of a fold and have it answer, unless *folder* has its answers already."""
+    from redistill.students.model import ranks
+
     answers, noted = folder / f"{plan.name}.jsonl", folder / f"{plan.name}.json"
-    if noted.is_file() and answers.is_file():
-        return read_json(noted)
+    there = rank.first() and noted.is_file() and answers.is_file()
+    if before := ranks.agreed(read_json(noted) if there else None):
+        return dict(before)
     student = folder / plan.name
-    shutil.rmtree(student, ignore_errors=True)
+    if rank.first():
+        shutil.rmtree(student, ignore_errors=True)
     figures, _ = fit.teach(known, plan.taught, start, student, plan.way)
     asked = {"train": ProblemSet(plan.asked, "train")}
     way = plan.way
     answered = exam.answer(student, asked, way.student, evaluate, seed=way.seed)
-    jsonl.write(answers, answered.completions["train"])
     kept = ("steps", "tokens", "loss_first", "loss_last", "nll_before")
     told = {name: figures[name] for name in kept}
     told |= {"lessons": figures["labels"]["rows"], "answers": len(plan.asked)}
     told["answer_tokens"] = answered.figures["tokens"]
-    write_json(noted, told)
-    shutil.rmtree(student)
+    if rank.first():
+        jsonl.write(answers, answered.completions["train"])
+        write_json(noted, told)
+        shutil.rmtree(student)
     return told
 
 

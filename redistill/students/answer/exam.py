@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from redistill.console import rank
 from redistill.console.counted import counted
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.console.timing import Timing
@@ -66,9 +67,10 @@ def answer(
         figures = {"passed_through": passed, "tokens": 0, "balance": balance.as_dict()}
         return Answered({name: [] for name in sets}, figures, None)
     _check(settings, note.get("longest_completion", 0))
-    from redistill.students.model import load, precision
+    from redistill.students.model import load, precision, ranks
 
     load.quiet()
+    ranks.begin()
     tokenizer = load.tokenizer(student)
     encoder = Encoder.of(tokenizer, student_settings)
     again = [
@@ -82,7 +84,7 @@ def answer(
     left_out = _crowded(student.name, sets, encoder, room)
     started = time.monotonic()
     with _engine(student, tokenizer, encoder, student_settings, settings) as whole:
-        complete = _roomy(whole, room)
+        complete = _roomy(_dealt(whole), room)
         greedy = complete([encoder.prompt(problem) for _, problem in rows], None, student.name)
         drawn = _drawn(complete, again, encoder, settings, seed)
     seconds = time.monotonic() - started
@@ -159,6 +161,35 @@ def _roomy(complete: "Engine", room: int | None) -> "Engine":
         return outputs
 
     return asking
+
+
+def _dealt(complete: "Engine") -> "Engine":
+    """
+    Share what *complete* is asked among the processes of the stage; each has all the answers.
+
+    Long prompts are dealt out first, and equal ones together, which are read once.
+    """
+
+    def asking(prompts: Sequence[Sequence[int]], draws: "Draws | None", say: str) -> list[Output]:
+        from redistill.students.model import ranks
+
+        equal: dict[tuple[int, ...], list[int]] = {}
+        for place, prompt in enumerate(prompts):
+            equal.setdefault(tuple(prompt), []).append(place)
+        groups = sorted(equal.items(), key=lambda group: (-len(group[0]), group))
+
+        def answers(own: Sequence[tuple[Sequence[int], list[int]]]) -> list[list[Output]]:
+            places = [place for _, same in own for place in same]
+            seeds = replace(draws, seeds=[draws.seeds[p] for p in places]) if draws else None
+            found = iter(complete([prompts[place] for place in places], seeds, say))
+            return [[next(found) for _ in same] for _, same in own]
+
+        outputs: dict[int, Output] = {}
+        for (_, places), found in zip(groups, ranks.dealt(groups, answers), strict=True):
+            outputs.update(zip(places, found, strict=True))
+        return [outputs[place] for place in range(len(prompts))]
+
+    return asking if rank.count() > 1 else complete
 
 
 def _check(settings: EvaluateSettings, longest: int) -> None:

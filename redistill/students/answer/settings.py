@@ -1,12 +1,13 @@
 """How a student answers problems, as the section ``evaluate`` says."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic_core import PydanticCustomError
 
 from redistill.settings.bounds import WIDE, Above, Length, Temperature, Width
-from redistill.settings.sections import Section
+from redistill.settings.sections import Params, Section
 from redistill.students.model.settings import Precision
 
 
@@ -39,3 +40,8 @@ class EvaluateSettings(Section):
     samples: Annotated[int, Field(ge=0, le=1000)]
     temperature: Temperature
     top_p: Above
+
+
+def computed_here(params: Params, options: Mapping[str, Any]) -> bool:
+    """Say whether answers are computed by the stage itself, so that processes can share them."""
+    return params.section("evaluate", EvaluateSettings).engine not in ("server", "vllm")

@@ -16,7 +16,7 @@ from redistill.students.base.settings import (
     load_target,
     parameters,
 )
-from redistill.students.model import folder, load, precision
+from redistill.students.model import folder, load, precision, ranks
 from redistill.students.model import template as templates
 from redistill.students.model.note import read_note
 from redistill.students.model.settings import StudentSettings
@@ -157,6 +157,7 @@ def begin(
         return model, tokenizer, {"parameters": model.num_parameters()}, None
     tokenizer = embedded.tokenizer(shape, seed)
     templates.apply(tokenizer, template)
+    ranks.begin()
     load.seeded(seed)
     eos, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
     model = embedded.untrained(shape, len(tokenizer), eos, pad).to(precision.device())

@@ -1,6 +1,7 @@
 """The shape of embedded students, and the base students of targets, as params.yaml has them."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -8,6 +9,7 @@ from pydantic_core import PydanticCustomError
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.settings.bounds import Above, Count, Length, Seed, Text, Width
 from redistill.settings.sections import Params, Section
+from redistill.students.model.settings import StudentSettings
 
 EMBEDDED = "embedded"
 
@@ -76,6 +78,13 @@ def load_target(params: Params, name: str) -> Target:
             code=CONFIG,
         )
     return found
+
+
+def pretrains(params: Params, options: Mapping[str, Any]) -> bool:
+    """Say whether the student of the stage with *options*, a target's ``name``, is trained here."""
+    if "name" in options:
+        return load_target(params, options["name"]).model == EMBEDDED
+    return params.section("student", StudentSettings).model == EMBEDDED
 
 
 def target_size(target: Target, other: int) -> int:

@@ -16,9 +16,11 @@ import transformers
 from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from redistill.console import rank
 from redistill.console.exceptions import TRY_AGAIN, RefusedError
 from redistill.console.safe_text import safe_text
 from redistill.records import manifest
+from redistill.students.model import ranks
 from redistill.students.model.tokens import Example
 
 PATH = Path(".redistill/checkpoints")
@@ -49,10 +51,13 @@ def kept(name: str, key: str) -> Iterator[Path]:
     Hold the folder for the checkpoints of the training *name* under *key* against a second run.
 
     Where the block ends well, the student is saved: the checkpoints of *name* are removed, those
-    of earlier settings too.
+    of earlier settings too. Of several processes the first holds it for all.
     """
     root = Path(os.environ.get(VARIABLE) or PATH)
     folder = root / name / key
+    if not rank.first():
+        yield folder
+        return
     folder.mkdir(parents=True, exist_ok=True)
     lock = os.open(root / f"{name}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
@@ -123,6 +128,9 @@ class Keeper(TrainerCallback):  # type: ignore[misc]  # transformers is not type
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Write the manifest, without which the checkpoint does not count."""
+        ranks.wait()  # each process saves the state of its own generator
+        if not rank.first():
+            return
         checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
         chance = {"began": self._began, "saved": torch.get_rng_state()}
         save_file(chance, checkpoint / CHANCE)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from redistill.console import preflight
+from redistill.console import preflight, rank
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.console.timing import Timing
 from redistill.records import lessons
@@ -70,7 +70,8 @@ def fit(
     long as what is taught; RefusedError names what does not.
     """
     if passes(rationales, branch):
-        save_note(out, {"passed_through": True})
+        if rank.first():
+            save_note(out, {"passed_through": True})
         balance = Balance("train", len(rationales), 0, {"passed through": len(rationales)})
         return Fitted({"passed_through": True, "steps": 0, "balance": balance.as_dict()}, None)
     taught = lessons.taught(rationales, branch.lessons)
@@ -111,8 +112,12 @@ def teach(
     out: Path,
     way: Way,
 ) -> tuple[dict[str, Any], Timing]:
-    """Train the student in *start* on what is *taught*, save it to *out*, and return figures."""
-    from redistill.students.model import load, precision  # torch: not to pass through
+    """
+    Train the student in *start* on what is *taught*, save it to *out*, and return figures.
+
+    Processes that share the work of a stage train it together, and the first one saves it.
+    """
+    from redistill.students.model import load, precision, ranks  # torch: not to pass through
     from redistill.students.model import saving as trial
     from redistill.students.train import likelihood, loop
     from redistill.students.train import lora as adapters
@@ -120,6 +125,7 @@ def teach(
     student, settings = way.student, way.settings
     plan = _plan(way)
     load.quiet()
+    ranks.begin()
     model = load.model(start, attention=student.attention)
     tokenizer = load.tokenizer(start)
     encoder = Encoder.of(tokenizer, student)
@@ -138,31 +144,44 @@ def teach(
     precision.warn(out.name, "train.precision", plan.precision)
     with loop.watched(examples, plan):
         at_once = settings.batch_size // settings.accumulate
-        nll = likelihood.mean_nll(model, examples[: settings.nll_rows], pad=pad, batch_size=at_once)
+        nll = likelihood.mean_nll(
+            model, examples[: settings.nll_rows], pad=pad, batch_size=at_once, shared=True
+        )
     chosen = _chosen(way)
-    how = {
-        **asdict(plan),
-        "lora": chosen.model_dump() if chosen else None,
-        "attention": student.attention,
-        "device": precision.device(),
-    }
+    how = _how(way, plan, chosen)
     with _saving(settings.save_every, out.name, examples, start, how) as saving:
         trained = adapters.adapted(model, chosen, way.seed) if chosen else model
         figures, timing = loop.train(trained, examples, plan, pad=pad, say=out.name, saving=saving)
-        few = examples[:COMPARED] if chosen else []
-        loss = likelihood.mean_nll(trained, few, pad=pad, batch_size=at_once)
-        model = adapters.merged(trained) if chosen else model
-        load.stop_at(model, encoder.eos)
-        load.write(model, tokenizer, out)
-        del model, trained  # room for the one that is read back
-        if few:
-            saved = load.model(out, attention=student.attention)
-            again = likelihood.mean_nll(saved, few, pad=pad, batch_size=at_once)
-            adapters.hold(loss, again, len(few))
-        save_note(out, {"longest_completion": checked["longest_completion"]})
+        if rank.first():
+            few = examples[:COMPARED] if chosen else []
+            loss = likelihood.mean_nll(trained, few, pad=pad, batch_size=at_once)
+            model = adapters.merged(trained) if chosen else model
+            load.stop_at(model, encoder.eos)
+            load.write(model, tokenizer, out)
+            del model, trained  # room for the one that is read back
+            if few:
+                saved = load.model(out, attention=student.attention)
+                again = likelihood.mean_nll(saved, few, pad=pad, batch_size=at_once)
+                adapters.hold(loss, again, len(few))
+            save_note(out, {"longest_completion": checked["longest_completion"]})
+        ranks.wait()
     labels = {"labels": checked, "balance": balance.as_dict()}
     used = {"method": settings.method, "precision": plan.precision, "packing": plan.packed}
     return {**figures, **labels, **used, "nll_before": round(nll, 4)}, timing
+
+
+def _how(way: Way, plan: "loop.Plan", chosen: LoraSettings | None) -> dict[str, Any]:
+    """What a checkpoint has to have been made by; not how many processes made it."""
+    from redistill.students.model import precision
+    from redistill.students.train import sharding
+
+    return {
+        **asdict(plan),
+        "lora": chosen.model_dump() if chosen else None,
+        "attention": way.student.attention,
+        "device": precision.device(),
+        **({"sharded": True} if sharding.sharded() else {}),
+    }
 
 
 def _chosen(way: Way) -> LoraSettings | None:

@@ -3,27 +3,39 @@
 import math
 import sys
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from redistill.records.types import Problem
-from redistill.students.model import load
+from redistill.students.model import load, ranks
 from redistill.students.model.chat import UntaughtError
 from redistill.students.model.settings import StudentSettings
 from redistill.students.model.tokens import IGNORED, Encoder, Example
 from redistill.students.train.batch import collate, row
 
 
-def mean_nll(model: Any, examples: Sequence[Example], *, pad: int, batch_size: int) -> float:
-    """Measure the mean negative log-likelihood of the completions' tokens by *model*, in nats."""
+def mean_nll(
+    model: Any, examples: Sequence[Example], *, pad: int, batch_size: int, shared: bool = False
+) -> float:
+    """
+    Measure the mean negative log-likelihood of the completions' tokens by *model*, in nats.
+
+    *shared* has the processes of a stage share the batches; all of them return the same.
+    """
     model.eval()
     total, tokens = 0.0, 0
     ordered = sorted(examples, key=lambda example: len(example.ids))
-    for start in range(0, len(ordered), batch_size):
-        for nll, count in token_nll(model, ordered[start : start + batch_size], pad):
-            total, tokens = total + nll, tokens + count
+    batches = [ordered[at : at + batch_size] for at in range(0, len(ordered), batch_size)]
+
+    def measure(own: Sequence[Sequence[Example]]) -> list[list[tuple[float, int]]]:
+        return [token_nll(model, one, pad) for one in own]
+
+    measured = ranks.dealt(batches, measure) if shared else measure(batches)
+    for nll, count in chain.from_iterable(measured):
+        total, tokens = total + nll, tokens + count
     return total / tokens if tokens else math.nan
 
 

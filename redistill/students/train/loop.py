@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import torch
 from transformers import (
-    Trainer,
     TrainerCallback,
     TrainerControl,
     TrainerState,
@@ -21,13 +20,14 @@ from transformers import (
     set_seed,
 )
 
+from redistill.console import rank
 from redistill.console.counted import counted
 from redistill.console.exceptions import CONFIG, INTERNAL, RefusedError
 from redistill.console.progress import Progress
 from redistill.console.timing import Timing
-from redistill.students.model import memory
+from redistill.students.model import memory, ranks
 from redistill.students.model.tokens import IGNORED, Example
-from redistill.students.train import batch, packing
+from redistill.students.train import batch, packing, sharding, shares
 from redistill.students.train.checkpoints import KEPT, Keeper, newest
 
 BETA2 = 0.98  # Adam averages squared gradients over 50 steps: our runs have hundreds, not 1e5
@@ -60,6 +60,7 @@ class Plan:
             raise RefusedError(
                 "train.batch_size: must be a multiple of train.accumulate", code=CONFIG
             )
+        shares.share(self.batch_size, self.accumulate)
 
 
 @dataclass(frozen=True)
@@ -95,29 +96,49 @@ def train(
     if plan.packed:
         packing.check(model, examples, half=plan.precision == "bf16")
     cached = model.config.use_cache  # the Trainer sets it to false, and it would be saved so
-    resumed = newest(saving.folder) if saving else None
+    resumed = _resumed(saving)
     if resumed:
         step = resumed.name.rpartition("-")[2]
         print(f"{say}: goes on from the checkpoint of step {step}", file=sys.stderr)
     watch = _Watch(Progress(say, plan.steps))
     with TemporaryDirectory() as scratch:
-        trainer = (_OfTaught if _has_large_head(model) else Trainer)(
-            model=model,
+        trainer = (_OfTaught if _has_large_head(model) else shares.Sharing)(
+            model=sharding.trainee(model),
             args=_arguments(plan, model.device.type == "cpu", saving, scratch),
-            train_dataset=[batch.row(example) for example in examples],
+            train_dataset=_dataset(examples, pad),
             data_collator=packing.collate if plan.packed else lambda rows: batch.collate(rows, pad),
             callbacks=[watch, *([Keeper(resumed)] if saving else [])],
         )
         trainer.pop_callback(_printer())
+        if rank.count() > 1:
+            trainer.shares = _shares(examples, plan)
         started = time.monotonic()
         with watched(examples, plan):
             trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
         seconds = time.monotonic() - started
+        sharding.collect(trainer, model)
     model.config.use_cache = cached
     watch.progress.close()
     tokens = int(trainer.state.num_input_tokens_seen)
     figures = {"steps": plan.steps, **_curve(watch.losses), "tokens": tokens}
     return figures, Timing(seconds, tokens - watch.tokens_before)
+
+
+def _resumed(saving: Saving | None) -> Path | None:
+    """The checkpoint to go on from, which the first process looks up for all."""
+    return ranks.agreed(newest(saving.folder) if saving and rank.first() else None)
+
+
+def _dataset(examples: Sequence[Example], pad: int) -> list[dict[str, Any]]:
+    """The rows of *examples*, and where processes share them one more that teaches nothing."""
+    rows = [batch.row(example) for example in examples]
+    filler = {"input_ids": [pad], "labels": [IGNORED]}
+    return [*rows, filler] if rank.count() > 1 else rows
+
+
+def _shares(examples: Sequence[Example], plan: Plan) -> shares.Shares:
+    own = shares.share(plan.batch_size, plan.accumulate)
+    return shares.Shares([len(each.ids) for each in examples], plan.batch_size, own)
 
 
 def _arguments(plan: Plan, on_cpu: bool, saving: Saving | None, scratch: str) -> TrainingArguments:
@@ -126,12 +147,13 @@ def _arguments(plan: Plan, on_cpu: bool, saving: Saving | None, scratch: str) ->
         "save_steps": saving.every if saving else 500,
         "save_total_limit": KEPT,
     }
+    own = shares.share(plan.batch_size, plan.accumulate)
     return TrainingArguments(
         output_dir=str(saving.folder) if saving else scratch,
         **checkpoints,
         max_steps=plan.steps,
-        per_device_train_batch_size=plan.batch_size // plan.accumulate,
-        gradient_accumulation_steps=plan.accumulate,
+        per_device_train_batch_size=own.rows,
+        gradient_accumulation_steps=own.accumulate,
         activation_checkpointing=plan.recomputed,
         activation_checkpointing_kwargs={"use_reentrant": False},
         learning_rate=plan.learning_rate,
@@ -190,7 +212,7 @@ def _has_large_head(model: Any) -> bool:
     return takes and int(model.config.get_text_config().vocab_size) >= LARGE
 
 
-class _OfTaught(Trainer):  # type: ignore[misc]  # transformers is not typed
+class _OfTaught(shares.Sharing):
     """
     Computes logits at the places where something is taught, and at no others.
 

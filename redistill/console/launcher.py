@@ -1,0 +1,187 @@
+"""A stage that is shared by several processes: they are started, heard, and ended together."""
+
+import json
+import os
+import selectors
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO, Any
+
+from redistill.console import rank
+from redistill.console.exceptions import CONFIG, INTERNAL, RefusedError
+from redistill.console.safe_text import safe_text
+
+COMMAND = "REDISTILL_LAUNCH"  # starts processes, as in: torchrun --nproc-per-node 8
+QUIET = {"TORCH_CPP_LOG_LEVEL": "ERROR"}  # DDP warns of looking for weights that are not used
+LOOK = 0.2  # seconds between two looks at the launcher
+SETTLE = 0.5  # seconds after a first failure in which its cause may still be heard
+GRACE = 10.0  # seconds that a launcher has to end in
+LINES = 12  # of what the launcher printed that are shown where no process said why it ended
+
+
+def wanted() -> bool:
+    """Say whether this process is to have others started, and is none of these itself."""
+    return bool(os.environ.get(COMMAND, "").strip()) and not rank.launched()
+
+
+def lead(module: str, words: Sequence[str]) -> None:
+    """
+    Have the launcher of REDISTILL_LAUNCH run ``-m`` *module*, with the options *words*, to its end.
+
+    The processes speak through this one. Where one of them fails all are ended, and RefusedError
+    has its line and its code; 70 where it died without a word. None outlives this process.
+    """
+    with TemporaryDirectory(prefix="redistill-") as folder:
+        place, log = Path(folder) / "leader", Path(folder) / "log"
+        with socket.socket(socket.AF_UNIX) as listener, log.open("wb") as printed:
+            listener.bind(str(place))
+            listener.listen()
+            process = _started(module, place, printed)
+            led = _Led(listener, process, words)
+            try:
+                led.watch()
+            finally:
+                led.end()
+        _settle(led, process.returncode, log)
+
+
+def _started(module: str, place: Path, printed: IO[bytes]) -> subprocess.Popen[bytes]:
+    command = shlex.split(os.environ[COMMAND])
+    program = shutil.which(command[0])
+    if program is None:
+        raise RefusedError(f"{COMMAND}: there is no program {command[0]!r}", code=CONFIG)
+    return subprocess.Popen(  # noqa: S603 - the user's own command
+        [program, *command[1:], "-m", module],
+        env={**QUIET, **os.environ, rank.LEADER: str(place)},
+        stdin=subprocess.DEVNULL,
+        stdout=printed,
+        stderr=printed,
+        preexec_fn=lambda: rank.end_with_parent(signal.SIGKILL),
+    )
+
+
+@dataclass
+class _Process:
+    """One that shares the work: its line, what it said of itself, and how it ended."""
+
+    line: socket.socket
+    heard: bytes = b""
+    number: int = 0
+    count: int = 0
+    ended: dict[str, Any] | None = None
+
+
+@dataclass
+class _Led:
+    """The processes of a stage; *faults* are how some ended that did not end well."""
+
+    listener: socket.socket
+    launcher: subprocess.Popen[bytes]
+    words: Sequence[str]
+    processes: list[_Process] = field(default_factory=list)
+    faults: list[dict[str, Any]] = field(default_factory=list)
+
+    def watch(self) -> None:
+        """Hear the processes until the launcher has ended, or one of them has failed."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.listener, selectors.EVENT_READ)
+            failed = None
+            while failed is None or time.monotonic() < failed + SETTLE:
+                over = self.launcher.poll() is not None
+                ready = selector.select(LOOK)
+                for key, _ in ready:
+                    if key.data is None:
+                        process = _Process(self.listener.accept()[0])
+                        self.processes.append(process)
+                        selector.register(process.line, selectors.EVENT_READ, process)
+                    elif not self._hears(key.data):
+                        selector.unregister(key.fileobj)
+                if failed is None and self.faults:
+                    failed = time.monotonic()
+                if over and not ready:
+                    return
+
+    def end(self) -> None:
+        """End whatever is still there of launcher and processes."""
+        for process in self.processes:
+            process.line.close()
+        if self.launcher.poll() is None:
+            self.launcher.terminate()
+        try:
+            self.launcher.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            self.launcher.kill()
+            self.launcher.wait()
+
+    def _hears(self, process: _Process) -> bool:
+        """Hear what *process* says; False once it has nothing more to say."""
+        try:
+            said = process.line.recv(65536)
+        except ConnectionError:
+            said = b""
+        process.heard += said
+        *whole, process.heard = process.heard.split(b"\n")
+        for line in whole:
+            self._takes(process, json.loads(line))
+        if not said and process.ended is None:
+            told = f"process {process.number} of {process.count} died without a word"
+            self.faults.append({"code": INTERNAL, "died": told})
+        return bool(said)
+
+    def _takes(self, process: _Process, told: dict[str, Any]) -> None:
+        if "code" in told:
+            process.ended = told
+            if told["code"]:
+                self.faults.append(told)
+            return
+        process.number, process.count = told["number"], told["count"]
+        streams = [1, 2] if process.number == 0 else []
+        options = json.dumps(list(self.words)).encode() + b"\n"
+        sent = socket.send_fds(process.line, [options], streams)
+        process.line.sendall(options[sent:])
+
+
+def _settle(led: _Led, code: int, log: Path) -> None:
+    """Raise what ended the processes, the cause before what followed from it."""
+    if led.faults:
+        _raise(min(led.faults, key=_rank_of))
+    if code or not led.processes:
+        _show(log)
+        told = f"ended with {code}" if code else "started no process of this stage"
+        raise RefusedError(f"{COMMAND}: {os.environ[COMMAND]!r} {told}", code=CONFIG)
+
+
+def _rank_of(fault: dict[str, Any]) -> int:
+    """The place of *fault* among several: a refusal, a sudden death, an exception, a signal."""
+    if "line" in fault:
+        return 0 if fault["code"] <= 128 else 3
+    return 1 if "died" in fault else 2
+
+
+def _raise(fault: dict[str, Any]) -> None:
+    if "line" in fault:
+        raise RefusedError(fault["line"], code=fault["code"])
+    if "died" in fault:
+        raise RefusedError(
+            f"{fault['died']} (killed, or out of memory), and the others were ended; run it again",
+            code=fault["code"],
+        )
+    sys.stderr.write(fault.get("trace", ""))
+    sys.exit(fault["code"])
+
+
+def _show(log: Path) -> None:
+    """Print the end of what the launcher printed."""
+    with log.open(encoding="utf-8", errors="replace") as printed:
+        for line in deque(printed, LINES):
+            print(safe_text(line.rstrip()), file=sys.stderr)

@@ -1,0 +1,122 @@
+"""Which process of a stage this is, where several share its work, and how it ends beside them."""
+
+import ctypes
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+LEADER = "REDISTILL_LEADER"  # the socket of the stage that had this process started
+GRACE = 3.0  # seconds to end in once the stage is gone; one that waits for others hears no signal
+PR_SET_PDEATHSIG = 1
+# What a launcher's own settings say of numbers, which params.yaml says: data, not place.
+UNHEARD = ("ACCELERATE_MIXED_PRECISION", "ACCELERATE_GRADIENT_ACCUMULATION_STEPS")
+
+_line: socket.socket | None = None  # to the stage, from `join` on
+
+
+def launched() -> bool:
+    """Say whether a stage had this process started to share its work."""
+    return LEADER in os.environ
+
+
+def count() -> int:
+    """Count the processes that share the work of this stage; 1 where it does it alone."""
+    return int(os.environ.get("WORLD_SIZE") or 1) if launched() else 1
+
+
+def number() -> int:
+    """Return the number of this process among them, from 0."""
+    return int(os.environ.get("RANK") or 0) if launched() else 0
+
+
+def first() -> bool:
+    """Say whether this process is the one that speaks, writes and saves."""
+    return number() == 0
+
+
+def end_others() -> None:
+    """Let every process but the first end here: what follows is said and written once."""
+    if not first():
+        sys.exit(0)
+
+
+def end_with_parent(number: int) -> None:
+    """Have this process get the signal *number* when the one that started it is gone."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
+
+
+def join() -> list[str]:
+    """
+    Take part in the work of the stage that had this process started; returns the stage's options.
+
+    They come from the stage itself, as torchrun takes some for its own on a command line.
+
+    The first process gets the stage's own standard output and error; what others print goes where
+    the launcher prints. Whatever happens to the stage, this process does not outlive it.
+    """
+    global _line
+    _line = socket.socket(socket.AF_UNIX)
+    _line.connect(os.environ[LEADER])
+    _tell({"number": number(), "count": count(), "pid": os.getpid()})
+    told, streams, _, _ = socket.recv_fds(_line, 1, 2)
+    while not told.endswith(b"\n"):
+        told += _line.recv(65536)
+    for there, stream in enumerate(streams, 1):
+        os.dup2(stream, there)
+        os.close(stream)
+    for name in UNHEARD:
+        os.environ.pop(name, None)
+    threading.Thread(target=_watch, args=(_line,), daemon=True).start()
+    return list(json.loads(told))
+
+
+def leave(name: str, line: str, code: int) -> NoReturn:
+    """Tell the stage, which says it for all, the *line* that this process ends with, and end."""
+    _tell({"code": code, "line": line})
+    raise _Told(code)
+
+
+def shared(work: Callable[[], Any]) -> None:
+    """Do *work* as one of several, and tell the stage how it ended; a failure with its trace."""
+    try:
+        work()
+    except _Told:
+        raise
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        _tell({"code": code})
+        raise
+    except BaseException:
+        _tell({"code": 1, "trace": traceback.format_exc()})
+        sys.exit(1)
+    _tell({"code": 0})
+
+
+class _Told(SystemExit):
+    """The end of a process that has said why."""
+
+
+def _tell(what: dict[str, Any]) -> None:
+    if _line is None:
+        return
+    try:
+        _line.sendall(json.dumps(what).encode() + b"\n")
+    except OSError:  # the stage is gone: nobody is left to be told, and `_watch` ends this process
+        return
+
+
+def _watch(line: socket.socket) -> None:
+    """End this process when the stage hangs up, at first so that drafts are taken away."""
+    while line.recv(1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE)
+    os.kill(os.getpid(), signal.SIGKILL)
