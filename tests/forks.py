@@ -47,7 +47,7 @@ IMPORTED = (  # what takes long, and what it imports later on
     "torch", "transformers", "transformers.models.llama.modeling_llama",
     "transformers.models.gpt2.modeling_gpt2", "transformers.trainer", "transformers.integrations",
     "accelerate", "datasets", "tokenizers", "safetensors.torch", "huggingface_hub", "pydantic",
-    "click", "ruamel.yaml", "rich.table", "rapidfuzz", "numpy",
+    "click", "jsonlines", "ruamel.yaml", "rich.table", "rapidfuzz", "numpy",
     "scipy.special", "scipy.stats", "matplotlib.pyplot", "matplotlib.backends.backend_svg",
     "jinja2", "openai", "aiolimiter",
     "dvc.cli", "dvc.repo", "dvc.repo.reproduce", "dvc.commands.repro", "dvc.stage.run",

@@ -8,6 +8,7 @@ from math import isinf
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+import jsonlines
 from pydantic import ValidationError
 
 from redistill.console import drafts
@@ -133,7 +134,8 @@ def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> int:
 def writing(path: Path) -> Iterator[Callable[[dict[str, Any]], bool]]:
     """Write each row that is added, as `write` does; *path* is replaced at the end of the block."""
     with drafts.file(path) as draft, draft.open("w", encoding="utf-8", newline="\n") as file:
-        yield lambda row: bool(file.write(f"{_dumps(row)}\n"))
+        writer = jsonlines.Writer(file, dumps=_dumps)
+        yield lambda row: bool(writer.write(row))
         if not file.tell():
             file.write(NOTHING.decode())
 

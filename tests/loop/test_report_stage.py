@@ -14,7 +14,7 @@ from tests import reports
 from tests.imports import ROOT
 
 LIMIT = 3.0  # seconds of the CPU for a run of the default's size
-LIBRARIES = "click, jinja2, matplotlib.pyplot, pydantic, rapidfuzz, ruamel.yaml"
+LIBRARIES = "click, jinja2, jsonlines, matplotlib.pyplot, pydantic, rapidfuzz, ruamel.yaml"
 LOADS = 5.5  # times that loading these takes, where that is more: room as on a faster processor
 
 
