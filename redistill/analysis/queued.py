@@ -1,5 +1,6 @@
 """Seeds that the queue of DVC runs side by side, each in a copy of the project."""
 
+import os
 import re
 import subprocess
 import sys
@@ -10,13 +11,14 @@ from pathlib import Path
 
 from redistill.analysis import seeds as seed_runs
 from redistill.console.endings import Stopped
-from redistill.console.exceptions import INTERNAL, TRY_AGAIN, RefusedError
+from redistill.console.exceptions import CONFIG, INTERNAL, TRY_AGAIN, RefusedError
 
 POLL = 5.0  # seconds between two looks, each of which is a process of DVC's of some seconds
 IDLE = 60.0  # seconds without a worker after which nobody is going to run what is queued
 ROW = re.compile(r"^([0-9a-f]{7,40})\s+(\S+)\s.*\b(Queued|Running|Failed|Success)$", re.MULTILINE)
 WORKERS = re.compile(r"^Worker status: (\d+) active, (\d+) idle$", re.MULTILINE)
 AT_WORK = ("Queued", "Running")
+CHECKPOINTS = "REDISTILL_CHECKPOINTS"
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,22 @@ def run(
     *copied*. Raises RefusedError: 70 with the command that shows the log where a seed failed, 75
     where the queue has no worker, 128 and the signal for a signal, after which the workers go on.
     """
-    names = {plan.name(seed): seed for seed in dict.fromkeys(seeds)}
+    if Path(os.environ.get(CHECKPOINTS, "")).is_absolute():
+        raise RefusedError(
+            f"{CHECKPOINTS} names one folder for all jobs, which train branches of the same names; "
+            "unset it, or name a relative one: each job has a folder of its own",
+            code=CONFIG,
+        )
+    held = seed_runs.held(plan)  # what is edited or committed while they run is another sweep
+    names = {held.name(seed): seed for seed in dict.fromkeys(seeds)}
     before = look(plan.root)
     for name, seed in names.items():
+        if plan.settings() != held.settings():
+            raise RefusedError(
+                "params.yaml: edited while the seeds were queued; the same command queues them "
+                "with what it says now",
+                code=TRY_AGAIN,
+            )
         if name not in before.at_work(names):
             seed_runs.queue(plan, seed, copied)
     _dvc(plan.root, "queue", "start", f"--jobs={jobs}")
@@ -69,9 +84,9 @@ def run(
             "them (dvc queue stop --kill ends them)",
             code=int(str(stop.code)),
         ) from None
-    left = seed_runs.missing(plan, list(names.values()), force=False)
+    left = seed_runs.missing(held, list(names.values()), force=False)
     if left:
-        raise _failed(plan, left, last, {task.number for task in before.tasks})
+        raise _failed(held, left, last, {task.number for task in before.tasks})
 
 
 def look(root: Path) -> Look:
@@ -98,8 +113,9 @@ def _waited(root: Path, names: Collection[str], say: Callable[[str], object]) ->
         seen = time.monotonic() if found.workers else seen
         if time.monotonic() - seen > IDLE:
             raise RefusedError(
-                f"{', '.join(sorted(left))}: queued, and DVC has no worker that would run it; the "
-                "same command starts one",
+                f"{', '.join(sorted(left))}: in the queue, and DVC has no worker for it; "
+                "the same command starts one. What a worker left that was killed counts as "
+                "running: dvc queue kill NAME lets go of it first",
                 code=TRY_AGAIN,
             )
         time.sleep(POLL)

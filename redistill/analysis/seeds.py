@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
@@ -127,6 +128,10 @@ class Plan:
 
         return digest
 
+    def head(self) -> str:
+        """Name the commit that experiments of now are made on; empty without one."""
+        return _git(self.root, "rev-parse", "HEAD").strip()
+
     def settings(self, file: Path = experiments.PARAMS) -> str:
         """
         Make a digest of params.yaml, or *file*, with the *pairs* set and the seed left out.
@@ -138,6 +143,27 @@ class Plan:
             _set(content, pair)
         content.pop("seed", None)
         return fingerprint.digest(json.dumps(content, sort_keys=True, default=str))
+
+
+@dataclass(frozen=True)
+class Held(Plan):
+    """A plan with the settings *said* and the commit *on*, whatever is edited since."""
+
+    said: str
+    on: str
+
+    def head(self) -> str:
+        """Return the commit that the experiments were queued on."""
+        return self.on
+
+    def settings(self, file: Path = experiments.PARAMS) -> str:
+        """Return the digest of the settings that the experiments were queued with."""
+        return self.said
+
+
+def held(plan: Plan) -> Held:
+    """Hold *plan* to the settings and the commit of now."""
+    return Held(plan.root, plan.folder, plan.pairs, plan.settings(), plan.head())
 
 
 def plan(root: Path, folder: Path, pairs: Sequence[str]) -> Plan:
@@ -198,8 +224,17 @@ def queue(plan: Plan, seed: int, copied: Sequence[str] = ()) -> str:
     name = plan.name(seed)
     words = [*plan.words(seed), "--queue", f"--name={name}"]
     words += [f"--copy-paths={path}" for path in copied]  # which git does not track
-    kept = "what is queued already stays queued"
-    experiments.run(plan.root, words, f"seed {seed}", kept, plan.rest(seed))
+    kept = "what was queued before stays queued"
+    try:
+        experiments.run(plan.root, words, f"seed {seed}", kept, plan.rest(seed))
+    except RefusedError:  # it may be queued with what was edited meanwhile, under this name
+        subprocess.run(  # noqa: S603 - dvc, no shell
+            [sys.executable, "-m", "dvc", "queue", "remove", name],
+            cwd=plan.root,
+            capture_output=True,
+            check=False,
+        )
+        raise
     return name
 
 
@@ -354,7 +389,7 @@ def _keep(plan: Plan, seed: int, words: Sequence[str], found: Mapping[str, Any])
 
 def _take_in(plan: Plan, seed: int) -> None:
     """Keep the results of a queued experiment on this commit, where it has ended."""
-    head = _git(plan.root, "rev-parse", "HEAD").strip()
+    head = plan.head()
     name = f"refs/exps/{head[:2]}/{head[2:]}/{plan.name(seed)}"
     texts = [_git(plan.root, "show", f"{name}:./{file}") for file in (BEST, LADDER)]
     if head and all(texts):

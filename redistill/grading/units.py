@@ -69,7 +69,10 @@ MEANINGS = {
     "°": {"°", "°C", "°F"},
     "$": {"$", "USD", "CAD", "AUD"},
     "¥": {"¥", "JPY", "CNY"},
+    "m": {"m", "mi", "min"},
 }
+LENGTHS = {"mm", "cm", "m", "km", "in", "ft", "yd", "mi"}
+SPEEDS = {"s", "min", "h"}  # what a speed is a length in
 SIGNS = "".join(name for name in NAMES if name in words.CURRENCY)
 CIRCLE = re.compile(r"\^ ?\{?\\circ\}?|\\degree(?![A-Za-z])")
 PERCENT = re.compile(r"\bper cent\b", re.IGNORECASE)
@@ -146,17 +149,20 @@ def differ(one: str | None, other: str | None) -> bool:
     """
     Say whether two names of units are those of different ones; what has none fits all.
 
-    What money is paid by may be left out, as the question says it.
+    What something is counted by may be left out, as the question says it, but of a length: a
+    distance is no speed. A letter m is metres, miles or minutes.
 
     >>> differ("km", "m"), differ("pounds", "lb"), differ("km", None), differ("km", "km/h")
     (True, False, False, True)
+    >>> differ("%", "%/y"), differ("h", "h/day"), differ("mi", "mi/day"), differ("m", "min")
+    (False, False, False, False)
     >>> differ("$", "$/h"), differ("$/h", "$/day"), differ("$/h", "¢")
     (False, True, True)
     """
     if one is None or other is None or one == other:
         return False
     (left, _, per), (right, _, by) = one.partition("/"), other.partition("/")
-    if per != by and ((per and by) or left not in MONEY.split()):
+    if per != by and ((per and by) or (left in LENGTHS and (per or by) in SPEEDS)):
         return True
     return not MEANINGS.get(left, {left}) & MEANINGS.get(right, {right})
 

@@ -21,7 +21,7 @@ from redistill.students.base import embedded
 from redistill.students.base.settings import Shape
 from redistill.students.model import load
 from redistill.students.model.settings import StudentSettings
-from redistill.students.train import checkpoints, loop
+from redistill.students.train import checkpoints, shares
 from redistill.students.train import fit as fitting
 from redistill.students.train.settings import LoraSettings, TrainSettings
 from tests.settings import PLAIN
@@ -106,14 +106,14 @@ def die(*_: Any, **__: Any) -> None:
 
 def dying_in_step(step: int) -> None:
     """Have the training die while it computes *step*."""
-    real = loop.Trainer.training_step
+    real = shares.Trainer.training_step
 
     def training_step(self: Any, *rest: Any, **options: Any) -> Any:
         if self.state.global_step + 1 == step:
             die()
         return real(self, *rest, **options)
 
-    loop.Trainer.training_step = training_step
+    shares.Trainer.training_step = training_step
 
 
 def dying_in_save(step: int, file: str) -> None:

@@ -93,6 +93,49 @@ def test_a_seed_that_fails_is_named_with_its_log_and_the_others_are_kept(
     assert seeds.missing(plan, [2, 8], force=False) == [8]
 
 
+def test_what_is_edited_or_committed_while_seeds_run_changes_none_of_them(
+    plan: seeds.Plan, use: Callable[[Queue], Queue]
+):
+    queue, before = use(Queue()), plan.settings()
+
+    def edit(_: object) -> None:
+        file = plan.root / "params.yaml"
+        file.write_text(file.read_text().replace("steps: 1500", "steps: 1600"))
+
+    queued.run(plan, [2], 1, edit)
+
+    assert plan.settings() != before
+    assert json_file.read_json(plan.file(2))["settings"] == before
+    assert [state for _, _, state in queue.tasks] == ["Success"]
+
+
+def test_an_edit_while_seeds_are_queued_ends_the_sweep(
+    plan: seeds.Plan, use: Callable[[Queue], Queue], monkeypatch: pytest.MonkeyPatch
+):
+    queue = use(Queue())
+
+    def edited(plan: seeds.Plan, seed: int, _: object) -> None:
+        file = plan.root / "params.yaml"
+        file.write_text(file.read_text().replace("steps: 1500", "steps: 1600"))
+
+    monkeypatch.setattr(seeds, "queue", edited)
+    with pytest.raises(RefusedError, match="edited while the seeds were queued") as it:
+        queued.run(plan, [2, 3], 1, print)
+
+    assert it.value.code == 75
+    assert queue.started == []
+
+
+def test_one_folder_of_checkpoints_for_all_jobs_is_refused(
+    plan: seeds.Plan, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("REDISTILL_CHECKPOINTS", "/scratch")
+
+    with pytest.raises(RefusedError, match="REDISTILL_CHECKPOINTS names one folder") as it:
+        queued.run(plan, [2], 1, print)
+    assert it.value.code == 78
+
+
 def test_a_queue_that_nobody_works_on_is_told(
     plan: seeds.Plan, use: Callable[[Queue], Queue], monkeypatch: pytest.MonkeyPatch
 ):
