@@ -125,7 +125,7 @@ def _plain(value: Any) -> Any:
 
 
 def _refill(document: CommentedMap, name: str, listed: Mapping[str, Any]) -> None:
-    """Put what an overlay lists into the section *name*, which stays the one that others merge."""
+    """Put what an overlay lists into the section *name* of *document*, in place of what it has."""
     if name not in document or not isinstance(document[name], CommentedMap):
         document[name] = CommentedMap()
     section = document[name]

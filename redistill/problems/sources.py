@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import overload
 
 from redistill.records import jsonl, spool
 from redistill.records.types import Problem, Record
@@ -27,7 +26,7 @@ class Source(Record):
     source: str
 
 
-class Restored(Sequence[Problem]):
+class Restored(spool.Lazy[Problem]):
     """Problems, each with its source where it has one."""
 
     def __init__(self, problems: Sequence[Problem], sources: Mapping[str, Source]) -> None:
@@ -38,14 +37,8 @@ class Restored(Sequence[Problem]):
         """Count the problems."""
         return len(self._problems)
 
-    @overload
-    def __getitem__(self, place: int) -> Problem: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[Problem]: ...
-    def __getitem__(self, place: int | slice) -> Problem | list[Problem]:
-        """Return the problem at *place*, or those of a slice."""
-        if isinstance(place, slice):
-            return [self._restored(problem) for problem in self._problems[place]]
+    def at(self, place: int) -> Problem:
+        """Return the problem at *place*."""
         return self._restored(self._problems[place])
 
     def __iter__(self) -> Iterator[Problem]:

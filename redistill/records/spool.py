@@ -2,6 +2,7 @@
 
 import tempfile
 import unicodedata
+from abc import abstractmethod
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,7 +25,28 @@ SMALL = 2 * 1024 * 1024  # bytes of a file of records that are kept in memory: r
 IN_MEMORY = 16 * 1024 * 1024  # bytes of records that are kept before a file is made for them
 
 
-class Spool(Sequence[R]):
+class Lazy(Sequence[R]):
+    """A sequence whose records are made when they are asked for, by `at`; of a slice a list."""
+
+    @abstractmethod
+    def at(self, place: int) -> R:
+        """Return the record at *place*, from 0 and below the length."""
+
+    @overload
+    def __getitem__(self, place: int) -> R: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[R]: ...
+    def __getitem__(self, place: int | slice) -> R | list[R]:
+        """Return the record at *place*, or those of a slice."""
+        places = range(len(self))[place]
+        return self.at(places) if isinstance(places, int) else [self.at(n) for n in places]
+
+    def __iter__(self) -> Iterator[R]:
+        """Return the records in their order."""
+        return map(self.at, range(len(self)))
+
+
+class Spool(Lazy[R]):
     """
     A sequence of records of *kind* in an open *file*, of which only the places are in memory.
 
@@ -42,24 +64,13 @@ class Spool(Sequence[R]):
         """Count the records."""
         return len(self._starts)
 
-    @overload
-    def __getitem__(self, place: int) -> R: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[R]: ...
-    def __getitem__(self, place: int | slice) -> R | list[R]:
-        """Read the record at *place*, or those of a slice."""
-        if isinstance(place, slice):
-            return [self[number] for number in range(*place.indices(len(self)))]
+    def at(self, place: int) -> R:
+        """Read the record at *place*."""
         start = self._starts[place]
-        place %= len(self)
         end = self._starts[place + 1] if place + 1 < len(self) else self._end
         if self._file.tell() != start:
             self._file.seek(start)
         return self._kind.model_validate_json(self._file.read(end - start))
-
-    def __iter__(self) -> Iterator[R]:
-        """Read the records in their order."""
-        return (self[place] for place in range(len(self)))
 
 
 def read(path: Path, kind: type[R]) -> Sequence[R]:
@@ -102,7 +113,7 @@ def kept(records: Iterable[R], kind: type[R]) -> Spool[R]:
     return spool
 
 
-class Joined(Sequence[R]):
+class Joined(Lazy[R]):
     """Sequences one after the other, as one."""
 
     def __init__(self, *parts: Sequence[R]) -> None:
@@ -113,19 +124,12 @@ class Joined(Sequence[R]):
         """Count the records of all parts."""
         return sum(len(part) for part in self._parts)
 
-    @overload
-    def __getitem__(self, place: int) -> R: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[R]: ...
-    def __getitem__(self, place: int | slice) -> R | list[R]:
-        """Return the record at *place*, or those of a slice."""
-        if isinstance(place, slice):
-            return [self[number] for number in range(*place.indices(len(self)))]
-        left = range(len(self))[place]
+    def at(self, place: int) -> R:
+        """Return the record at *place* of all, from the part that has it."""
         for part in self._parts:
-            if left < len(part):
-                return part[left]
-            left -= len(part)
+            if place < len(part):
+                return part[place]
+            place -= len(part)
         raise IndexError(place)
 
     def __iter__(self) -> Iterator[R]:

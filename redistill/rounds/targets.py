@@ -63,7 +63,11 @@ def pools(params: Params) -> dict[str, Pool]:
 
 def tailored(params: Params) -> dict[str, Tailored]:
     """Return what is rewritten around other errors than those of a round or arm, by name."""
-    own = {name for name, branch in branches(params).items() if isinstance(branch, Round)}
+    return _tailored(params, branches(params))
+
+
+def _tailored(params: Params, known: Mapping[str, Branch]) -> dict[str, Tailored]:
+    own = {name for name, branch in known.items() if isinstance(branch, Round)}
     return {
         name: params.hold(f"rewrites.{name}", content, Tailored)
         for name, content in _listed(params, "rewrites").items()
@@ -99,7 +103,7 @@ def rewrites(params: Params) -> dict[str, Round | Tailored]:
     found: dict[str, Round | Tailored] = {
         name: branch for name, branch in known.items() if isinstance(branch, Round)
     }
-    return found | tailored(params)
+    return found | _tailored(params, known)
 
 
 def check(params: Params) -> None:
@@ -109,7 +113,7 @@ def check(params: Params) -> None:
     Raises RefusedError for a name that two of them have, and for one that nothing has.
     """
     known, targets = branches(params), _listed(params, "targets")
-    mixed, rewritten, taken = pools(params), tailored(params), sources(params)
+    mixed, rewritten, taken = pools(params), _tailored(params, known), sources(params)
     for name in taken:
         source(params, name)
     tables(params)
