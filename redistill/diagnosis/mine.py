@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from redistill.analysis.comparison import paired
+from redistill.analysis.comparison import Paired, paired
 from redistill.analysis.scores import by_heart
 from redistill.diagnosis.locate import locate
 from redistill.diagnosis.nearest import Likeness
@@ -209,8 +209,16 @@ def decide(
         told = f"{gained} the round before; mine.stop is {stop}"
         return {"stop": halt, "because": told, **test.as_dict()}
     better = test.better(alpha)
-    because = "better than the round before" if better else "not better than the round before"
-    return {"stop": not better, "because": because, **test.as_dict()}
+    return {"stop": not better, "because": _judged(test, better), **test.as_dict()}
+
+
+def _judged(test: Paired, better: bool) -> str:
+    """What the paired *test* on dev says of a round, in words."""
+    if better:
+        return "better than the round before"
+    if test.gain_points > 0:
+        return "the gain over the round before is not significant"
+    return "no gain over the round before"
 
 
 def confused(problems: Mapping[str, Problem], errors: Iterable[Error]) -> dict[str, Any]:

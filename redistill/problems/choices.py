@@ -9,7 +9,7 @@ from redistill.console.exceptions import RefusedError
 
 LETTERS = "ABCDEFGHIJ"
 LABELLED = re.compile(r"\(?([A-Za-z0-9])[).:]\s*(\S.*)", re.DOTALL)  # "A) dog"
-COLUMN = re.compile(r"(?:choice|option|choice_|option_)?([A-Ja-j]|[0-9])")  # option_a, choice1, A
+COLUMN = re.compile(r"(?:(?:choice|option)[ _-]?)?([A-J]|[0-9])", re.IGNORECASE)  # Option A
 
 
 def read(value: Any) -> list[tuple[str | None, str]]:

@@ -19,14 +19,15 @@ from redistill.problems.overlap import normalised_question
 from redistill.records.fingerprint import digest
 from redistill.records.types import Problem
 
-# The names that people give the fields of a problem; of several in a row the first one counts.
+# The names that people give the fields of a problem, in any case and with spaces or hyphens for
+# underscores; of several in a row the first one counts.
 NAMES: Mapping[str, Sequence[str]] = {
-    "id": ("id", "ID", "Id", "_id", "idx", "uid", "qid", "question_id", "problem_id"),
-    "question": ("question", "Question", "problem", "Problem", "query", "prompt", "input", "stem"),
-    "answer": ("answer", "Answer", "answerKey", "answer_key", "gold", "final_answer", "target",
-               "result", "correct_answer", "correct", "label", "output"),
-    "choices": ("choices", "Choices", "options", "Options"),
-    "solution": ("solution", "Solution", "rationale", "explanation", "reasoning"),
+    "id": ("id", "_id", "idx", "uid", "qid", "question_id", "problem_id"),
+    "question": ("question", "problem", "query", "prompt", "input", "stem"),
+    "answer": ("answer", "answerkey", "answer_key", "gold", "final_answer", "target", "result",
+               "correct_answer", "correct", "label", "output"),
+    "choices": ("choices", "options"),
+    "solution": ("solution", "rationale", "explanation", "reasoning"),
     "source": ("source",),
 }  # fmt: skip
 FIELDS = frozenset(Problem.model_fields)
@@ -66,6 +67,7 @@ def _read_as(path: Path, state: tuple[int, int] | None) -> Read:
     left_out: set[str] = set()
     places: dict[str, str] = {}
     made: Counter[str] = Counter()
+    lettered = False
     for place, row in files.rows(path):
         try:
             if isinstance(row, RefusedError):
@@ -81,8 +83,9 @@ def _read_as(path: Path, state: tuple[int, int] | None) -> Read:
         except RefusedError as refusal:
             told = str(refusal).removeprefix(f"{place}:").strip()
             faults.setdefault(told, []).append(place)
+            lettered |= "choice" in told or _offers(row)
     if faults:
-        raise RefusedError(_told(faults, any("choice" in fault for fault in faults)))
+        raise RefusedError(_told(faults, lettered))
     return Read(found, sorted(left_out))
 
 
@@ -154,8 +157,18 @@ def _told(faults: Mapping[str, Sequence[str]], lettered: bool) -> str:
 
 def _key(row: Mapping[str, Any], name: str) -> str | None:
     """The field of *row* that holds *name*, by the first of its names that has a value."""
-    there = [key for key in NAMES[name] if key in row]
+    there = _named(tuple(row))[name]
     return next((key for key in there if row[key] is not None), there[0] if there else None)
+
+
+@lru_cache(maxsize=256)
+def _named(fields: tuple[str, ...]) -> Mapping[str, Sequence[str]]:
+    """Which of *fields* may hold a problem's field, by its name, in the order of NAMES."""
+    forms = [(re.sub(r"[\s-]+", "_", one.strip()).casefold(), one) for one in fields]
+    return {
+        name: [one for known in names for form, one in forms if form == known]
+        for name, names in NAMES.items()
+    }
 
 
 def _read(row: Mapping[str, Any]) -> set[str]:
@@ -178,7 +191,7 @@ def _unnested(row: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _misspelt(row: Mapping[str, Any]) -> None:
     """Refuse a field that is all but an optional one: left out, it would be missed too late."""
-    known = {key for names in NAMES.values() for key in names}
+    known = {key for keys in _named(tuple(row)).values() for key in keys}
     for key in row:
         near = [] if key in known else difflib.get_close_matches(key, OPTIONAL, n=1, cutoff=0.8)
         if near and _key(row, near[0]) is None:
@@ -246,6 +259,13 @@ def _choices(row: Mapping[str, Any]) -> list[tuple[str | None, str]]:
     named = choices.columns(row) if key is None else {}
     cells = [(label, row[name]) for label, name in named.items() if row[name] is not None]
     return [(label, str(text)) for label, text in cells]
+
+
+def _offers(row: object) -> bool:
+    """Whether *row* has choices of any form, right or wrong."""
+    return isinstance(row, Mapping) and bool(
+        "choices" in _unnested(row) or _key(row, "choices") or choices.columns(row)
+    )
 
 
 def _counted(row: Mapping[str, Any], given: Sequence[tuple[str | None, str]]) -> None:

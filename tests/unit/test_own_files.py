@@ -49,6 +49,11 @@ LETTERED: dict[str, dict[str, Any]] = {  # all of them the same problem
     "columns": {**PURRS, "A": "dog", "B": "cat", "C": "cow", "answer": "(b)"},
     "columns with a name": {
         **PURRS, "option_a": "dog", "option_b": "cat", "option_c": "cow", "answer": "cat"},
+    "a head as a spreadsheet has it": {
+        "Question": PURRS["question"], "A": "dog", "B": "cat", "C": "cow", "Correct": "B"},
+    "a head of words": {
+        "Question": PURRS["question"], "Option A": "dog", "Option B": "cat", "Option C": "cow",
+        "Correct answer": "cat"},
     "JSON in a cell": {**PURRS, "choices": json.dumps(TEXTS), "answer": "cat"},
 }  # fmt: skip
 
@@ -159,6 +164,16 @@ def test_an_answer_that_stands_in_the_solution_alone_is_read(tmp_path: Path):
     (found,) = own.read(lines(tmp_path / "x.jsonl", row)).problems
 
     assert (found.question, found.answer, found.solution) == (SUM["question"], "7", solution)
+
+
+def test_the_right_row_has_choices_where_the_rows_of_the_file_have_them(tmp_path: Path):
+    row = {"Question": "Which animal purrs?", "A": "dog", "B": "cat", "Best": "B"}
+
+    with pytest.raises(RefusedError) as refused:
+        own.read(lines(tmp_path / "x.jsonl", row))
+
+    assert 'field "answer": missing (fields: Question, A, B, Best)' in str(refused.value)
+    assert str(refused.value).endswith(f"a right row: {own.LETTERED}")
 
 
 def test_all_faults_of_a_file_are_named_at_once_with_a_right_row(tmp_path: Path):
