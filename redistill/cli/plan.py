@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from redistill.checks import check_params
-from redistill.cli import largest
+from redistill.cli import largest, recorded
 from redistill.console.exceptions import RefusedError
 from redistill.diagnosis import smallest_gain
 from redistill.diagnosis.nearest import Cases
@@ -83,7 +83,9 @@ def plan(root: Path) -> list[Row]:
     rows = [_first(run, engage(run.params, "explain"))]
     known: dict[str, Row] = {}
     for name, rewrite in _in_order(targets.rewrites(run.params)).items():
-        mined = not any(row.new for row in rows)  # else what lies there is of an earlier run
+        mined = not any(row.new for row in rows) and not recorded.changed(
+            root, run.params, rewrite.from_
+        )  # else what lies there is of an earlier run
         if isinstance(rewrite, Arm):
             row = _arm(name, rewrite, known[rewrite.like], run, refiner)
         else:

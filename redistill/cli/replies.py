@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from redistill.console.exceptions import RefusedError
 from redistill.grading.grader import Grader, GradeSettings, load_grader
-from redistill.llm import asked, store
+from redistill.llm import asked, response, store
 from redistill.llm.asked import Asked
 from redistill.problems import held_out
 from redistill.problems.held_out import HeldOut
@@ -96,7 +96,7 @@ def _became(run: Known, call: Asked, requests: refine.Requests | None) -> str:
     if call.retired:
         return "set aside by redistill retry, and asked again"
     if not call.answered:
-        return call.outcome if call.outcome.endswith("answer yet") else f"rejected: {call.outcome}"
+        return _without(call.outcome)
     given = replied(call.text, call.model, call.fingerprint)
     if call.stage == "generate":
         return _told(run, call, given, None)
@@ -107,6 +107,13 @@ def _became(run: Known, call: Asked, requests: refine.Requests | None) -> str:
     if requests.afresh is None and shown not in call.prompt:
         return "not judged: it was asked about another text than is rewritten as things are"
     return _told(run, call, given, request)
+
+
+def _without(outcome: str) -> str:
+    """What became of a call that ended in *outcome*, in words, with no reply to judge."""
+    if outcome.replace(" ", "_") in (*response.RETRIED, *response.FATAL, "lost"):
+        return f"no reply ({outcome}): it is asked again"
+    return f"rejected: {outcome}" if outcome.replace(" ", "_") in response.OUTCOMES else outcome
 
 
 def _told(run: Known, call: Asked, given: Reply, request: Request | None) -> str:

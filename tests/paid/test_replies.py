@@ -13,7 +13,7 @@ from redistill.console.exceptions import RefusedError
 from redistill.records import jsonl
 from redistill.records.types import Problem, Rationale
 from tests.paid.run import Run, solution
-from tests.paid.server import Action, Script, Server, always, answer
+from tests.paid.server import Action, Script, Server, always, answer, status
 
 Serve = Callable[[Script], Server]
 
@@ -52,6 +52,22 @@ def test_every_reply_is_shown_whole_with_its_attempt_and_the_reason_against_it(
     assert "attempt 3, draw 2, by m\nrejected: truncated:\n    {" in said
     assert "attempt 4, draw 3, by m\naccepted, and taught:\n    I think." in said
     assert len(server.calls) == 4
+
+
+def test_a_call_that_brought_no_reply_is_not_shown_as_a_text_that_was_rejected(
+    serve: Serve, tmp_path: Path
+):
+    busy = {"error": {"message": "slow down"}}
+    server = serve(in_turn(status(429, busy, **{"Retry-After": "0"})))
+    run = Run(tmp_path, server.url, 1)
+    run.stage("generate")
+    os.replace(tmp_path / "out.jsonl", tmp_path / "data/rationales/r0.jsonl")
+
+    said = run.redistill("show", "p00000", "--replies")
+
+    assert "no reply (rate limited): it is asked again:\n" in said
+    assert "accepted, and taught:" in said
+    assert "rejected" not in said
 
 
 def test_a_rewrite_is_judged_as_refine_judges_it(serve: Serve, tmp_path: Path):

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from redistill.problems.sets import SPLITS
-from redistill.records import jsonl, types
+from redistill.records import json_file, jsonl, types
 from redistill.records.types import Completion, Error, Exemplar, Output
 from tests.paid.run import VARIABLE, Run, problem, solution, solving
 from tests.paid.server import Action, Script, Server, always, answer, hang_up, in_turn, status
@@ -272,6 +273,27 @@ def test_a_plan_is_not_misled_by_what_a_run_on_other_problems_left(serve: Serve,
         ("refine@r1", 0, 3),
     ]
     run.redistill("show")
+
+
+def test_a_plan_bounds_a_round_whose_errors_were_mined_with_other_settings(
+    serve: Serve, tmp_path: Path
+):
+    server = serve(solving())
+    run = Run(tmp_path, server.url, 5)
+    run.stage("generate")
+    stopped = {"profile": {"common": []}, "decision": {"stop": True, "because": "no gain"}}
+    json_file.write_json(tmp_path / "metrics/gaps/r0.json", stopped)
+
+    def asked(**changed: str) -> int:
+        params = {"mine": {**run.settings["mine"], **changed}, "seed": run.settings["seed"]}
+        entry = {"cmd": "stages.mine", "params": {"params.yaml": params}}
+        with (tmp_path / "dvc.lock").open("w", encoding="utf-8") as file:
+            YAML().dump({"schema": "2.0", "stages": {"mine@r0": entry}}, file)
+        rows = json.loads(run.redistill("plan", "--json"))
+        return next(row["new"] for row in rows if row["stage"] == "refine@r1")
+
+    assert asked() == 0
+    assert asked(stop="no_gain" if run.settings["mine"]["stop"] == "never" else "never") == 5
 
 
 @pytest.mark.parametrize(
