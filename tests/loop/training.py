@@ -38,7 +38,8 @@ ASKED = StudentSettings(
 RULES = TrainSettings(
     method="full", steps=14, batch_size=4, accumulate=2, learning_rate=0.01, warmup=0.1,
     weight_decay=0.01, precision="fp32", packing=False, checkpointing=False, save_every=3,
-    max_tokens=200, nll_rows=4, max_loss=0.5,
+    max_tokens=200, nll_rows=4, max_loss=0.5, batch_tokens=None, attention=None, liger=False,
+    compile=False,
 )  # fmt: skip
 LORA = LoraSettings(rank=4, alpha=8.0, dropout=0.1, targets="all-linear")
 FIRST = Branch(from_="r0", rationales="r0", start="base", times=1, **PLAIN)
