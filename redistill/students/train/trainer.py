@@ -65,7 +65,7 @@ class StudentTrainer(shares.Sharing):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """The summed cross-entropy of the taught tokens over how many the whole step has."""
+        """Return the summed cross-entropy of the taught tokens over how many the step has."""
         inputs.pop("tokens")
         if "places" not in inputs:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
