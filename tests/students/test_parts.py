@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from redistill.checks import check_params
 from redistill.console import rank
 from redistill.console.exceptions import RefusedError
 from redistill.records import lessons as teaching
@@ -18,6 +19,7 @@ from redistill.students.model.tokens import IGNORED
 from redistill.students.train import checks, collator, fit, loop, packing, parts, trainer
 from redistill.students.train.parts import Lengths, Parts
 from tests.loop import training as small
+from tests.settings import shipped
 
 PLAN = loop.Plan(
     steps=6, batch_size=6, accumulate=1, learning_rate=1e-3, warmup=0.0, weight_decay=0.0,
@@ -147,10 +149,13 @@ def test_the_last_step_of_an_epoch_has_what_remains_and_is_told_of_as_such():
     }
 
 
-def test_parts_by_tokens_and_by_a_number_at_once_are_refused():
-    with pytest.raises(RefusedError, match=r"train\.accumulate: train\.batch_tokens says") as it:
-        replace(PLAN, accumulate=2)
-    assert it.value.code == 78
+def test_parts_by_tokens_and_by_a_number_at_once_are_refused_with_the_settings():
+    params = shipped()
+    params.content["train"].update(batch_tokens=64, accumulate=2)
+
+    with pytest.raises(RefusedError, match="accumulate: batch_tokens says how much") as refusal:
+        check_params.check(params)
+    assert refusal.value.code == 78
 
 
 def test_what_is_taught_is_found_row_by_row():

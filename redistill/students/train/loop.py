@@ -66,12 +66,6 @@ class Plan:
             raise RefusedError(
                 "train.batch_size: must be a multiple of train.accumulate", code=CONFIG
             )
-        if self.batch_tokens and self.accumulate > 1:
-            raise RefusedError(
-                "train.accumulate: train.batch_tokens says how much is computed at a time; set "
-                "train.accumulate to 1",
-                code=CONFIG,
-            )
         shares.share(self.batch_size, self.accumulate)
 
 

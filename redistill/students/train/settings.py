@@ -2,7 +2,8 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from redistill.settings.bounds import Above, Count, CountFromZero, Length, Scale, Share, Text, Width
 from redistill.settings.sections import Params, Section
@@ -39,6 +40,15 @@ class TrainSettings(Section):
     max_tokens: Length
     nll_rows: CountFromZero
     max_loss: Share
+
+    @model_validator(mode="after")
+    def _parts(self) -> "TrainSettings":
+        """Refuse two sizes of what is computed at a time."""
+        if self.batch_tokens and self.accumulate > 1:
+            raise PydanticCustomError(
+                "parts", "accumulate: batch_tokens says how much is computed at a time; set it to 1"
+            )
+        return self
 
 
 class LoraSettings(Section):
