@@ -22,7 +22,13 @@ def scene(name: str, folder: Path) -> dict:
 
 
 @pytest.mark.parametrize(
-    ("name", "resumed"), [("killed", 4), ("killed with dropout", 1), ("killed in save", 8)]
+    ("name", "resumed"),
+    [
+        ("killed", 4),
+        ("killed with dropout", 1),
+        ("killed by tokens", 2),
+        ("killed in save", 8),
+    ],
 )
 def test_a_killed_training_goes_on_to_the_same_losses_and_the_same_weights(
     name: str, resumed: int, tmp_path: Path

@@ -111,6 +111,19 @@ def test_processes_train_on_the_rows_of_one_to_its_losses(made: Path, processes:
     assert one == several  # tokens, labels, the NLL before, rows
 
 
+def test_two_processes_share_the_steps_by_tokens_of_one(tmp_path: Path):
+    folder = project(tmp_path / "p", batch_tokens=60, accumulate=1, learning_rate=1e-3)
+    for processes in (1, 2):
+        code, _, err = ended(train(folder, processes, f"out{processes}"))
+        assert code == 0, err
+
+    one, two = figures(folder, "out1"), figures(folder, "out2")
+    for name in ("losses", "loss_first", "loss_last"):
+        assert one.pop(name) == pytest.approx(two.pop(name), abs=2e-4)
+    assert one == two  # tokens, lessons seen, the fewest and the most tokens of a step
+    assert one["lessons_seen"] == 12 // 3 * 13  # a step of one row ends each epoch
+
+
 def test_a_number_that_does_not_divide_the_rows_is_refused_with_the_nearest(tmp_path: Path):
     folder = project(tmp_path / "p", batch_size=5, accumulate=1)
     code, out, err = ended(train(folder, 2, "out"))

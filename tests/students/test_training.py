@@ -11,7 +11,7 @@ from redistill.console.exceptions import RefusedError
 from redistill.records import lessons as teaching
 from redistill.students.model import load, memory, tokens
 from redistill.students.train import batch as batches
-from redistill.students.train import checkpoints, checks, fit, likelihood, loop, packing
+from redistill.students.train import checkpoints, checks, fit, likelihood, loop, packing, trainer
 from redistill.students.train import lora as loras
 from redistill.students.train.settings import LoraSettings
 from tests.loop import training as small
@@ -166,7 +166,7 @@ def test_leaving_out_the_logits_of_prompts_changes_no_loss(
     losses = []
     seen = []
     for large in (10**6, 1):
-        monkeypatch.setattr(loop, "LARGE", large)
+        monkeypatch.setattr(trainer, "LARGE", large)
         model = load.model(base)
         model.lm_head.register_forward_hook(
             lambda head, given, logits: seen.append(logits.shape[1])

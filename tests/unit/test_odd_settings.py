@@ -61,6 +61,8 @@ ACCEPTED: dict[str, tuple[Any, ...]] = {
     "probe": (True, None),  # of a branch and of teach
     "chat": (True,),
     "packing": (True,),
+    "liger": (True,),
+    "compile": (True,),
     "checkpointing": (True,),
     "together": (True,),
     "strict_model": (True,),

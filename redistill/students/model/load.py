@@ -19,7 +19,7 @@ from redistill.students.model import folder, saving, weights
 from redistill.students.model.folder import ADAPTER, opened
 from redistill.students.model.note import NOTE, save_note
 from redistill.students.model.precision import device, precision
-from redistill.students.model.settings import Attention, Precision
+from redistill.students.model.settings import Precision
 
 NOT_A_MODEL = "not a causal LM directory or id"
 
@@ -63,7 +63,7 @@ def model(
     student: Path | str,
     *,
     dtype: Precision = "fp32",
-    attention: Attention | None = None,
+    attention: str | None = None,
     revision: str | None = None,
 ) -> Any:
     """

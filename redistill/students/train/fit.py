@@ -119,14 +119,15 @@ def teach(
     """
     from redistill.students.model import load, precision, ranks  # torch: not to pass through
     from redistill.students.model import saving as trial
-    from redistill.students.train import likelihood, loop
+    from redistill.students.train import attention, likelihood, loop
     from redistill.students.train import lora as adapters
 
     student, settings = way.student, way.settings
     plan = _plan(way)
+    kernel = attention.chosen(settings, student.attention, half=plan.precision == "bf16")
     load.quiet()
     ranks.begin()
-    model = load.model(start, attention=student.attention)
+    model = load.model(start, attention=kernel)
     tokenizer = load.tokenizer(start)
     encoder = Encoder.of(tokenizer, student)
     pairs = paired(problems, taught)
@@ -142,13 +143,13 @@ def teach(
     checked = check(examples, encoder.eos)
     pad = int(tokenizer.pad_token_id)
     precision.warn(out.name, "train.precision", plan.precision)
+    at_once = _at_once(settings, examples)
     with loop.watched(examples, plan):
-        at_once = settings.batch_size // settings.accumulate
         nll = likelihood.mean_nll(
             model, examples[: settings.nll_rows], pad=pad, batch_size=at_once, shared=True
         )
     chosen = _chosen(way)
-    how = _how(way, plan, chosen)
+    how = _how(plan, chosen, kernel)
     with _saving(settings.save_every, out.name, examples, start, how) as saving:
         trained = adapters.adapted(model, chosen, way.seed) if chosen else model
         figures, timing = loop.train(trained, examples, plan, pad=pad, say=out.name, saving=saving)
@@ -160,17 +161,32 @@ def teach(
             load.write(model, tokenizer, out)
             del model, trained  # room for the one that is read back
             if few:
-                saved = load.model(out, attention=student.attention)
+                saved = load.model(out, attention=kernel)
                 again = likelihood.mean_nll(saved, few, pad=pad, batch_size=at_once)
                 adapters.hold(loss, again, len(few))
             save_note(out, {"longest_completion": checked["longest_completion"]})
         ranks.wait()
     labels = {"labels": checked, "balance": balance.as_dict()}
     used = {"method": settings.method, "precision": plan.precision, "packing": plan.packed}
-    return {**figures, **labels, **used, "nll_before": round(nll, 4)}, timing
+    faster = _faster(settings, kernel)
+    return {**figures, **labels, **used, **faster, "nll_before": round(nll, 4)}, timing
 
 
-def _how(way: Way, plan: "loop.Plan", chosen: LoraSettings | None) -> dict[str, Any]:
+def _faster(settings: TrainSettings, kernel: str | None) -> dict[str, Any]:
+    """What of the settings that are for speed was asked for, and which attention it came to."""
+    asked = {"liger": settings.liger, "compile": settings.compile}
+    found: dict[str, Any] = {name: value for name, value in asked.items() if value}
+    return {**found, **({"attention": kernel} if settings.attention else {})}
+
+
+def _at_once(settings: TrainSettings, examples: Sequence[Example]) -> int:
+    """How many rows are computed at a time where nothing is learnt."""
+    if settings.batch_tokens is None:
+        return settings.batch_size // settings.accumulate
+    return max(1, settings.batch_tokens // max(len(example.ids) for example in examples))
+
+
+def _how(plan: "loop.Plan", chosen: LoraSettings | None, kernel: str | None) -> dict[str, Any]:
     """What a checkpoint has to have been made by; not how many processes made it."""
     from redistill.students.model import precision
     from redistill.students.train import sharding
@@ -178,7 +194,7 @@ def _how(way: Way, plan: "loop.Plan", chosen: LoraSettings | None) -> dict[str, 
     return {
         **asdict(plan),
         "lora": chosen.model_dump() if chosen else None,
-        "attention": way.student.attention,
+        "attention": kernel,
         "device": precision.device(),
         **({"sharded": True} if sharding.sharded() else {}),
     }
@@ -224,6 +240,9 @@ def _plan(way: Way) -> "loop.Plan":
         seed=way.seed,
         packed=settings.packing,
         recomputed=settings.checkpointing,
+        batch_tokens=settings.batch_tokens,
+        liger=settings.liger,
+        compiled=settings.compile,
     )
 
 

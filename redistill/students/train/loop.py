@@ -1,6 +1,5 @@
 """Fine-tuning a student on labelled examples through transformers' Trainer."""
 
-import inspect
 import math
 import sys
 import time
@@ -27,12 +26,13 @@ from redistill.console.progress import Progress
 from redistill.console.timing import Timing
 from redistill.students.model import memory, ranks
 from redistill.students.model.tokens import IGNORED, Example
-from redistill.students.train import batch, packing, sharding, shares
+from redistill.students.train import batch, kernels, packing, parts, sharding, shares
 from redistill.students.train.checkpoints import KEPT, Keeper, newest
+from redistill.students.train.collator import Collator
+from redistill.students.train.trainer import StudentTrainer, has_large_head
 
 BETA2 = 0.98  # Adam averages squared gradients over 50 steps: our runs have hundreds, not 1e5
 POINTS = 50  # of the loss curve that is recorded, at most
-LARGE = 4096  # from this vocabulary on, logits are worth leaving out where nothing is taught
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,9 @@ class Plan:
 
     *packed* puts the rows of a batch side by side without padding, *recomputed* keeps only some
     activations and computes the others again (gradient checkpointing): slower, and less memory.
+    With *batch_tokens* the steps have about as many tokens each, and at most so many are computed
+    at a time, instead of a step in *accumulate* parts. *liger* takes the kernels of liger-kernel,
+    *compiled* what torch.compile makes of the model.
     """
 
     steps: int
@@ -54,6 +57,9 @@ class Plan:
     seed: int
     packed: bool = False
     recomputed: bool = False
+    batch_tokens: int | None = None
+    liger: bool = False
+    compiled: bool = False
 
     def __post_init__(self) -> None:
         if self.accumulate < 1 or self.batch_size % self.accumulate:
@@ -85,9 +91,10 @@ def train(
 
     *batch_size* rows make a step, taken *batch_size / accumulate* at a time. With *saving* it goes
     on from the latest complete checkpoint, as if it had never stopped. Returns loss of the first
-    and last tenth of the steps, at most POINTS points between and the tokens; apart from these, how
-    long this process took for how many of them. Raises RefusedError (code 70) at the first step
-    whose loss or gradient is not finite, and where memory runs out.
+    and last tenth of the steps, at most POINTS points between and the tokens, with *batch_tokens*
+    what steps came to; apart from these, how long this process took for how many of them. Raises
+    RefusedError (code 70) at the first step whose loss or gradient is not finite, and where memory
+    runs out; code 78 where *plan* asks for kernels that there are not.
     """
     if not examples:
         raise RefusedError("there is nothing to train on: 0 rationales")
@@ -95,6 +102,10 @@ def train(
     torch.use_deterministic_algorithms(not torch.cuda.is_available())
     if plan.packed:
         packing.check(model, examples, half=plan.precision == "bf16")
+    if plan.liger:
+        kernels.check_liger(model)
+    if plan.compiled:
+        kernels.check_compiler(model.device)
     cached = model.config.use_cache  # the Trainer sets it to false, and it would be saved so
     resumed = _resumed(saving)
     if resumed:
@@ -102,16 +113,15 @@ def train(
         print(f"{say}: goes on from the checkpoint of step {step}", file=sys.stderr)
     watch = _Watch(Progress(say, plan.steps))
     with TemporaryDirectory() as scratch:
-        trainer = (_OfTaught if _has_large_head(model) else shares.Sharing)(
+        trainer = StudentTrainer(
             model=sharding.trainee(model),
             args=_arguments(plan, model.device.type == "cpu", saving, scratch),
-            train_dataset=_dataset(examples, pad),
-            data_collator=packing.collate if plan.packed else lambda rows: batch.collate(rows, pad),
+            train_dataset=_dataset(examples, plan, pad),
+            data_collator=_collator(model, plan, pad),
             callbacks=[watch, *([Keeper(resumed)] if saving else [])],
         )
         trainer.pop_callback(_printer())
-        if rank.count() > 1:
-            trainer.shares = _shares(examples, plan)
+        _share_out(trainer, examples, plan)
         started = time.monotonic()
         with watched(examples, plan):
             trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
@@ -121,6 +131,9 @@ def train(
     watch.progress.close()
     tokens = int(trainer.state.num_input_tokens_seen)
     figures = {"steps": plan.steps, **_curve(watch.losses), "tokens": tokens}
+    if plan.batch_tokens:
+        lengths = [len(example.ids) for example in examples]
+        figures |= parts.told(lengths, plan.batch_size, watch.totals)
     return figures, Timing(seconds, tokens - watch.tokens_before)
 
 
@@ -129,16 +142,34 @@ def _resumed(saving: Saving | None) -> Path | None:
     return ranks.agreed(newest(saving.folder) if saving and rank.first() else None)
 
 
-def _dataset(examples: Sequence[Example], pad: int) -> list[dict[str, Any]]:
+def _dataset(examples: Sequence[Example], plan: Plan, pad: int) -> Any:
     """The rows of *examples*, and where processes share them one more that teaches nothing."""
     rows = [batch.row(example) for example in examples]
-    filler = {"input_ids": [pad], "labels": [IGNORED]}
-    return [*rows, filler] if rank.count() > 1 else rows
+    if rank.count() > 1:
+        rows.append({"input_ids": [pad, pad], "labels": [IGNORED, IGNORED]})
+    return parts.Parted(rows) if plan.batch_tokens else rows
 
 
-def _shares(examples: Sequence[Example], plan: Plan) -> shares.Shares:
-    own = shares.share(plan.batch_size, plan.accumulate)
-    return shares.Shares([len(each.ids) for each in examples], plan.batch_size, own)
+def _collator(model: Any, plan: Plan, pad: int) -> Collator:
+    """What makes batches for *model*: on a CPU with a mask, by which its sums are as ever."""
+    return Collator(
+        pad=pad,
+        packed=plan.packed,
+        flash=packing.flash(model),
+        masked=model.device.type == "cpu",
+        taught=plan.liger or has_large_head(model),
+    )
+
+
+def _share_out(trainer: StudentTrainer, examples: Sequence[Example], plan: Plan) -> None:
+    """Say which rows this process computes where that is not for the Trainer to say."""
+    tokens = [len(example.ids) for example in examples]
+    if plan.batch_tokens:
+        lengths = parts.Lengths(tokens, plan.packed)
+        trainer.parts = parts.Parts(lengths, plan.batch_size, plan.batch_tokens)
+    elif rank.count() > 1:
+        own = shares.share(plan.batch_size, plan.accumulate)
+        trainer.shares = shares.Shares(tokens, plan.batch_size, own)
 
 
 def _arguments(plan: Plan, on_cpu: bool, saving: Saving | None, scratch: str) -> TrainingArguments:
@@ -148,12 +179,13 @@ def _arguments(plan: Plan, on_cpu: bool, saving: Saving | None, scratch: str) ->
         "save_total_limit": KEPT,
     }
     own = shares.share(plan.batch_size, plan.accumulate)
+    half = plan.precision == "bf16"
     return TrainingArguments(
         output_dir=str(saving.folder) if saving else scratch,
         **checkpoints,
         max_steps=plan.steps,
         per_device_train_batch_size=own.rows,
-        gradient_accumulation_steps=own.accumulate,
+        gradient_accumulation_steps=1 if plan.batch_tokens else own.accumulate,
         activation_checkpointing=plan.recomputed,
         activation_checkpointing_kwargs={"use_reentrant": False},
         learning_rate=plan.learning_rate,
@@ -163,7 +195,10 @@ def _arguments(plan: Plan, on_cpu: bool, saving: Saving | None, scratch: str) ->
         optim="adamw_torch_fused",
         adam_beta2=BETA2,
         use_cpu=on_cpu,
-        bf16=plan.precision == "bf16",
+        bf16=half,
+        use_liger_kernel=plan.liger,
+        torch_compile=plan.compiled,
+        tf32=False if plan.compiled and not half else None,  # else it comes with torch_compile
         seed=plan.seed,
         data_seed=plan.seed,
         train_sampling_strategy="group_by_length",
@@ -172,7 +207,8 @@ def _arguments(plan: Plan, on_cpu: bool, saving: Saving | None, scratch: str) ->
         logging_steps=1,
         logging_nan_inf_filter=False,
         disable_tqdm=True,
-        dataloader_pin_memory=False,
+        dataloader_pin_memory=not on_cpu,
+        accelerator_config={"non_blocking": not on_cpu},
         include_num_input_tokens_seen="all" if plan.packed else "non_padding",
     )
 
@@ -180,11 +216,15 @@ def _arguments(plan: Plan, on_cpu: bool, saving: Saving | None, scratch: str) ->
 def watched(examples: Sequence[Example], plan: Plan) -> AbstractContextManager[None]:
     """Say what to change where memory runs out in what is done with *examples* by *plan*."""
     longest = max(len(example.ids) for example in examples)
-    rows = plan.batch_size // plan.accumulate
-    doing = f"training: {counted(rows, 'row')} at a time, the longest of {longest} tokens"
+    at_once = counted(plan.batch_size // plan.accumulate, "row")
+    smaller = "raise train.accumulate (the same steps in smaller parts)"
+    if plan.batch_tokens:
+        at_once = f"{plan.batch_tokens} tokens"
+        smaller = "lower train.batch_tokens (the same steps in smaller parts)"
+    doing = f"training: {at_once} at a time, the longest of {longest} tokens"
     advice = (
-        "raise train.accumulate (the same steps in smaller parts), set train.checkpointing to "
-        "true, or lower train.max_tokens or train.batch_size; checkpoints are kept"
+        f"{smaller}, set train.checkpointing to true, or lower train.max_tokens or "
+        "train.batch_size; checkpoints are kept"
     )
     return memory.watched(doing, advice)
 
@@ -206,55 +246,22 @@ def _printer() -> Any:
     return PrinterCallback
 
 
-def _has_large_head(model: Any) -> bool:
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    takes = "logits_to_keep" in inspect.signature(inner.forward).parameters
-    return takes and int(model.config.get_text_config().vocab_size) >= LARGE
-
-
-class _OfTaught(shares.Sharing):
-    """
-    Computes logits at the places where something is taught, and at no others.
-
-    A prompt's logits carry no loss; with a vocabulary of 50,000 they are most of the memory of a
-    small student, and much of its time. The loss is the same sum over the same tokens.
-    """
-
-    def compute_loss(
-        self,
-        model: Any,
-        inputs: dict[str, Any],
-        return_outputs: bool = False,
-        num_items_in_batch: Any = None,
-    ) -> Any:
-        """The summed cross-entropy of the taught tokens over how many the whole step has."""
-        labels = inputs.pop("labels")[:, 1:]
-        taught = labels != IGNORED
-        places = taught.any(0).nonzero().flatten()
-        outputs = model(**inputs, logits_to_keep=places)
-        kept = taught[:, places]
-        loss = torch.nn.functional.cross_entropy(
-            outputs.logits[kept].float(), labels[:, places][kept], reduction="sum"
-        )
-        loss = loss / (taught.sum() if num_items_in_batch is None else num_items_in_batch)
-        if self.args.average_tokens_across_devices and num_items_in_batch is not None:
-            loss = loss * self.accelerator.num_processes  # the gradients are averaged over them
-        return (loss, outputs) if return_outputs else loss
-
-
 class _Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not typed
     """Follows the steps: draws progress, and stops at the first loss that is not finite."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
         self.losses: list[float] = []
+        self.totals: list[int] = []  # tokens up to the end of each step
         self.tokens_before = 0
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Take over the losses and the count of tokens up to a checkpoint."""
-        self.losses = [log["loss"] for log in state.log_history if "loss" in log]
+        logs = [log for log in state.log_history if "loss" in log]
+        self.losses = [log["loss"] for log in logs]
+        self.totals = [int(log["num_input_tokens_seen"]) for log in logs]
         self.tokens_before = int(state.num_input_tokens_seen)
 
     def on_log(
@@ -276,4 +283,5 @@ class _Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not type
                 code=INTERNAL,
             )
         self.losses.append(loss)
+        self.totals.append(int(state.num_input_tokens_seen))
         self.progress.to(state.global_step, f"loss {loss:.3f}")

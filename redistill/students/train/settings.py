@@ -2,30 +2,53 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from redistill.settings.bounds import Above, Count, CountFromZero, Length, Scale, Share, Text, Width
 from redistill.settings.sections import Params, Section
 from redistill.students.model.settings import Precision
 
+Attention = Literal[
+    "auto", "sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"
+]
+
 
 class TrainSettings(Section):
-    """Section ``train``: one training of *steps* optimiser steps, times those of the branch."""
+    """
+    Section ``train``: one training of *steps* optimiser steps, times those of the branch.
+
+    *attention* is that of ``student`` where it is null. With *batch_tokens* the steps of an epoch
+    have about as many tokens each, and are computed in parts of at most so many.
+    """
 
     method: Literal["full", "lora"]
     steps: Count
     batch_size: Width
     accumulate: Width
+    batch_tokens: Length | None
     learning_rate: Above
     warmup: Share
     weight_decay: Share
     precision: Precision
     packing: bool
+    attention: Attention | None
+    liger: bool
+    compile: bool
     checkpointing: bool
     save_every: CountFromZero
     max_tokens: Length
     nll_rows: CountFromZero
     max_loss: Share
+
+    @model_validator(mode="after")
+    def _parts(self) -> "TrainSettings":
+        """Refuse two sizes of what is computed at a time."""
+        if self.batch_tokens and self.accumulate > 1:
+            raise PydanticCustomError(
+                "parts", "accumulate: batch_tokens says how much is computed at a time; set it to 1"
+            )
+        return self
 
 
 class LoraSettings(Section):

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch.utils.data import DataLoader
 from transformers import Trainer
 from transformers.trainer_pt_utils import LengthGroupedSampler
@@ -13,7 +12,6 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from redistill.console import rank
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.students.model import ranks
-from redistill.students.model.tokens import IGNORED
 
 
 @dataclass(frozen=True)
@@ -88,12 +86,3 @@ class Sharing(Trainer):  # type: ignore[misc]  # transformers is not typed
         return DataLoader(
             self.train_dataset, batch_sampler=self.shares, collate_fn=self.data_collator
         )
-
-    def _track_num_input_tokens(self, inputs: dict[str, Any]) -> None:
-        """Count the tokens of all processes' rows; a filler's are none."""
-        if self.shares is not None and not bool((inputs["labels"] != IGNORED).any()):
-            inputs = {
-                name: value[:, :0] if isinstance(value, torch.Tensor) else value
-                for name, value in inputs.items()
-            }
-        super()._track_num_input_tokens(inputs)
