@@ -112,6 +112,7 @@ def train(
         trainer.pop_callback(_printer())
         if rank.count() > 1:
             trainer.shares = _shares(examples, plan)
+            sharding.sum_exactly(trainer)
         started = time.monotonic()
         with watched(examples, plan):
             trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
