@@ -1,6 +1,5 @@
 """Seeds that the queue of DVC runs side by side, each in a copy of the project."""
 
-import os
 import re
 import subprocess
 import sys
@@ -9,16 +8,15 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from redistill.analysis import seeds as seed_runs
+from redistill.analysis import experiments, sweep
 from redistill.console.endings import Stopped
-from redistill.console.exceptions import CONFIG, INTERNAL, TRY_AGAIN, RefusedError
+from redistill.console.exceptions import INTERNAL, TRY_AGAIN, RefusedError
 
 POLL = 5.0  # seconds between two looks, each of which is a process of DVC's of some seconds
 IDLE = 60.0  # seconds without a worker after which nobody is going to run what is queued
 ROW = re.compile(r"^([0-9a-f]{7,40})\s+(\S+)\s.*\b(Queued|Running|Failed|Success)$", re.MULTILINE)
 WORKERS = re.compile(r"^Worker status: (\d+) active, (\d+) idle$", re.MULTILINE)
-AT_WORK = ("Queued", "Running")
-CHECKPOINTS = "REDISTILL_CHECKPOINTS"
+QUEUED, RUNNING = "Queued", "Running"
 
 
 @dataclass(frozen=True)
@@ -39,11 +37,11 @@ class Look:
 
     def at_work(self, names: Collection[str]) -> set[str]:
         """Return those of *names* that are queued or run."""
-        return {task.name for task in self.tasks if task.state in AT_WORK} & set(names)
+        return {task.name for task in self.tasks if task.state in (QUEUED, RUNNING)} & set(names)
 
 
 def run(
-    plan: seed_runs.Plan,
+    plan: sweep.Plan,
     seeds: Sequence[int],
     jobs: int,
     say: Callable[[str], object],
@@ -56,13 +54,7 @@ def run(
     *copied*. Raises RefusedError: 70 with the command that shows the log where a seed failed, 75
     where the queue has no worker, 128 and the signal for a signal, after which the workers go on.
     """
-    if Path(os.environ.get(CHECKPOINTS, "")).is_absolute():
-        raise RefusedError(
-            f"{CHECKPOINTS} names one folder for all jobs, which train branches of the same names; "
-            "unset it, or name a relative one: each job has a folder of its own",
-            code=CONFIG,
-        )
-    held = seed_runs.held(plan)  # what is edited or committed while they run is another sweep
+    held = sweep.held(plan)  # what is edited or committed while they run is another sweep
     names = {held.name(seed): seed for seed in dict.fromkeys(seeds)}
     before = look(plan.root)
     for name, seed in names.items():
@@ -73,7 +65,7 @@ def run(
                 code=TRY_AGAIN,
             )
         if name not in before.at_work(names):
-            seed_runs.queue(plan, seed, copied)
+            queue(plan, seed, copied)
     _dvc(plan.root, "queue", "start", f"--jobs={jobs}")
     say(f"{len(names)} experiments, {jobs} at a time; dvc queue logs NAME shows what one says")
     try:
@@ -84,9 +76,24 @@ def run(
             "them (dvc queue stop --kill ends them)",
             code=int(str(stop.code)),
         ) from None
-    left = seed_runs.missing(held, list(names.values()), force=False)
+    left = sweep.missing(held, list(names.values()), force=False)
     if left:
         raise _failed(held, left, last, {task.number for task in before.tasks})
+
+
+def queue(plan: sweep.Plan, seed: int, copied: Sequence[str] = ()) -> str:
+    """Queue *seed* as an experiment of DVC with what is to be *copied*, and return its name."""
+    name = plan.name(seed)
+    words = [*plan.words(seed), "--queue", f"--name={name}"]
+    words += [f"--copy-paths={path}" for path in copied]  # which git does not track
+    kept = "what was queued before stays queued"
+    try:
+        experiments.run(plan.root, words, f"seed {seed}", kept, plan.rest(seed))
+    except RefusedError:  # it may be queued with what was edited meanwhile, under this name
+        if any((task.name, task.state) == (name, QUEUED) for task in look(plan.root).tasks):
+            _dvc(plan.root, "queue", "remove", name)
+        raise
+    return name
 
 
 def look(root: Path) -> Look:
@@ -122,7 +129,7 @@ def _waited(root: Path, names: Collection[str], say: Callable[[str], object]) ->
 
 
 def _failed(
-    plan: seed_runs.Plan, left: Sequence[int], last: Look, before: Collection[str]
+    plan: sweep.Plan, left: Sequence[int], last: Look, before: Collection[str]
 ) -> RefusedError:
     """What to say of the seeds that *left* no results; *before* are tasks of other sweeps."""
     logs = []
