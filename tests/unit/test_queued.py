@@ -2,7 +2,8 @@
 
 import shutil
 import signal
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,18 +22,24 @@ class Queue:
 
     def __init__(self, workers: int = 1) -> None:
         self.workers, self.tasks, self.started = workers, [], []
-        self.ended: set[str] = set()
+        self.stuck: set[str] = set()  # numbers of what runs without a process
 
     def add(self, name: str, state: str = "Queued") -> None:
         self.tasks.append([f"{len(self.tasks):07x}", name, state])
 
     def __call__(self, root: Path, *words: str) -> str:
+        if words == ("root",):
+            return ".\n"
+        if words[1] == "kill":
+            (task,) = [task for task in self.tasks if task[1:] == [words[3], "Running"]]
+            task[2] = "Failed"
+            return ""
         if words[1] == "start":
             self.started.append(words[2])
             return ""
         rows = [f"{number}  {name}  05:19 AM  {state}" for number, name, state in self.tasks]
         for task in self.tasks if self.workers else ():
-            if task[2] == "Running":
+            if task[2] == "Running" and task[0] not in self.stuck:
                 task[2] = "Failed" if task[1].startswith("seed8") else "Success"
             elif task[2] == "Queued":
                 task[2] = "Running"
@@ -46,6 +53,22 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> sweep.Plan:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(queued, "POLL", 0.0)
     return sweep.plan(tmp_path, tmp_path / "seeds", [])
+
+
+def note(root: Path, name: str, process: int) -> None:
+    """Have DVC's note of a *process* that it started lie in *root*."""
+    file = root / queued.PROCESSES / f"{name}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    json_file.write_json(file, {"pid": process, "returncode": None})
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterator[None]:
+    """A process that DVC started as a worker."""
+    with subprocess.Popen(["dvc", "60"], executable="/bin/sleep") as process:
+        note(tmp_path, "celery/dvc-exp-worker-1", process.pid)
+        yield
+        process.kill()
 
 
 @pytest.fixture
@@ -67,6 +90,7 @@ def use(plan: sweep.Plan, monkeypatch: pytest.MonkeyPatch) -> Callable[[Queue], 
     return used
 
 
+@pytest.mark.usefixtures("worker")
 def test_seeds_are_queued_once_and_waited_for(plan: sweep.Plan, use: Callable[[Queue], Queue]):
     queue, said = use(Queue()), []
     queue.add(plan.name(3), "Running")  # by a sweep that was ended meanwhile
@@ -78,6 +102,38 @@ def test_seeds_are_queued_once_and_waited_for(plan: sweep.Plan, use: Callable[[Q
     assert queue.started == ["--jobs=4"]
     assert sweep.missing(plan, [2, 3], force=False) == []
     assert said[1:] == [f"{plan.name(3)} has ended", f"{plan.name(2)} has ended"]
+
+
+@pytest.mark.parametrize("noted", ["its process", "its worker"])
+def test_a_seed_whose_worker_was_killed_is_queued_again(
+    noted: str, plan: sweep.Plan, use: Callable[[Queue], Queue]
+):
+    queue, said = use(Queue()), []
+    queue.add(plan.name(3), "Running")
+    queue.stuck.add("0000000")
+    gone = "run/0000000aa/0000000aa" if noted == "its process" else "celery/dvc-exp-worker-1"
+    note(plan.root, gone, 2**22 + 1)  # above any process's number
+
+    queued.run(plan, [3], 1, said.append)
+
+    assert [state for _, _, state in queue.tasks] == ["Failed", "Success"]
+    assert said[0] == f"{plan.name(3)}: its process is gone, killed with its worker"
+    assert sweep.missing(plan, [3], force=False) == []
+
+
+def test_the_number_of_a_killed_process_that_another_program_has_is_not_taken_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    task = queued.Task("0000000", "seed3", "Running")
+    monkeypatch.setattr(queued, "_dvc", lambda *_: ".")
+    lost = []
+    for name in ("dvc", "other"):
+        with subprocess.Popen([name, "60"], executable="/bin/sleep") as process:
+            note(tmp_path, "run/0000000aa/0000000aa", process.pid)
+            lost.append(queued._lost(tmp_path, [task]))
+            process.kill()
+
+    assert lost == [[], [task]]
 
 
 def test_a_seed_that_fails_is_named_with_its_log_and_the_others_are_kept(
