@@ -9,7 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
+from redistill.records import jsonl
+from redistill.records.types import Completion
 from tests.imports import ROOT
 from tests.students.launched import (
     PROGRAMS,
@@ -172,3 +175,31 @@ def test_what_accelerate_and_mpirun_start_trains_and_answers_as_one_process(made
     assert figures(made, name)["losses"] == pytest.approx(figures(made, "out1")["losses"], abs=2e-4)
     for file in sorted((made / "one-a/answers").iterdir()):
         assert file.read_bytes() == (made / f"{name}-a/answers" / file.name).read_bytes()
+
+
+@pytest.mark.slow
+def test_two_processes_probe_by_the_engine_of_transformers_as_one_does_and_as_ours_does_greedily(
+    tmp_path: Path,
+):
+    folder = project(tmp_path / "p", steps=6)
+    file = folder / "params.yaml"
+    content = YAML(typ="safe").load(file.read_text(encoding="utf-8"))
+    content["mine"]["folds"] = 2
+    for engine, launcher in (("local", ""), ("transformers", ""), ("transformers", torchrun(2))):
+        content["evaluate"]["engine"] = engine
+        with file.open("w", encoding="utf-8") as written:
+            YAML(typ="safe").dump(content, written)
+        out = f"{engine}{bool(launcher)}"
+        rows = ["--rationales", "rationales.jsonl", "--start", "base", "--out", f"{out}/r0.jsonl"]
+        words = ["--branch", "r0", "--problems", "problems.jsonl", *rows]
+        code, _, err = ended(started(folder, launcher, "probe", out, *words))
+        assert code == 0, err
+
+    ours, one, two = (
+        (folder / out / "r0.jsonl")
+        for out in ("localFalse", "transformersFalse", "transformersTrue")
+    )
+    greedy = [[row.output for row in jsonl.read(file, Completion)] for file in (ours, one)]
+    assert greedy[0] == greedy[1]
+    assert one.read_bytes() == two.read_bytes()  # draws, too
+    assert figures(folder, "transformersFalse") == figures(folder, "transformersTrue")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -60,7 +61,12 @@ class Plan:
             raise RefusedError(
                 "train.batch_size: must be a multiple of train.accumulate", code=CONFIG
             )
-        shares.share(self.batch_size, self.accumulate)
+        _ = self.share  # refused where the rows cannot be divided
+
+    @cached_property
+    def share(self) -> shares.Share:
+        """What this process does of a step."""
+        return shares.share(self.batch_size, self.accumulate)
 
 
 @dataclass(frozen=True)
@@ -138,8 +144,7 @@ def _dataset(examples: Sequence[Example], pad: int) -> list[dict[str, Any]]:
 
 
 def _shares(examples: Sequence[Example], plan: Plan) -> shares.Shares:
-    own = shares.share(plan.batch_size, plan.accumulate)
-    return shares.Shares([len(each.ids) for each in examples], plan.batch_size, own)
+    return shares.Shares([len(each.ids) for each in examples], plan.batch_size, plan.share)
 
 
 def _arguments(plan: Plan, on_cpu: bool, saving: Saving | None, scratch: str) -> TrainingArguments:
@@ -148,13 +153,12 @@ def _arguments(plan: Plan, on_cpu: bool, saving: Saving | None, scratch: str) ->
         "save_steps": saving.every if saving else 500,
         "save_total_limit": KEPT,
     }
-    own = shares.share(plan.batch_size, plan.accumulate)
     return TrainingArguments(
         output_dir=str(saving.folder) if saving else scratch,
         **checkpoints,
         max_steps=plan.steps,
-        per_device_train_batch_size=own.rows,
-        gradient_accumulation_steps=own.accumulate,
+        per_device_train_batch_size=plan.share.rows,
+        gradient_accumulation_steps=plan.share.accumulate,
         activation_checkpointing=plan.recomputed,
         activation_checkpointing_kwargs={"use_reentrant": False},
         learning_rate=plan.learning_rate,
