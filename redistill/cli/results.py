@@ -16,7 +16,7 @@ from redistill.records import json_file
 from redistill.settings import sections
 
 if TYPE_CHECKING:
-    from redistill.analysis.seeds import Plan
+    from redistill.analysis.sweep import Plan
 
 PARAMS = Path("params.yaml")
 LADDER = Path("metrics/ladder.json")
@@ -126,6 +126,7 @@ def sweep(
     """
     from redistill.analysis import plots
     from redistill.analysis import seeds as seed_runs
+    from redistill.analysis import sweep as runs
 
     seeds = [*first, *more]
     if gather is None and (not first or min(seeds) < 0):
@@ -135,10 +136,10 @@ def sweep(
     drafts.check(out)
     drafts.check(out.with_suffix(".svg"))
     if gather is None:
-        plan = seed_runs.plan(Path(), results, pairs)
-        if told := seed_runs.take_back(plan):
+        plan = runs.plan(Path(), results, pairs)
+        if told := runs.take_back(plan):
             click.echo(told, err=True)
-        left = seed_runs.missing(plan, seeds, force=force)
+        left = runs.missing(plan, seeds, force=force)
         if queue and left:
             _queue(plan, left)
             return
@@ -167,10 +168,10 @@ def _copied() -> list[str]:
 
 def _queue(plan: "Plan", left: Sequence[int]) -> None:
     """Queue the experiments of the seeds *left*, and say how to go on."""
-    from redistill.analysis import seeds as seed_runs
+    from redistill.analysis import queued
 
     copied = _copied()
-    names = [seed_runs.queue(plan, seed, copied) for seed in left]
+    names = [queued.queue(plan, seed, copied) for seed in left]
     click.echo(f"{len(names)} experiments are queued; start them with: dvc queue start")
     click.echo("When they have ended, the same command without --queue gathers them.")
 
@@ -178,13 +179,13 @@ def _queue(plan: "Plan", left: Sequence[int]) -> None:
 def _run(plan: "Plan", left: Sequence[int], jobs: int | None) -> None:
     """Run the seeds *left*: one after the other in this folder, or *jobs* at a time in copies."""
     from redistill.analysis import queued
-    from redistill.analysis import seeds as seed_runs
+    from redistill.analysis import sweep as runs
 
     if jobs and left:
         queued.run(plan, left, jobs, lambda told: click.echo(safe_text(told)), _copied())
         return
     for seed in left:
         click.echo(f"== seed {seed}: {' '.join(plan.words(seed))}")
-        seed_runs.run(plan, seed)
+        runs.run(plan, seed)
     if left:
         click.echo(f"data and metrics are of seed {left[-1]}, params.yaml is yours; " + YOURS)

@@ -145,10 +145,27 @@ class _Led:
                 self.faults.append(told)
             return
         process.number, process.count = told["number"], told["count"]
+        self._know(told["alone"])
         streams = [1, 2] if process.number == 0 else []
         options = json.dumps(list(self.words)).encode() + b"\n"
         sent = socket.send_fds(process.line, [options], streams)
         process.line.sendall(options[sent:])
+
+    def _know(self, alone: bool) -> None:
+        """Refuse processes that do not know of each other: each would do the whole work."""
+        if alone:
+            raise RefusedError(
+                f"{COMMAND}: accelerate starts one process on a CPU, whatever --num_processes "
+                "says; add --mpirun_hostfile, or take torchrun --standalone --nproc-per-node N",
+                code=CONFIG,
+            )
+        known = [process for process in self.processes if process.count]
+        if len(known) > known[0].count:
+            raise RefusedError(
+                f"{COMMAND}: {os.environ[COMMAND]!r} started {len(known)} processes that do not "
+                "know of each other; start them by torchrun, accelerate or mpirun",
+                code=CONFIG,
+            )
 
 
 def _settle(led: _Led, code: int, log: Path) -> None:

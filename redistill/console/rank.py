@@ -17,6 +17,16 @@ GRACE = 3.0  # seconds to end in once the stage is gone; one that waits for othe
 PR_SET_PDEATHSIG = 1
 # What a launcher's own settings say of numbers, which params.yaml says: data, not place.
 UNHEARD = ("ACCELERATE_MIXED_PRECISION", "ACCELERATE_GRADIENT_ACCUMULATION_STEPS")
+# torchrun's names, and those by which Intel MPI and MPICH, Open MPI and MVAPICH say the same.
+NAMES = {
+    "WORLD_SIZE": ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE"),
+    "RANK": ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK"),
+    "LOCAL_RANK": ("MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_RANK"),
+    "LOCAL_WORLD_SIZE": (
+        "MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE", "MV2_COMM_WORLD_LOCAL_SIZE",
+    ),
+}  # fmt: skip
+MEETING = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}  # where mpirun itself names no place
 
 _line: socket.socket | None = None  # to the stage, from `join` on
 
@@ -65,7 +75,8 @@ def join() -> list[str]:
     global _line
     _line = socket.socket(socket.AF_UNIX)
     _line.connect(os.environ[LEADER])
-    _tell({"number": number(), "count": count(), "pid": os.getpid()})
+    _named()
+    _tell({"number": number(), "count": count(), "alone": _alone(), "pid": os.getpid()})
     told, streams, _, _ = socket.recv_fds(_line, 1, 2)
     while not told.endswith(b"\n"):
         told += _line.recv(65536)
@@ -76,6 +87,23 @@ def join() -> list[str]:
         os.environ.pop(name, None)
     threading.Thread(target=_watch, args=(_line,), daemon=True).start()
     return list(json.loads(told))
+
+
+def _named() -> None:
+    """Give what mpirun says of this process torchrun's names, which torch and accelerate read."""
+    if "WORLD_SIZE" in os.environ:
+        return
+    for name, others in NAMES.items():
+        if found := next((os.environ[other] for other in others if other in os.environ), None):
+            os.environ[name] = found
+    if count() > 1:
+        os.environ.update({name: os.environ.get(name, place) for name, place in MEETING.items()})
+
+
+def _alone() -> bool:
+    """Whether accelerate was asked for several processes on a CPU, of which it starts one."""
+    asked = {"ACCELERATE_USE_CPU", "MASTER_ADDR"} <= os.environ.keys()
+    return asked and "WORLD_SIZE" not in os.environ
 
 
 def leave(name: str, line: str, code: int) -> NoReturn:

@@ -72,9 +72,10 @@ def probe(
     Have every one of *problems* answered by a student that was not taught it, and write to *out*.
 
     There are *folds* students like that of *branch*, each taught all its lessons but those on one
-    fold's problems, for that share of the steps (out-of-fold predictions). They answer here, and
-    are not kept; a fold that has answered is not taught again if the process is killed. Without
-    *folds*, where the branch asks for none, and where it is passed through, there are no answers.
+    fold's problems, for that share of the steps (out-of-fold predictions). They answer in this
+    process, by the engine of *evaluate* where that is in a process, and are not kept; a fold that
+    has answered is not taught again if the process is killed. Without *folds*, where the branch
+    asks for none, and where it is passed through, there are no answers.
     Raises RefusedError for a *start* that was taught already, and for lessons all in one fold.
     """
     because = _skipped(folds, branch, rationales)
@@ -92,12 +93,12 @@ def probe(
         )
     taught = lessons.taught(rationales, branch.lessons)
     plans = [_plan(name, number, folds, problems, taught, way) for number in range(folds)]
-    local = evaluate.model_copy(update={"engine": "local"})
+    here = _in_process(evaluate)
     started = time.monotonic()
-    key = _key(problems, taught, start, folds, way, local)
+    key = _key(problems, taught, start, folds, way, here)
     with checkpoints.kept(f"{name}-probe", key) as folder:
         known = {problem.id: problem for problem in problems}
-        students = [_sit(plan, known, start, local, folder) for plan in plans]
+        students = [_sit(plan, known, start, here, folder) for plan in plans]
         rank.end_others()
         answers = [a for p in plans for a in jsonl.read(folder / f"{p.name}.jsonl", Completion)]
         jsonl.write(out, answers)
@@ -111,6 +112,12 @@ def probe(
     }
     tokens = figures["tokens"] + sum(student["answer_tokens"] for student in students)
     return Probed(answers, figures, Timing(time.monotonic() - started, tokens))
+
+
+def _in_process(evaluate: EvaluateSettings) -> EvaluateSettings:
+    """Have students of folds answer where they are: no server has them, and vLLM no room beside."""
+    here = evaluate.engine not in ("server", "vllm")
+    return evaluate if here else evaluate.model_copy(update={"engine": "local"})
 
 
 def _skipped(folds: int | None, branch: Branch, rationales: Sequence[Rationale]) -> str | None:

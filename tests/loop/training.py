@@ -56,12 +56,12 @@ LESSONS = [
 ]  # fmt: skip
 
 
-def base(folder: Path) -> Path:
-    """A student of random weights, as stage base leaves one."""
+def base(folder: Path, vocabulary: int | None = None) -> Path:
+    """A student of random weights, as stage base leaves one; *vocabulary* is that of its head."""
     tokenizer = embedded.tokenizer(SHAPE, 1)
     load.seeded(1)
     ends = tokenizer.eos_token_id, tokenizer.pad_token_id
-    load.save(embedded.untrained(SHAPE, len(tokenizer), *ends), tokenizer, folder, {})
+    load.save(embedded.untrained(SHAPE, vocabulary or len(tokenizer), *ends), tokenizer, folder, {})
     return folder
 
 

@@ -1,103 +1,45 @@
 """Stages that several processes share: the same rows, losses and answers, and one end for all."""
 
-import json
 import math
 import os
 import signal
+import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
 from redistill.records import jsonl
+from redistill.records.types import Completion
 from tests.imports import ROOT
-from tests.loop import training as small
-from tests.settings import SHIPPED
+from tests.students.launched import (
+    PROGRAMS,
+    ended,
+    figures,
+    project,
+    ranks,
+    started,
+    torchrun,
+    train,
+    until,
+)
 
 pytestmark = [pytest.mark.processes]
-TORCHRUN = Path(sys.executable).with_name("torchrun")
-
-
-def project(folder: Path, **train: float) -> Path:
-    """A folder in which the stages of a tiny student run, trained as `small` trains it."""
-    folder.mkdir()
-    content = YAML(typ="safe").load(SHIPPED.read_text(encoding="utf-8"))
-    content["train"].update(small.RULES.model_dump(), steps=12, batch_size=6, save_every=0)
-    content["train"].update(train)
-    content["evaluate"].update(max_new_tokens=40, batch_size=8, samples=1)
-    with (folder / "params.yaml").open("w", encoding="utf-8") as file:
-        YAML(typ="safe").dump(content, file)
-    jsonl.write(folder / "problems.jsonl", list(small.PROBLEMS.values()))
-    jsonl.write(folder / "rationales.jsonl", small.LESSONS[:13])  # a step of one row, too
-    (folder / "sets").mkdir()
-    for name in ("train", "dev", "test"):
-        jsonl.write(folder / "sets" / f"{name}.jsonl", list(small.PROBLEMS.values()))
-    small.base(folder / "base")
-    return folder
-
-
-def started(folder: Path, processes: int, stage: str, out: str, *words: str) -> subprocess.Popen:
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "REDISTILL_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    env |= {"REDISTILL_DEVICE": "cpu"}
-    if processes > 1:
-        env["REDISTILL_LAUNCH"] = f"{TORCHRUN} --standalone --nproc-per-node {processes}"
-    written = ["--metrics", f"{out}/m.json", "--timing", f"{out}/t.json"]
-    return subprocess.Popen(
-        [sys.executable, "-m", f"stages.{stage}", *words, *written],
-        cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-
-
-def train(folder: Path, processes: int, out: str) -> subprocess.Popen:
-    return started(
-        folder, processes, "train", out, "--branch", "r0", "--problems", "problems.jsonl",
-        "--rationales", "rationales.jsonl", "--start", "base", "--out", f"{out}/r0",
-    )  # fmt: skip
-
-
-def figures(folder: Path, out: str) -> dict:
-    return json.loads((folder / out / "m.json").read_text(encoding="utf-8"))
-
-
-def ended(process: subprocess.Popen) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=240)
-    return process.returncode, out, err
-
-
-def ranks(folder: Path) -> list[int]:
-    """The processes that run a stage in *folder*."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            words = (entry / "cmdline").read_bytes()
-            if b"stages.train" in words and (entry / "cwd").resolve() == folder.resolve():
-                found.append(int(entry.name))
-        except (OSError, ValueError):
-            continue
-    return found
-
-
-def until(holds, seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Trained by one process, `out1`."""
     folder = project(tmp_path_factory.mktemp("launching") / "p")
-    assert ended(train(folder, 1, "out1"))[0] == 0
+    assert ended(train(folder, "", "out1"))[0] == 0
     return folder
 
 
 @pytest.mark.parametrize("processes", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_processes_train_on_the_rows_of_one_to_its_losses(made: Path, processes: int):
-    code, out, err = ended(train(made, processes, f"out{processes}"))
+    code, out, err = ended(train(made, torchrun(processes), f"out{processes}"))
 
     assert code == 0, err
     assert out.count("r0: 12 steps") == 1
@@ -126,7 +68,7 @@ def test_two_processes_share_the_steps_by_tokens_of_one(tmp_path: Path):
 
 def test_a_number_that_does_not_divide_the_rows_is_refused_with_the_nearest(tmp_path: Path):
     folder = project(tmp_path / "p", batch_size=5, accumulate=1)
-    code, out, err = ended(train(folder, 2, "out"))
+    code, out, err = ended(train(folder, torchrun(2), "out"))
 
     assert (code, out) == (78, "")
     assert err == (
@@ -138,7 +80,7 @@ def test_a_number_that_does_not_divide_the_rows_is_refused_with_the_nearest(tmp_
 def test_two_processes_answer_as_one_does(made: Path):
     for processes in (1, 2):
         code, _, err = ended(
-            started(made, processes, "answer", f"a{processes}", "--student", "out1/r0",
+            started(made, torchrun(processes), "answer", f"a{processes}", "--student", "out1/r0",
                     "--problems", "sets", "--out", f"a{processes}/answers")
         )  # fmt: skip
         assert code == 0, err
@@ -153,7 +95,7 @@ def test_two_processes_answer_as_one_does(made: Path):
 def test_a_killed_process_ends_all_and_fewer_go_on_from_its_checkpoint(made: Path, tmp_path: Path):
     gentle = {"steps": 400, "learning_rate": 1e-3}  # a high one makes much of a rounding
     folder = project(tmp_path / "p", save_every=10, **gentle)
-    process = train(folder, 2, "out")
+    process = train(folder, torchrun(2), "out")
     until(lambda: list(folder.glob(".redistill/checkpoints/r0/*/checkpoint-*/manifest.json")))
     children = sorted(set(ranks(folder)) - {process.pid})
     os.kill(children[-1], signal.SIGKILL)
@@ -162,11 +104,11 @@ def test_a_killed_process_ends_all_and_fewer_go_on_from_its_checkpoint(made: Pat
     assert code == 70
     assert "died without a word (killed, or out of memory)" in err
     assert ranks(folder) == []
-    code, _, err = ended(train(folder, 1, "out"))
+    code, _, err = ended(train(folder, "", "out"))
     assert code == 0, err
     assert "r0: goes on from the checkpoint of step " in err
     kept, whole = project(tmp_path / "w", **gentle), "out"
-    assert ended(train(kept, 1, whole))[0] == 0
+    assert ended(train(kept, "", whole))[0] == 0
     pairs = zip(figures(folder, "out")["losses"], figures(kept, whole)["losses"], strict=True)
     assert all(math.isclose(a, b, abs_tol=1e-3) for a, b in pairs)
     assert figures(folder, "out")["tokens"] == figures(kept, whole)["tokens"]
@@ -174,7 +116,7 @@ def test_a_killed_process_ends_all_and_fewer_go_on_from_its_checkpoint(made: Pat
 
 def test_a_killed_stage_leaves_no_process_behind(tmp_path: Path):
     folder = project(tmp_path / "p", steps=100000, save_every=10)
-    process = train(folder, 2, "out")
+    process = train(folder, torchrun(2), "out")
     until(lambda: list(folder.glob(".redistill/checkpoints/r0/*/checkpoint-*/manifest.json")))
     assert len(ranks(folder)) == 4  # the stage, the launcher, and two
     process.kill()
@@ -194,3 +136,83 @@ def test_no_launcher_and_one_that_starts_nothing_are_refused(made: Path):
         )  # fmt: skip
         assert process.returncode == 78
         assert told in process.stderr
+
+
+ACCELERATE = f"{PROGRAMS / 'accelerate'} launch"
+EACH = f'\'"$@" & "$@" & wait\' sh {sys.executable}'
+
+
+@pytest.mark.parametrize(
+    ("launcher", "told"),
+    [
+        (f"{ACCELERATE} --cpu --num_processes 2", "accelerate starts one process on a CPU"),
+        (f"sh -c {EACH}", "started 2 processes that do not know of each other"),
+    ],
+)
+def test_a_launcher_whose_processes_would_each_do_the_whole_work_is_refused(
+    made: Path, launcher: str, told: str
+):
+    code, out, err = ended(train(made, launcher, "refused"))
+
+    assert (code, out, told in err) == (78, "", True), err
+
+
+def by_config_file(folder: Path) -> str:
+    file = folder / "accelerate.yaml"
+    file.write_text(
+        "compute_environment: LOCAL_MACHINE\ndistributed_type: MULTI_GPU\nnum_machines: 1\n"
+        "num_processes: 2\nmain_process_port: 0\nmixed_precision: bf16\n"
+    )
+    return f"{ACCELERATE} --config_file {file}"
+
+
+def as_mpirun_does(folder: Path) -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    names = "PMI_SIZE=2 MPI_LOCALNRANKS=2"
+    both = " ".join(f'{names} PMI_RANK={n} MPI_LOCALRANKID={n} "$@" &' for n in (0, 1))
+    return f"env MASTER_PORT={port} sh -c '{both} wait' sh {sys.executable}"
+
+
+@pytest.mark.parametrize("launcher", [by_config_file, as_mpirun_does])
+def test_what_accelerate_and_mpirun_start_trains_and_answers_as_one_process(made: Path, launcher):
+    name = launcher.__name__
+    for out, command in (("one", ""), (name, launcher(made))):
+        answer = ["answer", f"{out}-a", "--student", "out1/r0", "--problems", "sets"]
+        code, _, err = ended(started(made, command, *answer, "--out", f"{out}-a/answers"))
+        assert code == 0, err
+    code, _, err = ended(train(made, launcher(made), name))
+
+    assert code == 0, err
+    assert figures(made, name)["losses"] == pytest.approx(figures(made, "out1")["losses"], abs=2e-4)
+    for file in sorted((made / "one-a/answers").iterdir()):
+        assert file.read_bytes() == (made / f"{name}-a/answers" / file.name).read_bytes()
+
+
+@pytest.mark.slow
+def test_two_processes_probe_by_the_engine_of_transformers_as_one_does_and_as_ours_does_greedily(
+    tmp_path: Path,
+):
+    folder = project(tmp_path / "p", steps=6)
+    file = folder / "params.yaml"
+    content = YAML(typ="safe").load(file.read_text(encoding="utf-8"))
+    content["mine"]["folds"] = 2
+    for engine, launcher in (("local", ""), ("transformers", ""), ("transformers", torchrun(2))):
+        content["evaluate"]["engine"] = engine
+        with file.open("w", encoding="utf-8") as written:
+            YAML(typ="safe").dump(content, written)
+        out = f"{engine}{bool(launcher)}"
+        rows = ["--rationales", "rationales.jsonl", "--start", "base", "--out", f"{out}/r0.jsonl"]
+        words = ["--branch", "r0", "--problems", "problems.jsonl", *rows]
+        code, _, err = ended(started(folder, launcher, "probe", out, *words))
+        assert code == 0, err
+
+    ours, one, two = (
+        (folder / out / "r0.jsonl")
+        for out in ("localFalse", "transformersFalse", "transformersTrue")
+    )
+    greedy = [[row.output for row in jsonl.read(file, Completion)] for file in (ours, one)]
+    assert greedy[0] == greedy[1]
+    assert one.read_bytes() == two.read_bytes()  # draws, too
+    assert figures(folder, "transformersFalse") == figures(folder, "transformersTrue")

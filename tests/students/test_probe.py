@@ -85,6 +85,32 @@ def _noting(asked: list[set[str]]):
     return noted
 
 
+@pytest.mark.parametrize(
+    ("engine", "here"),
+    [("local", "local"), ("transformers", "transformers"), ("auto", "auto"), ("server", "local"),
+     ("vllm", "local")],
+)  # fmt: skip
+def test_students_of_folds_answer_in_the_process_whatever_engine_the_others_are_answered_by(
+    engine: str, here: str, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    engines: list[str] = []
+
+    def answers(*words: object, **_: object) -> None:
+        engines.append(words[3].engine)
+        _stop()
+
+    monkeypatch.setattr(fit, "teach", lambda *_: ({}, None))
+    monkeypatch.setattr(exam, "answer", answers)
+    monkeypatch.setattr(
+        "tests.students.test_probe.EXAM", EXAM.model_copy(update={"engine": engine})
+    )
+
+    with pytest.raises(StopIteration):
+        probed(start, tmp_path / "r0.jsonl")
+
+    assert engines == [here]
+
+
 def test_all_texts_of_a_problem_lie_in_one_fold(start: Path, tmp_path: Path, monkeypatch):
     taught: list[list[str]] = []
     monkeypatch.setattr(fit, "teach", lambda known, lessons, *rest: taught.append(

@@ -1,6 +1,7 @@
 """LoRA, packing, recomputing and running out of memory, on a student of a few thousand weights."""
 
 import math
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -226,6 +227,7 @@ def test_two_runs_of_one_training_at_a_time_are_refused(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv(checkpoints.VARIABLE, str(tmp_path / "checkpoints"))
+    monkeypatch.setattr(checkpoints, "key", lambda *_: "k")
 
     with (
         checkpoints.kept("r0", "k"),
@@ -233,6 +235,39 @@ def test_two_runs_of_one_training_at_a_time_are_refused(
     ):
         small.fit(base, tmp_path / "r0")
     assert refusal.value.code == 75
+
+
+@pytest.mark.parametrize(("shared", "stays"), [(True, ["at work", "idle"]), (False, ["at work"])])
+def test_trainings_of_one_name_go_on_side_by_side_and_only_a_folder_of_ones_own_is_cleared(
+    shared: bool, stays: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(checkpoints.VARIABLE, str(tmp_path / "c") if shared else "c")
+    (tmp_path / "c/r0/idle/checkpoint-10").mkdir(parents=True)
+
+    with checkpoints.kept("r0", "at work") as other:
+        with checkpoints.kept("r0", "own") as own:
+            (own / "checkpoint-20").mkdir()
+        assert sorted(path.name for path in (tmp_path / "c/r0").iterdir()) == stays
+        assert other.is_dir()
+
+
+def test_a_folder_that_is_removed_while_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv(checkpoints.VARIABLE, str(tmp_path))
+    real, removed = checkpoints.fcntl.flock, []
+
+    def flock(lock: int, how: int) -> None:
+        if not removed:  # by the run before, which ends just now
+            shutil.rmtree(tmp_path / "r0/k")
+        removed.append(lock)
+        real(lock, how)
+
+    monkeypatch.setattr(checkpoints.fcntl, "flock", flock)
+    with checkpoints.kept("r0", "k") as folder:
+        assert len(removed) == 2
+        assert (folder / checkpoints.LOCK).is_file()
 
 
 def test_another_row_plan_or_start_is_another_training(

@@ -15,7 +15,7 @@ from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 from scipy import stats
 
-from redistill.analysis import plots, seeds
+from redistill.analysis import plots, seeds, sweep
 from redistill.checks import check_params
 from redistill.cli import new_project
 from redistill.cli.main import main
@@ -129,12 +129,12 @@ def test_a_setting_that_params_does_not_have_is_refused_before_anything_runs(
     pair: str, fault: str, project: Path
 ):
     with pytest.raises(RefusedError, match=fault) as it:
-        seeds.plan(project, project / "seeds", [pair])
+        sweep.plan(project, project / "seeds", [pair])
     assert it.value.code == 78
 
 
 def test_the_command_is_that_of_dvc_and_each_value_one_word(project: Path):
-    plan = seeds.plan(project, project, ["train.steps=8", "report.title=a; touch b"])
+    plan = sweep.plan(project, project, ["train.steps=8", "report.title=a; touch b"])
 
     assert plan.words(3) == [
         "dvc", "exp", "run", "--set-param=seed=3", "--set-param=train.steps=8",
@@ -143,15 +143,15 @@ def test_the_command_is_that_of_dvc_and_each_value_one_word(project: Path):
 
 
 def test_a_seed_that_was_run_is_not_run_again_unless_forced(project: Path):
-    plan = seeds.plan(project, project / "seeds", ["train.steps=8"])
+    plan = sweep.plan(project, project / "seeds", ["train.steps=8"])
     json_file.write_json(plan.file(2), {"settings": plan.settings()})
 
-    assert seeds.missing(plan, [1, 2, 3, 1], force=False) == [1, 3]
-    assert seeds.missing(plan, [1, 2, 3], force=True) == [1, 2, 3]
+    assert sweep.missing(plan, [1, 2, 3, 1], force=False) == [1, 3]
+    assert sweep.missing(plan, [1, 2, 3], force=True) == [1, 2, 3]
 
 
 def test_settings_are_the_same_before_and_after_an_experiment(project: Path):
-    plan = seeds.plan(project, project / "seeds", ["train.steps=8"])
+    plan = sweep.plan(project, project / "seeds", ["train.steps=8"])
     before = plan.settings()
     text = (project / "params.yaml").read_text()
     after = text.replace("seed: 1", "seed: 7").replace("steps: 1500", "steps: 8")
@@ -161,12 +161,12 @@ def test_settings_are_the_same_before_and_after_an_experiment(project: Path):
 
 
 def test_results_of_other_settings_are_refused(project: Path):
-    plan = seeds.plan(project, project / "seeds", [])
+    plan = sweep.plan(project, project / "seeds", [])
     json_file.write_json(plan.file(2), {"settings": plan.settings()})
-    other = seeds.plan(project, project / "seeds", ["train.steps=8"])
+    other = sweep.plan(project, project / "seeds", ["train.steps=8"])
 
     with pytest.raises(RefusedError, match="from other settings"):
-        seeds.missing(other, [2], force=False)
+        sweep.missing(other, [2], force=False)
 
 
 def test_a_queued_experiment_that_has_ended_is_taken_in(project: Path):
@@ -180,8 +180,8 @@ def test_a_queued_experiment_that_has_ended_is_taken_in(project: Path):
     for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "start"]):
         git(*words)
     head = git("rev-parse", "HEAD")
-    plan = seeds.plan(project, project / "seeds", [])
-    assert seeds.missing(plan, [2], force=False) == [2]
+    plan = sweep.plan(project, project / "seeds", [])
+    assert sweep.missing(plan, [2], force=False) == [2]
     ladder = {"chosen": "r1", "rounds": {"r1": [row("resample", 20, 5)]}}
     json_file.write_json(project / "metrics/ladder.json", ladder)
     json_file.write_json(project / "metrics/best.json", {"round": "r1"})
@@ -190,7 +190,7 @@ def test_a_queued_experiment_that_has_ended_is_taken_in(project: Path):
     git("update-ref", f"refs/exps/{head[:2]}/{head[2:]}/{plan.name(2)}", "HEAD")
     git("reset", "-q", "--hard", head)
 
-    assert seeds.missing(plan, [2, 3], force=False) == [3]
+    assert sweep.missing(plan, [2, 3], force=False) == [3]
     (row_found,) = seeds.gather(plan.folder)[0].rounds["r1"]
     assert (row_found.rung, row_found.fixed, row_found.broken) == ("resample", 20, 5)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from redistill.analysis import experiments, seeds
+from redistill.analysis import experiments, sweep
 from tests.imports import ROOT
 
 DVC = """
@@ -177,7 +177,7 @@ def test_what_dvc_itself_writes_into_params_counts_as_no_edit(project: Path):
     from dvc.utils.hydra import apply_overrides
 
     file, pairs = project / "params.yaml", ["train.steps=9", "wordproblems.steps=[0.5,0.5]"]
-    plan = seeds.plan(project, project / "metrics/seeds", pairs)
+    plan = sweep.plan(project, project / "metrics/seeds", pairs)
     before = file.read_bytes()
     with experiments.unchanged(project, plan.rest(7)):
         apply_overrides(file, ["seed=7", *pairs])

@@ -26,6 +26,7 @@ from redistill.students.model.tokens import Example
 PATH = Path(".redistill/checkpoints")
 VARIABLE = "REDISTILL_CHECKPOINTS"  # names another folder
 CHANCE = "chance.safetensors"  # the generator's state where the epoch began, and where it was saved
+LOCK = "lock"
 KEPT = 2  # the last complete one stays while the next is being written
 
 
@@ -50,28 +51,69 @@ def kept(name: str, key: str) -> Iterator[Path]:
     """
     Hold the folder for the checkpoints of the training *name* under *key* against a second run.
 
-    Where the block ends well, the student is saved: the checkpoints of *name* are removed, those
-    of earlier settings too. Of several processes the first holds it for all.
+    Where the block ends well, the student is saved, and its checkpoints are removed. Those of
+    earlier settings go with them, but not from a folder with an absolute path, in which others may
+    keep theirs. Of several processes the first holds the folder for all. Raises RefusedError (75)
+    where another run holds it.
     """
     root = Path(os.environ.get(VARIABLE) or PATH)
     folder = root / name / key
     if not rank.first():
         yield folder
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(root / f"{name}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    lock = _locked(folder)
+    if lock is None:
+        raise RefusedError(
+            f"{folder}: another process trains {name} here; wait for it to end, or end it",
+            code=TRY_AGAIN,
+        )
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise RefusedError(
-                f"{folder}: another process trains {name} here; wait for it to end, or end it",
-                code=TRY_AGAIN,
-            ) from None
         yield folder
-        shutil.rmtree(root / name)
+        shutil.rmtree(folder)
     finally:
         os.close(lock)
+    if not root.is_absolute():
+        _remove_idle(folder.parent)
+
+
+def _locked(folder: Path) -> int | None:
+    """
+    Make *folder* and lock it; None where another process has it locked.
+
+    Whoever had it may have removed it between two steps of this: then it is made once more.
+    """
+    place = folder / LOCK
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock = os.open(place, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            return None
+        if _is(lock, place):
+            return lock
+        os.close(lock)
+
+
+def _is(opened: int, place: Path) -> bool:
+    """Whether the file that is *opened* is still the one at *place*."""
+    try:
+        return os.path.samestat(os.fstat(opened), place.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _remove_idle(folder: Path) -> None:
+    """Remove what is in *folder* of trainings that nobody is at."""
+    for other in sorted(path for path in folder.iterdir() if path.is_dir()):
+        lock = _locked(other)
+        if lock is not None:
+            shutil.rmtree(other)
+            os.close(lock)
 
 
 def newest(folder: Path) -> Path | None:

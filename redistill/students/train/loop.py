@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -66,7 +67,12 @@ class Plan:
             raise RefusedError(
                 "train.batch_size: must be a multiple of train.accumulate", code=CONFIG
             )
-        shares.share(self.batch_size, self.accumulate)
+        _ = self.share  # refused where the rows cannot be divided
+
+    @cached_property
+    def share(self) -> shares.Share:
+        """What this process does of a step."""
+        return shares.share(self.batch_size, self.accumulate)
 
 
 @dataclass(frozen=True)
@@ -122,6 +128,8 @@ def train(
         )
         trainer.pop_callback(_printer())
         _share_out(trainer, examples, plan)
+        if rank.count() > 1:
+            sharding.sum_exactly(trainer)
         started = time.monotonic()
         with watched(examples, plan):
             trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
@@ -168,8 +176,7 @@ def _share_out(trainer: StudentTrainer, examples: Sequence[Example], plan: Plan)
         lengths = parts.Lengths(tokens, plan.packed)
         trainer.parts = parts.Parts(lengths, plan.batch_size, plan.batch_tokens)
     elif rank.count() > 1:
-        own = shares.share(plan.batch_size, plan.accumulate)
-        trainer.shares = shares.Shares(tokens, plan.batch_size, own)
+        trainer.shares = shares.Shares(tokens, plan.batch_size, plan.share)
 
 
 def _arguments(plan: Plan, on_cpu: bool, saving: Saving | None, scratch: str) -> TrainingArguments:
@@ -178,14 +185,13 @@ def _arguments(plan: Plan, on_cpu: bool, saving: Saving | None, scratch: str) ->
         "save_steps": saving.every if saving else 500,
         "save_total_limit": KEPT,
     }
-    own = shares.share(plan.batch_size, plan.accumulate)
     half = plan.precision == "bf16"
     return TrainingArguments(
         output_dir=str(saving.folder) if saving else scratch,
         **checkpoints,
         max_steps=plan.steps,
-        per_device_train_batch_size=own.rows,
-        gradient_accumulation_steps=1 if plan.batch_tokens else own.accumulate,
+        per_device_train_batch_size=plan.share.rows,
+        gradient_accumulation_steps=1 if plan.batch_tokens else plan.share.accumulate,
         activation_checkpointing=plan.recomputed,
         activation_checkpointing_kwargs={"use_reentrant": False},
         learning_rate=plan.learning_rate,
