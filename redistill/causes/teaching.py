@@ -1,0 +1,168 @@
+"""Causes that lie before the training: problems, errors, and what became of the texts."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from redistill.analysis.rewriting import STOPPED
+from redistill.causes.evidence import Absent, Evidence
+from redistill.causes.line import NAMED, Look, least, most, percent, solved
+from redistill.console.counted import counted
+from redistill.rounds.branches import FIRST
+from redistill.solutions import gaps as kinds
+
+UNASKED = ("not wrong", STOPPED)  # why a text is kept that no teacher was asked about
+CHANGES = {  # what lets more texts through, by the reason why they were lost
+    "unchanged": "teach.refiner, or teach.prompts (the same text came back)",
+    "too long": "guard.max_growth (guard.max_repair of mended texts)",
+    "copies the student": "guard.min_copied",
+    "right, but not between the markers": "teach.unmarked: take",
+    "no rationale between the markers": "teach.unmarked: take, or teach.prompts",
+    "truncated": "the length of an answer in the section of teach.refiner, or teach.prompts",
+    "no solution to explain": "teach.refiner: one that needs no worked solution",
+}
+AGAIN = "teach.attempts or teach.draws: more, or teach.refiner"
+
+
+def stopped(seen: Evidence) -> Look:
+    """Look whether the loop had ended before the round, so that nothing was asked for it."""
+    kept = Counter(seen.content("rationales", seen.name).get("kept", {}))
+    file, change = seen.where("gaps", seen.before), "mine.stop: no_gain or never, or mine.alpha"
+    if not kept[STOPPED]:
+        return Look(0.0, f"the loop had not stopped at {seen.before}", file, change)
+    decision = seen.content("gaps", seen.before)["decision"]
+    p = f", p = {decision['p']:.3f}" if "p" in decision else ""
+    gain = f" ({decision['gain_points']:+.1f} points on dev{p})" if p else ""
+    told = f"the loop stopped at {seen.before}: {decision['because']}{gain}; nothing was rewritten"
+    return Look(1.0, told, file, change)
+
+
+def near_duplicates(seen: Evidence) -> Look:
+    """Look how many questions `prepare` found to be nearly those of train."""
+    found = seen.content("problems", "all").get("near_duplicates")
+    file, change = seen.where("problems", "all"), "prepare.near_duplicates: drop them"
+    if not found:
+        way = "dvc repro prepare, of a version that counts them"
+        raise Absent(file, way, "unknown: no near_duplicates are counted there")
+    sizes = seen.content("problems", "all").get("sizes", {})
+    shares = {
+        split: (count, sizes[split]) for split, count in _counts(found).items() if sizes.get(split)
+    }
+    told = ", ".join(f"{n:,} of {of:,} in {split}" for split, (n, of) in shares.items())
+    share = max((n / of for n, of in shares.values()), default=0.0)
+    return Look(share, f"near-duplicates of train questions: {told or 'none'}", file, change)
+
+
+def _counts(found: Mapping[str, Any]) -> dict[str, int]:
+    """The counts of near-duplicates by split."""
+    return {split: n for split, n in found.items() if type(n) is int and split != "threshold"}
+
+
+def hidden(seen: Evidence) -> Look:
+    """
+    Look which share of a student's errors does not show on the problems that it was taught.
+
+    It is 1 - (wrong on train) / (wrong on dev), by the far ends of their 95 % intervals.
+    """
+    file, held = seen.where("rounds", seen.before), seen.held_out(seen.before)
+    change = "mine.folds: 2 (errors of students that were not taught the problem)"
+    if held is not None:
+        return Look(0.0, f"errors are held out; {solved(held)} are right there", file, change)
+    train, dev = (seen.score(seen.before, split) for split in ("train", "dev"))
+    shown, wrong = most(train.n - train.k, train.n), least(dev.n - dev.k, dev.n)
+    share = max(0.0, 1 - shown / wrong) if wrong else 0.0
+    told = f"{seen.before} solves {solved(train)} of train and {solved(dev)} of dev"
+    if share >= NAMED:
+        told += f": {percent(share)} of its errors do not show where the teacher reads them"
+    return Look(share, told, file, change)
+
+
+def asked(seen: Evidence) -> Look:
+    """Look how many of the errors on train the teacher was not asked about."""
+    content, file = seen.content("rationales", seen.name), seen.where("rationales", seen.name)
+    change = "refine.scope: all, or mine.most (more), or mine.below"
+    if Counter(content.get("kept", {}))[STOPPED]:
+        return Look(0.0, "the loop had stopped", file, change)
+    score = seen.held_out(seen.before) or seen.score(seen.before, "train")
+    wrong, number = score.n - score.k, content["asked"]
+    told = f"asked about {counted(number, 'text')}; {seen.before} is wrong on {wrong:,} of train"
+    share = 1 - number / wrong if wrong else float(not number)
+    return Look(share, told, file, change)
+
+
+def lost(seen: Evidence) -> Look:
+    """
+    Look which share of the train problems with an error got no new text all the same.
+
+    With the data that is counted. By the metrics alone it is what is lost at least: all texts that
+    were rewritten may be of such problems. Problems without any text since the first round add to
+    it.
+    """
+    content, file = seen.content("rationales", seen.name), seen.where("rationales", seen.name)
+    shown, new = _shown(seen), content["rewritten"]
+    if seen.reached is not None:
+        shown, new = (sum(n.values()) for n in (seen.reached.shown, seen.reached.rewritten))
+    first = seen.content("rationales", FIRST)["balance"]
+    begun = first["rows_out"] / first["rows_in"] if first["rows_in"] else 1.0
+    kept = Counter({w: n for w, n in content.get("kept", {}).items() if w not in UNASKED})
+    reasons = kept or Counter(first["rejected"])
+    change = next((CHANGES.get(reason, AGAIN) for reason, _ in reasons.most_common(1)), AGAIN)
+    told = f"of {counted(shown, 'text')} behind an error {_new(seen, new)} were rewritten"
+    told += _reasons(reasons)
+    if begun < 1:
+        missing = counted(first["rows_in"] - first["rows_out"], "problem")
+        told += f"; {missing} without any text since {FIRST}"
+    return Look(1 - begun * (min(1.0, new / shown) if shown else 1.0), told, file, change)
+
+
+def _shown(seen: Evidence) -> int:
+    """Of how many train problems the teacher was shown an error, at most."""
+    score = seen.held_out(seen.before) or seen.score(seen.before, "train")
+    return min(score.n - score.k, int(seen.content("rationales", seen.name)["asked"]))
+
+
+def _new(seen: Evidence, new: int) -> str:
+    return f"{new:,}" if seen.reached is not None else f"at most {new:,}"
+
+
+def _reasons(reasons: Counter[str]) -> str:
+    """Why texts were not accepted, of all that were asked for; empty where all were."""
+    why = ", ".join(f"{n:,} {reason}" for reason, n in reasons.most_common(3))
+    return f" (not accepted of all asked for: {why})" if why else ""
+
+
+def gaps(seen: Evidence) -> Look:
+    """
+    Look which share of the errors on dev is of gaps that rewriting did not reach.
+
+    A gap is not reached where less than a tenth of the train problems that show it have a new text,
+    or none shows it. The share is the low end of its 95 % interval.
+    """
+    profile = seen.content("gaps", seen.before)["profile"]["gaps"]
+    file = seen.where("gaps", seen.before)
+    change = "refine.extend: true, mine.common (less), or mine.shown (more)"
+    if seen.reached is None:
+        data = f"data/errors/{seen.before}.jsonl, data/rationales/{seen.branch.rationales}.jsonl"
+        raise Absent(data, "dvc pull, or dvc repro", f"unknown: {data} are not here")
+    known = {gap: _reached(seen, gap) for gap, n in profile.items() if n}
+    left = [gap for gap, share in known.items() if share < NAMED]
+    count, n = sum(profile[gap] for gap in left), sum(profile.values())
+    ordered = sorted(left, key=lambda gap: -profile[gap])
+    listed = ", ".join(f"{gap} {profile[gap]:,}" for gap in ordered[:4])
+    told = f"{count:,} of {counted(n, 'error')} on dev are of gaps that no new text is about"
+    return Look(least(count, n), told + (f": {listed}" if listed else _rest(seen)), file, change)
+
+
+def _reached(seen: Evidence, gap: str) -> float:
+    """The share of train problems with an error of *gap* whose text was rewritten."""
+    found = seen.reached
+    shown = found.shown.get(gap, 0) if found else 0
+    return found.rewritten.get(gap, 0) / shown if found and shown else 0.0
+
+
+def _rest(seen: Evidence) -> str:
+    """What is left on dev after the round, where its errors have been mined."""
+    after = seen.files.get(("gaps", seen.name))
+    if not after or seen.passed:
+        return ""
+    return f"; left after {seen.name}: {kinds.describe(after['profile']['gaps'])}"
