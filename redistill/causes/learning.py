@@ -2,13 +2,13 @@
 
 import math
 
-from redistill.analysis import statistics
 from redistill.analysis.scores import Score, memorised
 from redistill.analysis.summary import Training
 from redistill.causes.evidence import Absent, Evidence
 from redistill.causes.line import NAMED, Look, ended, least, lenient, most, percent, solved
 
 SPLITS = ("train", "dev", "test")
+HALF = 0.5
 
 
 def texts(seen: Evidence) -> Look:
@@ -19,7 +19,8 @@ def texts(seen: Evidence) -> Look:
     what as many steps can no longer carry. 0 where a token is at least nine tenths as likely.
     """
     now, then = seen.training(seen.name), seen.training(seen.branch.of)
-    file, change = seen.where("training", seen.name), "guard.max_growth (less), teach.prompts"
+    file = seen.where("training", seen.name)
+    change = f"branches.{seen.name}.lessons: all (old texts too), guard.max_growth, teach.prompts"
     if seen.starts[seen.name] != seen.starts[seen.branch.of]:
         told = f"unknown: {seen.name} and {seen.branch.of} start from different students"
         raise Absent(file, f"branches.{seen.name}.start: that of {seen.branch.of}", told)
@@ -41,21 +42,33 @@ def _tokens(training: Training) -> float:
 
 def floor(seen: Evidence) -> Look:
     """
-    Look whether the student solves next to nothing, and more steps did not help the control.
+    Look whether students learn the texts and solve next to nothing, more steps or not.
 
-    Next to nothing is less than a tenth of all problems, by the high end of the 95 % interval.
+    Next to nothing is less than a tenth of all problems, by the high end of the 95 % interval, of
+    the round and of the control that took more steps. The control has learnt its texts where less
+    than half of their NLL is left at the end of its training.
     """
     name, control = seen.name, seen.control
     file = seen.where("rounds", control)
     change = "student.model: a stronger one, or prepare.task: easier problems"
     ours, theirs = (_all(seen, branch) for branch in (name, control))
-    steps = [seen.training(branch).steps for branch in (name, control)]
+    trained, longer = (seen.training(branch) for branch in (name, control))
     low = max(most(*ours), most(*theirs)) < NAMED
     told = (
         f"{name} solves {ours[0]:,} of all {ours[1]:,} problems; {control}, with "
-        f"{steps[1]:,} steps against {steps[0]:,}, {theirs[0]:,}"
+        f"{longer.steps:,} steps against {trained.steps:,}, {theirs[0]:,}"
     )
-    return Look(1 - most(*theirs) if low and steps[1] > steps[0] else 0.0, told, file, change)
+    if low:
+        told += f", with {percent(_left(longer))} of the NLL of its texts left"
+    found = low and longer.steps > trained.steps and _left(longer) < HALF
+    return Look(1 - most(*theirs) if found else 0.0, told, file, change)
+
+
+def _left(training: Training) -> float:
+    """The share of the NLL of the texts that is left at the end; 1 where it was not measured."""
+    if not training.nll_before or training.loss_last is None:
+        return 1.0
+    return min(1.0, training.loss_last / training.nll_before)
 
 
 def _all(seen: Evidence, name: str) -> tuple[int, int]:
@@ -68,17 +81,20 @@ def short(seen: Evidence) -> Look:
     """
     Look which share of its own lessons the student has not learnt.
 
-    Of the answers on train that ended by themselves those that are wrong, by the low end of the
-    95 % interval; an answer counts as right wherever it stands. 0 where more steps did not help the
-    control, which is a floor.
+    Those are the answers on train that ended and are wrong wherever the answer may stand; one that
+    did not end says little of itself, and counts by the share of the texts' NLL that is left. It is
+    the low end of the 95 % interval; 0 where more steps did not help the control, which is a floor.
     """
     score, file = seen.score(seen.name, "train"), seen.where("rounds", seen.name)
     change = f"train.steps (or branches.{seen.name}.times): more; train.learning_rate"
     told = f"{seen.name} solves {solved(score)} of the train problems that it was taught"
     if _floored(seen):
         return Look(0.0, f"{told}; more steps did not help {seen.control}", file, change)
-    whole = ended(score)
-    return Look(least(whole - min(whole, lenient(score)), whole), told, file, change)
+    whole, left = ended(score), _left(seen.training(seen.name))
+    if whole < score.n:
+        told += f"; {percent(left)} of the NLL of its texts is left"
+    wrong = whole - min(whole, lenient(score)) + round(left * (score.n - whole))
+    return Look(least(wrong, score.n), told, file, change)
 
 
 def _floored(seen: Evidence) -> bool:
@@ -102,30 +118,6 @@ def by_heart(seen: Evidence) -> Look:
     file = seen.where("rounds", seen.name)
     counts = [(lenient(score), score.n) for score in (train, dev)]
     return Look(1 - elsewhere / known if memorised(*counts) else 0.0, told, file, change)
-
-
-def given_up(seen: Evidence) -> Look:
-    """
-    Look which share of what the branch before solved on dev is lost by the round, all told.
-
-    By the near end of the 95 % interval of the paired bootstrap, so that chance does not count.
-    """
-    decision, file = seen.content("gaps", seen.name)["decision"], seen.where("gaps", seen.name)
-    lessons = getattr(seen.branch, "lessons", "latest")
-    other = "all (old and new texts)" if lessons == "latest" else "latest (only the new texts)"
-    change = f"branches.{seen.name}.lessons: {other}"
-    if "fixed" not in decision:
-        told = f"unknown: {decision['because']}, so nothing was compared"
-        raise Absent(file, f"dvc repro mine@{seen.name}", told)
-    fixed, broken, n = decision["fixed"], decision["broken"], decision["n"]
-    solved_before = seen.score(seen.before, "dev").k
-    _, high = statistics.bootstrap(fixed, broken, n)
-    told = (
-        f"of {solved_before:,} dev problems that {seen.before} solved, {broken:,} are broken; "
-        f"{fixed:,} others are fixed"
-    )
-    share = max(0.0, -high * n / solved_before) if solved_before else 0.0
-    return Look(share, told, file, change)
 
 
 def cut_off(seen: Evidence) -> Look:

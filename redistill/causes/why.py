@@ -36,7 +36,6 @@ CAUSES = (  # in the order in which a gain would have to come through them
     Cause("floor", learning.floor),
     Cause("under-trained", learning.short),
     Cause("learnt by heart", learning.by_heart),
-    Cause("given up what was solved", learning.given_up),
     Cause("cut off", learning.cut_off),
     Cause("not in the answer format", learning.unread),
     Cause("test set too small", measuring.too_few),
