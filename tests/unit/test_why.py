@@ -9,19 +9,18 @@ import pytest
 from click.testing import CliRunner
 from ruamel.yaml import YAML
 
-from redistill.causes import evidence, line
+from redistill.causes import evidence
 from redistill.causes import why as causes
 from redistill.causes.why import Why
 from redistill.cli.main import main
 from redistill.console.exceptions import RefusedError
 from redistill.records import json_file
 from redistill.rounds import branches
-from tests import whys
+from tests import settings, whys
 from tests.imports import ROOT
-from tests.settings import changed, shipped
 from tests.whys import CONTROL, Tree, ladder, planted, rewritten, row, scores, training
 
-PARAMS = shipped()
+PARAMS = settings.shipped()
 STOPPED = {
     "stop": True, "because": "not better than the round before", "gain_points": -1.0, "p": 0.4,
     "fixed": 4, "broken": 8, "n": 400,
@@ -101,6 +100,7 @@ FAILING: dict[str, tuple[Tree, str]] = {
         planted(
             rounds_r0=scores(700, 138, 1400), rounds_r1=scores(800, 156, 1560),
             rounds_control=scores(1100, 160, 1580), training_r1=training(left=0.4),
+            rationales_r1=rewritten(1300, 1240, not_wrong=700, unchanged=60),
         ),
         "train.steps",
     ),
@@ -124,10 +124,6 @@ FAILING: dict[str, tuple[Tree, str]] = {
 def asked(root: Path, tree: Tree, name: str | None = "r1", **options: str) -> Why:
     whys.lay_out(root, tree, **options)
     return causes.of_run(PARAMS, root / "metrics", root / "data", name)
-
-
-def stage(cause: str) -> line.Cause:
-    return next(found for found in causes.CAUSES if found.name == cause)
 
 
 @pytest.mark.parametrize("cause", FAILING)
@@ -238,13 +234,13 @@ def test_nll_that_was_not_measured_names_its_setting(tmp_path: Path):
 
 
 def test_nll_of_students_that_start_elsewhere_is_not_compared(tmp_path: Path):
-    old = "r1: {from: r0, rationales: r1, start: base,"
-    params = changed(old, old.replace("base", "r0"))
-    text = {"rewrites": params.content["rewrites"] | {}}
-    text["rewrites"]["r1"] = {**text["rewrites"]["r1"], "start": "r0"}
+    text = settings.text()
+    for line in re.findall(r"  r1: .*\n", text):
+        text = text.replace(line, line.replace("start: base", "start: r0"))
     whys.lay_out(tmp_path, whys.healthy())
+    folders = tmp_path / "metrics", tmp_path / "data"
 
-    found = causes.of_run(params, tmp_path / "metrics", tmp_path / "data", "r1")
+    found = causes.of_run(settings.written(text), *folders, "r1")
 
     missing = {x.cause: x for x in found.of("missing")}
     assert "start from different students" in missing["texts longer and less likely"].told
