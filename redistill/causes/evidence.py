@@ -4,11 +4,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from redistill.analysis.figures import Figures
 from redistill.analysis.ladder import Ladder, Row
-from redistill.analysis.scores import Score
+from redistill.analysis.scores import HELD_OUT, Score
 from redistill.analysis.summary import Training
+from redistill.causes.recorded import Graded, Mined, Rewriting
 from redistill.console.exceptions import RefusedError
 from redistill.records import json_file, jsonl
 from redistill.records.types import Error, Rationale
@@ -19,6 +21,7 @@ STAGES = {  # that write a kind of metrics
     "training": "train", "rounds": "grade", "outside": "grade-outside", "gaps": "mine",
     "rationales": "refine", "probes": "probe",
 }  # fmt: skip
+F = TypeVar("F", bound=Figures)
 SOUGHT = 3.0  # points: what refined texts were worth to a student of 135 M parameters, about
 
 
@@ -108,28 +111,43 @@ class Evidence:
         """Name the file of metrics of a *kind* on the branch *name*."""
         return (self.metrics / kind / f"{name}.json").as_posix()
 
-    def content(self, kind: str, name: str) -> Mapping[str, Any]:
-        """Return what a stage recorded of *name*; raises Absent where it did not yet."""
+    def held(self, kind: str, name: str, model: type[F]) -> F:
+        """
+        Hold what a stage recorded of *name* to *model*.
+
+        Raises Absent where the stage did not run yet, or wrote another form in another version.
+        """
+        file, way = self.where(kind, name), f"dvc repro {_stage(kind, name)}"
         if (kind, name) not in self.files:
-            raise Absent(self.where(kind, name), f"dvc repro {_stage(kind, name)}")
-        return self.files[kind, name]
+            raise Absent(file, way)
+        try:
+            return model.held(self.files[kind, name], file)
+        except RefusedError as problem:
+            raise Absent(file, way, f"unknown: {problem}") from problem
 
     def score(self, name: str, split: str) -> Score:
         """Return the score of the branch *name* on *split*; raises Absent where there is none."""
-        file, scores = self.where("rounds", name), self.content("rounds", name)["scores"]
-        if split not in scores:
-            raise Absent(file, f"dvc repro grade@{name}", f"unknown: {name} has no {split} there")
-        return Score.held(scores[split], f"{file}: scores: {split}")
+        found = self.held("rounds", name, Graded).scores.get(split)
+        if found is None:
+            told = f"unknown: {name} has no {split} there"
+            raise Absent(self.where("rounds", name), f"dvc repro grade@{name}", told)
+        return found
 
     def held_out(self, name: str) -> Score | None:
         """Return the score of *name* on train problems that it was not taught, if there is one."""
-        scores = self.content("rounds", name)["scores"]
-        return self.score(name, "held-out") if "held-out" in scores else None
+        return self.held("rounds", name, Graded).scores.get(HELD_OUT)
 
     def training(self, name: str) -> Training:
         """Return what the stage train recorded of *name*; raises Absent where it did not yet."""
-        content = self.content("training", name)
-        return Training.held(content, self.where("training", name))
+        return self.held("training", name, Training)
+
+    def rewriting(self) -> Rewriting:
+        """Return what became of the texts that the teacher was asked to rewrite for the round."""
+        return self.held("rationales", self.name, Rewriting)
+
+    def mined(self, name: str) -> Mined:
+        """Return what was found on dev after the branch *name*."""
+        return self.held("gaps", name, Mined)
 
     def row(self, *, outside: bool = False) -> Row | None:
         """Return the round against the control on test, or *outside* of it; None where neither."""

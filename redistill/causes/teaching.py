@@ -1,12 +1,12 @@
 """Causes that lie before the training: problems, errors, and what became of the texts."""
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
 
+from redistill.analysis.comparison import p_text
 from redistill.analysis.rewriting import STOPPED
 from redistill.causes.evidence import Absent, Evidence
 from redistill.causes.line import NAMED, Look, least, most, percent, solved
+from redistill.causes.recorded import First, Problems
 from redistill.console.counted import counted
 from redistill.rounds.branches import FIRST
 from redistill.solutions import gaps as kinds
@@ -26,36 +26,34 @@ AGAIN = "teach.attempts or teach.draws: more, or teach.refiner"
 
 def stopped(seen: Evidence) -> Look:
     """Look whether the loop had ended before the round, so that nothing was asked for it."""
-    kept = Counter(seen.content("rationales", seen.name).get("kept", {}))
+    kept = Counter(seen.rewriting().kept)
     file, change = seen.where("gaps", seen.before), "mine.stop: no_gain or never, or mine.alpha"
     if not kept[STOPPED]:
         return Look(0.0, f"the loop had not stopped at {seen.before}", file, change)
-    decision = seen.content("gaps", seen.before)["decision"]
-    p = f", p = {decision['p']:.3f}" if "p" in decision else ""
-    gain = f" ({decision['gain_points']:+.1f} points on dev{p})" if p else ""
-    told = f"the loop stopped at {seen.before}: {decision['because']}{gain}; nothing was rewritten"
+    found = seen.mined(seen.before).decision
+    gain = ""
+    if found.p is not None and found.gain_points is not None:
+        gain = f" ({found.gain_points:+.1f} points on dev, p = {p_text(found.p)})"
+    told = f"the loop stopped at {seen.before}: {found.because}{gain}; nothing was rewritten"
     return Look(1.0, told, file, change)
 
 
 def near_duplicates(seen: Evidence) -> Look:
     """Look how many questions `prepare` found to be nearly those of train."""
-    found = seen.content("problems", "all").get("near_duplicates")
+    known = seen.held("problems", "all", Problems)
     file, change = seen.where("problems", "all"), "prepare.near_duplicates: drop them"
-    if not found:
+    if not known.near_duplicates:
         way = "dvc repro prepare, of a version that counts them"
         raise Absent(file, way, "unknown: no near_duplicates are counted there")
-    sizes = seen.content("problems", "all").get("sizes", {})
+    sizes = known.sizes
     shares = {
-        split: (count, sizes[split]) for split, count in _counts(found).items() if sizes.get(split)
+        split: (count, sizes[split])
+        for split, count in known.near_duplicates.items()
+        if isinstance(count, int) and sizes.get(split)
     }
     told = ", ".join(f"{n:,} of {of:,} in {split}" for split, (n, of) in shares.items())
     share = max((n / of for n, of in shares.values()), default=0.0)
     return Look(share, f"near-duplicates of train questions: {told or 'none'}", file, change)
-
-
-def _counts(found: Mapping[str, Any]) -> dict[str, int]:
-    """The counts of near-duplicates by split."""
-    return {split: n for split, n in found.items() if type(n) is int and split != "threshold"}
 
 
 def hidden(seen: Evidence) -> Look:
@@ -79,12 +77,12 @@ def hidden(seen: Evidence) -> Look:
 
 def asked(seen: Evidence) -> Look:
     """Look how many of the errors on train the teacher was not asked about."""
-    content, file = seen.content("rationales", seen.name), seen.where("rationales", seen.name)
+    found, file = seen.rewriting(), seen.where("rationales", seen.name)
     change = "refine.scope: all, or mine.most (more), or mine.below"
-    if Counter(content.get("kept", {}))[STOPPED]:
+    if Counter(found.kept)[STOPPED]:
         return Look(0.0, "the loop had stopped", file, change)
     score = seen.held_out(seen.before) or seen.score(seen.before, "train")
-    wrong, number = score.n - score.k, content["asked"]
+    wrong, number = score.n - score.k, found.asked
     told = f"asked about {counted(number, 'text')}; {seen.before} is wrong on {wrong:,} of train"
     share = 1 - number / wrong if wrong else float(not number)
     return Look(share, told, file, change)
@@ -98,27 +96,26 @@ def lost(seen: Evidence) -> Look:
     were rewritten may be of such problems. Problems without any text since the first round add to
     it.
     """
-    content, file = seen.content("rationales", seen.name), seen.where("rationales", seen.name)
-    shown, new = _shown(seen), content["rewritten"]
+    found, file = seen.rewriting(), seen.where("rationales", seen.name)
+    shown, new = _shown(seen), found.rewritten
     if seen.reached is not None:
         shown, new = (sum(n.values()) for n in (seen.reached.shown, seen.reached.rewritten))
-    first = seen.content("rationales", FIRST)["balance"]
-    begun = first["rows_out"] / first["rows_in"] if first["rows_in"] else 1.0
-    kept = Counter({w: n for w, n in content.get("kept", {}).items() if w not in UNASKED})
-    reasons = kept or Counter(first["rejected"])
+    first = seen.held("rationales", FIRST, First).balance
+    kept = Counter({why: n for why, n in found.kept.items() if why not in UNASKED})
+    reasons = kept or Counter(first.rejected)
     change = next((CHANGES.get(reason, AGAIN) for reason, _ in reasons.most_common(1)), AGAIN)
     told = f"of {counted(shown, 'text')} behind an error {_new(seen, new)} were rewritten"
     told += _reasons(reasons)
-    if begun < 1:
-        missing = counted(first["rows_in"] - first["rows_out"], "problem")
+    if first.left < 1:
+        missing = counted(first.rows_in - first.rows_out, "problem")
         told += f"; {missing} without any text since {FIRST}"
-    return Look(1 - begun * (min(1.0, new / shown) if shown else 1.0), told, file, change)
+    return Look(1 - first.left * (min(1.0, new / shown) if shown else 1.0), told, file, change)
 
 
 def _shown(seen: Evidence) -> int:
     """Of how many train problems the teacher was shown an error, at most."""
     score = seen.held_out(seen.before) or seen.score(seen.before, "train")
-    return min(score.n - score.k, int(seen.content("rationales", seen.name)["asked"]))
+    return min(score.n - score.k, seen.rewriting().asked)
 
 
 def _new(seen: Evidence, new: int) -> str:
@@ -138,7 +135,7 @@ def gaps(seen: Evidence) -> Look:
     A gap is not reached where less than a tenth of the train problems that show it have a new text,
     or none shows it. The share is the low end of its 95 % interval.
     """
-    profile = seen.content("gaps", seen.before)["profile"]["gaps"]
+    profile = seen.mined(seen.before).profile.gaps
     file = seen.where("gaps", seen.before)
     change = "refine.extend: true, mine.common (less), or mine.shown (more)"
     if seen.reached is None:
@@ -162,7 +159,7 @@ def _reached(seen: Evidence, gap: str) -> float:
 
 def _rest(seen: Evidence) -> str:
     """What is left on dev after the round, where its errors have been mined."""
-    after = seen.files.get(("gaps", seen.name))
-    if not after or seen.passed:
+    if seen.passed or ("gaps", seen.name) not in seen.files:
         return ""
-    return f"; left after {seen.name}: {kinds.describe(after['profile']['gaps'])}"
+    after = seen.mined(seen.name).profile
+    return f"; left after {seen.name}: {kinds.describe(after.gaps)}"

@@ -130,12 +130,15 @@ def _compared(seen: Evidence) -> Iterable[str]:
         row = seen.row(outside=outside)
         if row:
             yield _gain(seen.name, row, place)
-    decision = seen.files.get(("gaps", seen.name), {}).get("decision", {})
-    if "gain_points" in decision:
+    try:
+        found = seen.mined(seen.name).decision
+    except Absent as absent:
+        yield f"On dev: {absent.told}."
+        return
+    if found.gain_points is not None and found.p is not None:
         yield (
-            f"On dev it is {decision['gain_points']:+.1f} points against {seen.before} "
-            f"({decision['fixed']:,} fixed, {decision['broken']:,} broken, "
-            f"p = {p_text(decision['p'])})."
+            f"On dev it is {found.gain_points:+.1f} points against {seen.before} "
+            f"({found.fixed:,} fixed, {found.broken:,} broken, p = {p_text(found.p)})."
         )
 
 

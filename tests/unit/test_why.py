@@ -218,6 +218,17 @@ def test_a_cause_whose_data_are_absent_says_which_stage_brings_them(file: str, t
     assert lines[cause].share is None
 
 
+def test_figures_of_another_version_name_the_field_and_the_stage(tmp_path: Path):
+    tree = planted(rationales_r0={"rewritten": 2000}, gaps_r1={"profile": {}})
+
+    found = asked(tmp_path, tree)
+
+    lines = {x.cause: x for x in found.of("missing")}
+    assert "rationales/r0.json: balance" in lines["teacher's losses"].told
+    assert lines["teacher's losses"].change == "dvc repro generate"
+    assert "gaps/r1.json: profile" in found.said[-1]
+
+
 def test_before_anything_is_compared_nobody_says_that_it_did_not_help(tmp_path: Path):
     found = asked(tmp_path, FAILING["under-trained"][0], without="ladder")
 
