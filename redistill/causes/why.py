@@ -11,6 +11,7 @@ from redistill.analysis.summary import ReportSettings
 from redistill.causes import learning, measuring, teaching
 from redistill.causes.evidence import (
     SOUGHT,
+    Absent,
     Evidence,
     Reach,
     reach_in,
