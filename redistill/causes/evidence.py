@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ STAGES = {  # that write a kind of metrics
     "rationales": "refine", "probes": "probe",
 }  # fmt: skip
 F = TypeVar("F", bound=Figures)
+FINER = "finer "  # before a gap that a text treats a second time, in smaller steps
 SOUGHT = 3.0  # points: what refined texts were worth to a student of 135 M parameters, about
 
 
@@ -40,11 +41,12 @@ class Reach:
     How far rewriting reached, by the gap of the errors on train.
 
     *shown* counts the problems by the gap of their first error, *rewritten* those of them that have
-    a new text.
+    a new text, and *treated* the new texts by the gaps that their teacher says they treat.
     """
 
     shown: Mapping[str, int]
     rewritten: Mapping[str, int]
+    treated: Mapping[str, int] = field(default_factory=dict)
 
 
 def reach(errors: Iterable[Error], lessons: Iterable[Rationale], round: str) -> Reach:
@@ -57,12 +59,13 @@ def reach(errors: Iterable[Error], lessons: Iterable[Rationale], round: str) -> 
     for error in errors:
         if error.split == "train":
             gaps.setdefault(error.problem, error.gap)
-    rewritten = Counter(
-        gaps[lesson.problem]
-        for lesson in lessons
-        if lesson.round == round and lesson.status == "refined" and lesson.problem in gaps
-    )
-    return Reach(dict(Counter(gaps.values())), dict(rewritten))
+    rewritten: Counter[str] = Counter()
+    treated: Counter[str] = Counter()
+    for lesson in lessons:
+        if lesson.round == round and lesson.status == "refined":
+            rewritten.update([gaps[lesson.problem]] if lesson.problem in gaps else [])
+            treated.update({gap.removeprefix(FINER) for gap in lesson.gaps})
+    return Reach(dict(Counter(gaps.values())), dict(rewritten), dict(treated))
 
 
 def reach_in(data: Path, branch: Round, round: str) -> Reach | None:

@@ -4,7 +4,7 @@ from collections import Counter
 
 from redistill.analysis.comparison import p_text
 from redistill.analysis.rewriting import STOPPED
-from redistill.causes.evidence import Absent, Evidence
+from redistill.causes.evidence import Absent, Evidence, Reach
 from redistill.causes.line import NAMED, Look, least, most, percent, solved
 from redistill.causes.recorded import First, Problems
 from redistill.console.counted import counted
@@ -133,28 +133,30 @@ def gaps(seen: Evidence) -> Look:
     Look which share of the errors on dev is of gaps that rewriting did not reach.
 
     A gap is not reached where less than a tenth of the train problems that show it have a new text,
-    or none shows it. The share is the low end of its 95 % interval.
+    and no new text is said to treat it. Gaps that no train problem shows are left out where errors
+    are hidden, which is a cause of its own. The share is the low end of its 95 % interval.
     """
-    profile = seen.mined(seen.before).profile.gaps
-    file = seen.where("gaps", seen.before)
+    profile, file = seen.mined(seen.before).profile.gaps, seen.where("gaps", seen.before)
     change = "refine.extend: true, mine.common (less), or mine.shown (more)"
     if seen.reached is None:
         data = f"data/errors/{seen.before}.jsonl, data/rationales/{seen.branch.rationales}.jsonl"
         raise Absent(data, "dvc pull, or dvc repro", f"unknown: {data} are not here")
-    known = {gap: _reached(seen, gap) for gap, n in profile.items() if n}
-    left = [gap for gap, share in known.items() if share < NAMED]
-    count, n = sum(profile[gap] for gap in left), sum(profile.values())
-    ordered = sorted(left, key=lambda gap: -profile[gap])
-    listed = ", ".join(f"{gap} {profile[gap]:,}" for gap in ordered[:4])
+    told_of, blind = seen.reached, hidden(seen).share >= NAMED
+    known = {gap: n for gap, n in profile.items() if told_of.shown.get(gap) or not blind}
+    left = {gap: n for gap, n in known.items() if n and not _is_reached(told_of, gap)}
+    count, n = sum(left.values()), sum(known.values())
+    listed = ", ".join(
+        f"{gap} {left[gap]:,}" for gap in sorted(left, key=lambda gap: -left[gap])[:4]
+    )
     told = f"{count:,} of {counted(n, 'error')} on dev are of gaps that no new text is about"
     return Look(least(count, n), told + (f": {listed}" if listed else _rest(seen)), file, change)
 
 
-def _reached(seen: Evidence, gap: str) -> float:
-    """The share of train problems with an error of *gap* whose text was rewritten."""
-    found = seen.reached
-    shown = found.shown.get(gap, 0) if found else 0
-    return found.rewritten.get(gap, 0) / shown if found and shown else 0.0
+def _is_reached(found: Reach, gap: str) -> bool:
+    """Whether new texts are about *gap*."""
+    shown = found.shown.get(gap, 0)
+    reached = shown > 0 and found.rewritten.get(gap, 0) >= NAMED * shown
+    return reached or found.treated.get(gap, 0) > 0
 
 
 def _rest(seen: Evidence) -> str:

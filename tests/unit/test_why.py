@@ -15,6 +15,7 @@ from redistill.causes.why import Why
 from redistill.cli.main import main
 from redistill.console.exceptions import RefusedError
 from redistill.records import json_file
+from redistill.records.types import Rationale
 from redistill.rounds import branches
 from tests import settings, whys
 from tests.imports import ROOT
@@ -276,6 +277,28 @@ def test_without_the_data_the_losses_are_what_is_lost_at_least(tmp_path: Path):
         for found in (counted, least)
     ]
     assert shares == [pytest.approx(140 / 240, abs=1e-4), 0.25]
+
+
+def test_gaps_that_a_new_text_is_said_to_treat_are_reached_without_an_error_on_train():
+    lesson = Rationale(
+        id="p", problem="p", text="#### 1", round="r1", teacher="t", status="refined",
+        gaps=["multiply", "finer add"],
+    )  # fmt: skip
+
+    found = evidence.reach([], [lesson], "r1")
+
+    assert found.treated == {"multiply": 1, "add": 1}
+    assert [causes.teaching._is_reached(found, gap) for gap in ("add", "divide")] == [True, False]
+
+
+def test_gaps_that_hidden_errors_do_not_show_are_laid_to_these_alone(tmp_path: Path):
+    tree = FAILING["errors hidden by lessons learnt by heart"][0]
+    shown = {"shown": {"add": 72, "multiply": 0}, "new": {"add": 70, "multiply": 0}}
+
+    found = asked(tmp_path, tree | shown)
+
+    gaps = next(x for x in found.lines if x.cause == "gaps not reached")
+    assert (gaps.state, gaps.told[:17]) == ("clear", "0 of 40 errors on")
 
 
 def test_problems_without_a_first_text_count_as_lost(tmp_path: Path):
