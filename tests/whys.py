@@ -63,6 +63,12 @@ def ladder(*rows: dict[str, Any], chosen: str = "r1", outside: Any = ()) -> dict
     }  # fmt: skip
 
 
+def alike(**more: Any) -> dict[str, Any]:
+    """What `prepare` records where near half of test and some of train are near-duplicates."""
+    counts = {"train": {"train": 300, "test": 1500}, "test": {"train": 1800}, "dev": {"train": 90}}
+    return {"sizes": dict(SIZES), "near_duplicates": {"alike": 0.4, "questions": counts, **more}}
+
+
 def rewritten(asked: int, new: int, **kept: int) -> dict[str, Any]:
     """What `refine` records: asked about so many texts, *new* ones, and why others are kept."""
     reasons = {why.replace("_", " "): n for why, n in kept.items()}
@@ -73,7 +79,7 @@ def healthy() -> Tree:
     """A run in which nothing stands in the way, and r1 gains nothing all the same."""
     decision = {"stop": False, "because": "first round"}
     whole = {"holds": True, "rejected": {}, "rows_in": 2000, "rows_out": 2000}
-    duplicates = {"train": 0, "dev": 0, "test": 0}
+    duplicates = {"alike": 0.4, "pairs": 0, "questions": {}, "first": []}
     return {
         "problems/all": {"sizes": dict(SIZES), "near_duplicates": duplicates},
         "rounds/r0": scores(1760, 340, 3440),

@@ -22,7 +22,7 @@ STAGES = {  # that write a kind of metrics
     "rationales": "refine", "probes": "probe",
 }  # fmt: skip
 F = TypeVar("F", bound=Figures)
-FINER = "finer "  # before a gap that a text treats a second time, in smaller steps
+FINER = "finer "  # as the tutor says of a gap that its text treats in smaller steps still
 SOUGHT = 3.0  # points: what refined texts were worth to a student of 135 M parameters, about
 
 

@@ -19,11 +19,28 @@ class Rows(Figures):
         return self.rows_out / self.rows_in if self.rows_in else 1.0
 
 
+class NearDuplicates(Figures):
+    """
+    How many *questions* of each set are nearly one of another, or of the set itself.
+
+    *alike* is the share of their words from which on two count as that; *dropped* says how many
+    questions of each set were left out for it, None where all stayed.
+    """
+
+    alike: float
+    questions: dict[str, dict[str, int]]
+    dropped: dict[str, int] | None = None
+
+
 class Problems(Figures):
-    """How many problems each split has, and the near-duplicates among them where counted."""
+    """
+    How many problems each split has, what became of the rows of the tests *outside* of the domain,
+    and the near-duplicates among all of them where they were looked for.
+    """
 
     sizes: dict[str, int]
-    near_duplicates: dict[str, object] | None = None
+    outside: dict[str, Rows] = Field(default_factory=dict)
+    near_duplicates: NearDuplicates | None = None
 
 
 class First(Figures):

@@ -39,21 +39,29 @@ def stopped(seen: Evidence) -> Look:
 
 
 def near_duplicates(seen: Evidence) -> Look:
-    """Look how many questions `prepare` found to be nearly those of train."""
+    """
+    Look how many questions of a set `prepare` found to be nearly another one of train.
+
+    Such lessons teach the same twice, and such tests ask what was taught. The share is that of the
+    set with most of them.
+    """
     known = seen.held("problems", "all", Problems)
-    file, change = seen.where("problems", "all"), "prepare.near_duplicates: drop them"
-    if not known.near_duplicates:
-        way = "dvc repro prepare, of a version that counts them"
-        raise Absent(file, way, "unknown: no near_duplicates are counted there")
-    sizes = known.sizes
-    shares = {
-        split: (count, sizes[split])
-        for split, count in known.near_duplicates.items()
-        if isinstance(count, int) and sizes.get(split)
+    file, found = seen.where("problems", "all"), known.near_duplicates
+    if found is None:
+        told = "unknown: near-duplicates were not looked for"
+        raise Absent(file, "prepare.near_duplicates: report", told)
+    sizes = known.sizes | {f"outside/{name}": t.rows_out for name, t in known.outside.items()}
+    counts = {
+        name: (found.questions.get(name, {}).get("train", 0), size)
+        for name, size in sizes.items()
+        if size
     }
-    told = ", ".join(f"{n:,} of {of:,} in {split}" for split, (n, of) in shares.items())
-    share = max((n / of for n, of in shares.values()), default=0.0)
-    return Look(share, f"near-duplicates of train questions: {told or 'none'}", file, change)
+    listed = ", ".join(f"{n:,} of {size:,} in {name}" for name, (n, size) in counts.items())
+    told = f"nearly another question of train: {listed} (from {found.alike:g} of the words on)"
+    share = max((n / size for n, size in counts.values()), default=0.0)
+    if found.dropped is not None:
+        told, share = f"{told}; {sum(found.dropped.values()):,} were left out", 0.0
+    return Look(share, told, file, "prepare.near_duplicates: drop")
 
 
 def hidden(seen: Evidence) -> Look:
@@ -144,12 +152,12 @@ def gaps(seen: Evidence) -> Look:
     told_of, blind = seen.reached, hidden(seen).share >= NAMED
     known = {gap: n for gap, n in profile.items() if told_of.shown.get(gap) or not blind}
     left = {gap: n for gap, n in known.items() if n and not _is_reached(told_of, gap)}
-    count, n = sum(left.values()), sum(known.values())
-    listed = ", ".join(
-        f"{gap} {left[gap]:,}" for gap in sorted(left, key=lambda gap: -left[gap])[:4]
-    )
-    told = f"{count:,} of {counted(n, 'error')} on dev are of gaps that no new text is about"
-    return Look(least(count, n), told + (f": {listed}" if listed else _rest(seen)), file, change)
+    few, n = sum(left.values()), sum(known.values())
+    listed = ", ".join(f"{gap} {errors:,}" for gap, errors in Counter(left).most_common(4))
+    told = f"{few:,} of {counted(n, 'error')} on dev are of gaps that no new text is about"
+    if blind and not n:
+        told = f"no train problem shows a gap: the errors of {seen.before} are hidden"
+    return Look(least(few, n), told + (f": {listed}" if listed else _rest(seen)), file, change)
 
 
 def _is_reached(found: Reach, gap: str) -> bool:

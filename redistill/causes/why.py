@@ -144,13 +144,13 @@ def _compared(seen: Evidence) -> Iterable[str]:
 
 
 def _gain(name: str, row: Row, place: str) -> str:
-    word = "helped" if row.low_points > 0 else "did harm" if row.high_points < 0 else "is not told"
-    verb = f"{word} apart from {row.against}" if word == "is not told" else word
+    verb = f"is not told apart from {row.against}"
+    if row.low_points > 0 or row.high_points < 0:
+        verb = f"{'helped' if row.low_points > 0 else 'did harm'} against {row.against}"
     return (
-        f"{name} {verb} {place}: {row.gain_points:+.1f} points against {row.against} (95 % "
-        f"interval {row.low_points:+.1f} to {row.high_points:+.1f}; {row.fixed:,} fixed, "
-        f"{row.broken:,} broken of {row.n:,}; {row.steps.round:,} optimiser steps against "
-        f"{row.steps.against:,})."
+        f"{name} {verb} {place}: {row.gain_points:+.1f} points (95 % interval "
+        f"{row.low_points:+.1f} to {row.high_points:+.1f}; {row.fixed:,} fixed, {row.broken:,} "
+        f"broken of {row.n:,}; {row.steps.round:,} optimiser steps against {row.steps.against:,})."
     )
 
 

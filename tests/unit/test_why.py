@@ -50,14 +50,7 @@ FAILING: dict[str, tuple[Tree, str]] = {
         ),
         "prepare.task",
     ),
-    "near-duplicates": (
-        planted(
-            problems_all={
-                "sizes": whys.SIZES, "near_duplicates": {"train": 300, "dev": 90, "test": 1800},
-            }
-        ),
-        "prepare.near_duplicates",
-    ),
+    "near-duplicates": (planted(problems_all=whys.alike()), "prepare.near_duplicates"),
     "errors hidden by lessons learnt by heart": (
         planted(
             rounds_r0=FORGOTTEN, rounds_r1=scores(1940, 40, 440), rounds_control=FORGOTTEN,
@@ -159,7 +152,7 @@ def test_a_round_that_helped_says_so_first_and_then_what_limits_it(tmp_path: Pat
     found = asked(tmp_path, tree)
 
     assert found.helped is True
-    assert found.said[0].startswith(f"r1 helped on test: +7.5 points against {CONTROL}")
+    assert found.said[0].startswith(f"r1 helped against {CONTROL} on test: +7.5 points")
     assert found.lead == "What still limits r1, the likeliest first"
     assert found.lines[0].cause == "under-trained"
 
@@ -171,19 +164,21 @@ def test_a_gain_out_of_domain_alone_is_help(tmp_path: Path):
 
     assert found.helped is True
     assert found.said[0].startswith("r1 is not told apart from")
-    assert found.said[1].startswith("r1 helped on the out-of-domain tests together: +3.4 points")
+    assert found.said[1].startswith(f"r1 helped against {CONTROL} on the out-of-domain tests")
+    assert "together: +3.4 points" in found.said[1]
 
 
 def test_a_round_that_does_harm_says_so(tmp_path: Path):
     found = asked(tmp_path, planted(ladder=ladder(row(100, 300, 4000))))
 
-    assert found.said[0].startswith("r1 did harm on test: -5.0 points")
+    assert found.said[0].startswith(f"r1 did harm against {CONTROL} on test: -5.0 points")
 
 
 def test_what_takes_more_comes_first_and_of_equals_what_comes_first_in_the_chain(tmp_path: Path):
+    twice = whys.alike(questions={"train": {"train": 1000}})
     tree = planted(
         rationales_r1=rewritten(240, 120, too_long=120), new={"add": 75, "multiply": 45},
-        problems_all={"sizes": whys.SIZES, "near_duplicates": {"train": 1000}},
+        problems_all=twice,
         rounds_r1=scores(1000, 190, 1900),
     )  # fmt: skip
 
@@ -217,6 +212,31 @@ def test_a_cause_whose_data_are_absent_says_which_stage_brings_them(file: str, t
     assert cause in lines
     assert way in lines[cause].change
     assert lines[cause].share is None
+
+
+def test_near_duplicates_that_were_dropped_are_none_any_more(tmp_path: Path):
+    found = asked(tmp_path, planted(problems_all=whys.alike(dropped={"train": 1500})))
+
+    line = next(x for x in found.lines if x.cause == "near-duplicates")
+    assert (line.state, line.share) == ("clear", 0.0)
+    assert line.told.endswith("1,500 were left out")
+
+
+def test_near_duplicates_in_a_test_out_of_domain_count(tmp_path: Path):
+    whole = {"rows_in": 50, "rows_out": 40, "rejected": {"too long": 10}}
+    alike = whys.alike(questions={"outside/svamp": {"train": 30}})
+
+    first = asked(tmp_path, planted(problems_all=alike | {"outside": {"svamp": whole}})).lines[0]
+
+    assert (first.cause, first.share) == ("near-duplicates", 0.75)
+    assert "30 of 40 in outside/svamp" in first.told
+
+
+def test_near_duplicates_that_nobody_looked_for_name_the_setting(tmp_path: Path):
+    found = asked(tmp_path, planted(problems_all={"sizes": whys.SIZES}))
+
+    (line,) = found.of("missing")
+    assert (line.cause, line.change) == ("near-duplicates", "prepare.near_duplicates: report")
 
 
 def test_figures_of_another_version_name_the_field_and_the_stage(tmp_path: Path):
