@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from redistill.analysis.summary import ReportSettings, sentence
+from redistill.causes.evidence import tests_setting
 from redistill.console import drafts
 from redistill.console import timing as times
 from redistill.llm import store
@@ -54,7 +55,7 @@ def main(
     with store.reading(store.path()) as opened:
         ledger = opened.ledger()
 
-    report = build(run, metrics, ledger, settings)
+    report = build(run, metrics, ledger, settings, tests_setting(params))
 
     with drafts.together():
         write_json(best, report.verdict.as_dict())

@@ -2,16 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from redistill.analysis import costs, ladder, plots, rewriting, summary
 from redistill.analysis.ladder import Ladder
 from redistill.analysis.summary import Summary, Verdict
+from redistill.causes import evidence, why
+from redistill.causes.evidence import Reach
 from redistill.records.types import Prediction
 from redistill.report import text
 from redistill.report.explorer import Run
 from redistill.report.text import Facts
+from redistill.rounds.branches import Round
 
 
 @dataclass(frozen=True)
@@ -36,11 +40,13 @@ def build(
     metrics: Path,
     ledger: Sequence[Mapping[str, Any]],
     settings: summary.ReportSettings,
+    tests_setting: str,
 ) -> Report:
     """
     Put the branches of *run* side by side, from what its stages recorded under *metrics*.
 
-    *ledger* has the rows of the record store, *settings* name the control and the title.
+    *ledger* has the rows of the record store, *settings* name the control and the title,
+    *tests_setting* is the setting of how many test problems there are.
     """
     branches, rounds, names = run.branches, run.rounds, list(run.branches)
     control, title = settings.control, settings.title
@@ -68,6 +74,7 @@ def build(
     probes = costs.probes(metrics / "probes", branches)
     spent = costs.table(branches, rounds, found, replies, ledger, probes)
     recorded = text.record(metrics, branches, rounds)
+    reasons = why.of_rounds(branches, metrics, climbed, partial(_reached, run), tests_setting)
     return Report(
         verdict,
         whole,
@@ -85,5 +92,11 @@ def build(
             "nll": plots.likelihood([row.round for row in spent], found, title),
             "costs": plots.costs(spent, title),
         },
-        Facts(title, verdict, whole, climbed, spent, ledger, recorded),
+        Facts(title, verdict, whole, climbed, spent, ledger, recorded, reasons),
     )
+
+
+def _reached(run: Run, branch: Round, name: str) -> Reach:
+    """How far the rewriting for the round *name* of *run* reached."""
+    errors, lessons = run.errors[branch.from_], run.rationales[branch.rationales]
+    return evidence.reach(errors.values(), lessons.values(), name)

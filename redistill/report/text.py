@@ -11,6 +11,8 @@ from redistill.analysis.comparison import p_text
 from redistill.analysis.costs import Cost
 from redistill.analysis.ladder import Ladder
 from redistill.analysis.summary import Summary, Verdict
+from redistill.causes import why as causes
+from redistill.causes.why import Why
 from redistill.console.counted import counted
 from redistill.llm.budget import money
 from redistill.records import json_file
@@ -45,7 +47,8 @@ class Facts:
     What the stages recorded of a run, beside its problems.
 
     *verdict*, *summary* and *ladder* are what `report` writes of it, *costs* the rows of
-    `costs.table`, *ledger* those of the record store; *recorded* is what `record` read.
+    `costs.table`, *ledger* those of the record store; *recorded* is what `record` read, *why* has
+    the causes of each refined round.
     """
 
     title: str
@@ -55,6 +58,7 @@ class Facts:
     costs: Sequence[Cost]
     ledger: Sequence[Mapping[str, Any]]
     recorded: Recorded
+    why: Sequence[Why] = ()
 
 
 def record(metrics: Path, branches: Mapping[str, Branch], rounds: Sequence[str]) -> Recorded:
@@ -148,6 +152,7 @@ def tables(facts: Facts) -> dict[str, list[Table]]:
         rounds.append(Table("Out of domain, test accuracy", outside[0], outside[1:]))
     return {
         "rounds": rounds,
+        "why": [_why(found) for found in facts.why],
         "ladder": [
             _ladder(facts.ladder),
             *([_ladder(facts.ladder, outside=True)] if facts.ladder.outside else []),
@@ -155,6 +160,11 @@ def tables(facts: Facts) -> dict[str, list[Table]]:
         "spend": [_costs(facts.costs), _teaching(facts.recorded.teaching), *_ledger(facts.ledger)],
         "balance": [_balances(facts.recorded.balances)],
     }
+
+
+def _why(found: Why) -> Table:
+    rows = causes.cells(found.lines)
+    return Table(found.lead, causes.HEAD, rows, causes.WORDS, " ".join(found.said))
 
 
 def _ladder(ladder: Ladder, *, outside: bool = False) -> Table:

@@ -13,6 +13,9 @@ from click.testing import CliRunner
 
 from redistill.analysis import costs as cost_table
 from redistill.analysis import plots
+from redistill.causes import why as causes
+from redistill.causes.line import Line
+from redistill.causes.why import Why
 from redistill.cli import look
 from redistill.cli.main import main
 from redistill.console import timing as times
@@ -275,7 +278,15 @@ def told(text: str) -> Nodes:
     recorded = Recorded({}, teaching, [("training/r0", balance)])
     fields = {**vars(FACTS), "title": text, "recorded": recorded}
     paid = [row(model=text, outcome=text)]
-    return Nodes(pages.page(Facts(**fields | {"ledger": paid}), PICTURES, 60))
+    why = [because(text, text)]
+    return Nodes(pages.page(Facts(**fields | {"ledger": paid, "why": why}), PICTURES, 60))
+
+
+def because(cause: str, told: str) -> Why:
+    """One cause of a round that did not help, and what leads over to it."""
+    words = {"cause": cause, "told": told, "file": "metrics/rounds/r1.json", "change": "mine.folds"}
+    found = Line(**words, state="found", share=0.48)
+    return Why(branch="r1", helped=False, said=("No gain.",), lead="Why not", lines=(found,))
 
 
 PLAIN = told("word")
@@ -289,6 +300,25 @@ def test_text_from_outside_is_inert_in_the_page(payload: str):
     assert not [c for text in page.texts for c in text if ord(c) < 32 and c != "\n"]
     if payload.isprintable():
         assert payload in "".join(page.texts)
+
+
+def test_the_causes_of_a_round_stand_in_a_section_that_the_page_leads_to():
+    fields = {**vars(FACTS), "why": [because("cut off", "48 of 100 answers"), because("a", "b")]}
+
+    page = pages.page(Facts(**fields), PICTURES, 60)
+
+    section = page.split('<section id="why"')[1].split("</section>")[0]
+    assert '<a href="#why">Why</a>' in page
+    assert section.count("<table>") == 2
+    assert '<p class="note">No gain.</p>' in section
+    cells = re.findall(r"<t[hd][^>]*>([^<]+)</t[hd]>", section)
+    assert cells[:5] == list(causes.HEAD)
+    figures = ["48 %", "48 of 100 answers", "metrics/rounds/r1.json", "mine.folds"]
+    assert cells[5:10] == ["cut off", *figures]
+
+
+def test_a_run_in_which_nothing_is_rewritten_says_so_in_place_of_causes():
+    assert "Nothing is rewritten in this run." in pages.page(FACTS, PICTURES, 60)
 
 
 def test_a_picture_in_the_page_takes_its_colours_from_it_and_shares_no_id():

@@ -20,7 +20,7 @@ from tests.imports import ROOT
 HEAVY = ("torch", "transformers", "datasets", "pyarrow", "peft", "accelerate", "matplotlib", "dvc")
 LOOKING = (
     *("params", "plan", "show", "show p1", "diff r0 r1", "ledger", "store export out.jsonl"),
-    *("rounds", "ladder"),
+    *("rounds", "ladder", "why"),
 )
 HELP = ("--help", *(f"{name} --help" for name in sorted(main.commands)))
 CODE = """
