@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -43,7 +44,7 @@ def examples(base: Path) -> list[tokens.Example]:
 
 
 def trained(base: Path, examples: list[tokens.Example], attention=None, **changes):
-    plan = loop.Plan(**{**PLAN.__dict__, **changes})
+    plan = replace(PLAN, **changes)
     model = load.model(base, attention=attention)
     figures, _ = loop.train(model, examples, plan, pad=1, say="test")
     return model, figures
@@ -173,7 +174,7 @@ def test_leaving_out_the_logits_of_prompts_changes_no_loss(
             lambda head, given, logits: seen.append(logits.shape[1])
         )
         model = loras.adapted(model, LORA, seed=1) if lora else model
-        plan = loop.Plan(**{**PLAN.__dict__, "packed": packed, "learning_rate": 1e-3})
+        plan = replace(PLAN, packed=packed, learning_rate=1e-3)
         losses.append(loop.train(model, examples, plan, pad=1, say="test")[0]["losses"])
 
     assert losses[1] == pytest.approx(losses[0], abs=2e-4)
@@ -192,7 +193,7 @@ def test_packing_is_refused_where_a_model_lets_rows_see_each_other(
     monkeypatch.setattr(model, "forward", without_positions)
 
     with pytest.raises(RefusedError, match=r"train\.packing: rows packed together change") as it:
-        loop.train(model, examples, loop.Plan(**{**PLAN.__dict__, "packed": True}), pad=1,
+        loop.train(model, examples, replace(PLAN, packed=True), pad=1,
                        say="test")  # fmt: skip
     assert it.value.code == 78
 
