@@ -52,9 +52,8 @@ def settings(root: Path, problems: int) -> None:
     """The shipped settings with so many *problems*, and one round."""
     reader = YAML(typ="safe", pure=True)
     content = reader.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    for section in ("rounds", "branches", "rewrites"):
-        known = content.get(section, {})
-        content[section] = {name: row for name, row in known.items() if name in BRANCHES}
+    for section in ("branches", "rewrites"):
+        content[section] = {n: row for n, row in content[section].items() if n in BRANCHES}
     rest = max(problems // 10, 1)
     content["wordproblems"] |= {"train": problems, "dev": rest, "test": rest}
     with (root / "params.yaml").open("w", encoding="utf-8") as file:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from redistill.console.exceptions import RefusedError
 from redistill.records import jsonl, runs, spool
-from redistill.records.spool import Index, Joined, Spool
+from redistill.records.lazy import Joined
+from redistill.records.spool import Index, Spool
 from redistill.records.types import Problem, Rationale
 
 MANY = [
