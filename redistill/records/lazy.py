@@ -26,8 +26,12 @@ class Lazy(Sequence[T]):
     def __getitem__(self, place: slice) -> list[T]: ...
     def __getitem__(self, place: int | slice) -> T | list[T]:
         """Return the item at *place*, or those of a slice."""
-        places = range(len(self))[place]
-        return self.at(places) if isinstance(places, int) else [self.at(n) for n in places]
+        if isinstance(place, slice):
+            return [self.at(n) for n in range(len(self))[place]]
+        count = len(self)
+        if not -count <= place < count:
+            raise IndexError(place)
+        return self.at(place + count if place < 0 else place)
 
     def __iter__(self) -> Iterator[T]:
         """Return the items in their order."""

@@ -157,6 +157,8 @@ class Index(Mapping[str, R]):
         begin = self._next
         while self._next < len(self.records) and self._named(self._next) == name:
             self._next += 1
+            if not self._twins:
+                break
         last = self._next - 1
         self._found = None if begin > last else begin if self._first else last
         return self._found
