@@ -96,8 +96,9 @@ def _table(path: Path, delimiter: str | None) -> Iterator[Found]:
                 if any(cell.strip() for cell in cells):
                     yield f"{path}:{reader.line_num}", _cells(path, reader.line_num, names, cells)
         except csv.Error as problem:
-            told = f"{path}:{reader.line_num}: not readable as CSV: {problem}"
-            raise RefusedError(told) from problem
+            raise RefusedError(
+                f"{path}:{reader.line_num}: not readable as CSV: {problem}"
+            ) from problem
 
 
 def _decodable(path: Path) -> None:

@@ -117,8 +117,8 @@ class _Reading:
             twin = first.setdefault(unicodedata.normalize("NFC", own), places[number])
             if twin != places[number]:
                 shown = twin.removeprefix(f"{self._path}").lstrip(": ")
-                fault = f'field "id": the same id as {shown} (id="{_short(own)}")'
-                self._fault(number, places[number], RefusedError(fault))
+                same_id = RefusedError(f'field "id": the same id as {shown} (id="{_short(own)}")')
+                self._fault(number, places[number], same_id)
 
     def _fault(self, number: int, place: str, refusal: RefusedError) -> None:
         told = str(refusal).removeprefix(f"{place}:").strip()
