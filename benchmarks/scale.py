@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,9 +52,8 @@ def settings(root: Path, problems: int) -> None:
     """The shipped settings with so many *problems*, and one round."""
     reader = YAML(typ="safe", pure=True)
     content = reader.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    for section in ("rounds", "branches", "rewrites"):
-        known = content.get(section, {})
-        content[section] = {name: row for name, row in known.items() if name in BRANCHES}
+    for section in ("branches", "rewrites"):
+        content[section] = {n: row for n, row in content[section].items() if n in BRANCHES}
     rest = max(problems // 10, 1)
     content["wordproblems"] |= {"train": problems, "dev": rest, "test": rest}
     with (root / "params.yaml").open("w", encoding="utf-8") as file:
@@ -219,8 +218,8 @@ def _limited() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (LIMIT, LIMIT))
 
 
-def run(root: Path, problems: int) -> dict[str, dict[str, Any]]:
-    """Every stage on so many *problems*, in *root*."""
+def run(root: Path, problems: int, only: Collection[str] = ()) -> dict[str, dict[str, Any]]:
+    """Every stage on so many *problems*, in *root*; of these *only* some, if any are named."""
     settings(root, problems)
     recorded(root)
     for name in BRANCHES:
@@ -229,6 +228,8 @@ def run(root: Path, problems: int) -> dict[str, dict[str, Any]]:
     figures = {}
     for name, words in commands().items():
         stage, _, branch = name.partition(" ")
+        if only and name not in only:
+            continue
         if stage == "grade":
             for split in SPLITS:
                 folder = root / f"data/completions/{branch}"
@@ -285,18 +286,19 @@ def _cell(found: dict[str, Any] | None) -> str:
 
 @click.command()
 @click.option("--sizes", type=int, multiple=True, default=SIZES, show_default=True)
+@click.option("--stage", "only", multiple=True, help="To run this one, and those like it.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The figures, as JSON.")
 @click.option("--keep", type=click.Path(path_type=Path), help="A folder to leave the runs in.")
-def main(sizes: tuple[int, ...], out: Path, keep: Path | None) -> None:
+def main(sizes: tuple[int, ...], only: tuple[str, ...], out: Path, keep: Path | None) -> None:
     """Measure every stage without a model on so many problems; a million is for the asking."""
     figures: dict[str, dict[str, dict[str, Any]]] = {}
     for size in sizes:
         if keep is not None:
             (keep / str(size)).mkdir(parents=True)
-            figures[str(size)] = run(keep / str(size), size)
+            figures[str(size)] = run(keep / str(size), size, only)
         else:
             with tempfile.TemporaryDirectory() as folder:
-                figures[str(size)] = run(Path(folder), size)
+                figures[str(size)] = run(Path(folder), size, only)
         told = {"python": platform.python_version(), "cores": os.cpu_count(), "sizes": figures}
         json_file.write_json(out, told)
     click.echo(table(figures))

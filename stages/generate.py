@@ -10,7 +10,7 @@ from redistill.problems import held_out as questions
 from redistill.rationales import generate
 from redistill.rationales.select import chooser
 from redistill.rationales.teacher import engage
-from redistill.records import jsonl
+from redistill.records import jsonl, spool
 from redistill.records.json_file import write_json
 from redistill.records.types import Problem
 from redistill.settings.sections import Params
@@ -39,7 +39,7 @@ def main(
     settings = params.section("generate", generate.GenerateSettings)
     grader = load_grader(params.section("grade", GradeSettings).grader)
     teacher, asked = engage(params, "explain"), params.section("student", StudentSettings)
-    known, unquoted = jsonl.read(problems, Problem), questions.read(held_out)
+    known, unquoted = spool.read(problems, Problem), questions.read(held_out)
 
     choose = chooser(teacher.rules, known, student, asked)
     made = generate.generate(

@@ -8,7 +8,7 @@ from redistill.console import drafts
 from redistill.grading import predictions
 from redistill.grading.grader import GradeSettings
 from redistill.problems import sets
-from redistill.records import jsonl
+from redistill.records import jsonl, spool
 from redistill.records.json_file import write_json
 from redistill.records.types import Completion
 from redistill.settings.sections import Params
@@ -32,9 +32,9 @@ def main(
 ) -> None:
     """Grade what a student answered."""
     grader = params.section("grade", GradeSettings).grader
-    known = sets.read(problems)
-    written = {name: jsonl.read(completions / f"{name}.jsonl", Completion) for name in known}
-    probed = jsonl.read(held_out, Completion) if held_out else None
+    known = sets.read(problems, spool.read)
+    written = {name: spool.read(completions / f"{name}.jsonl", Completion) for name in known}
+    probed = spool.read(held_out, Completion) if held_out else None
 
     graded = predictions.grade(known, written, grader, probed)
 

@@ -9,7 +9,7 @@ from redistill.diagnosis import mine
 from redistill.diagnosis.settings import MineSettings
 from redistill.records import json_file, jsonl, spool
 from redistill.records.balance import Balance
-from redistill.records.spool import Joined
+from redistill.records.lazy import Joined
 from redistill.records.types import Prediction, Problem, Rationale
 from redistill.settings.sections import Params
 from redistill.solutions import gaps

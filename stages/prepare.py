@@ -12,6 +12,7 @@ from redistill.problems import own, sets, sources, splits
 from redistill.problems.task import PrepareSettings, further_tasks, load_task
 from redistill.records import jsonl
 from redistill.records.json_file import write_json
+from redistill.records.lazy import Joined
 from redistill.settings.sections import Params
 from stages import FILE, FOLDER, Stage
 
@@ -46,14 +47,13 @@ def main(
     tests, balances = splits.outside(further, found, params.seed)
 
     golds.check_all(found, tests, params.section("grade", GradeSettings).grader)
-    known = [problem for split in found.values() for problem in split]
     balance.check(settings.max_loss)
     with drafts.together():
         jsonl.write(train, sources.without(found["train"]))
         jsonl.write(dev, sources.without(found["dev"]))
         jsonl.write(test, sources.without(found["test"]))
-        sources.write(origins, known)
-        questions.write(held_out, questions.held_out([*found["dev"], *found["test"]]))
+        sources.write(origins, Joined(*found.values()))
+        questions.write(held_out, questions.held_out(Joined(found["dev"], found["test"])))
         sets.write_tests(outside, tests)
         sizes = {name: len(problems) for name, problems in found.items()}
         lost = {name: made.as_dict() for name, made in balances.items()}

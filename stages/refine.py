@@ -13,8 +13,9 @@ from redistill.problems import held_out as questions
 from redistill.rationales import controls, guards, refine
 from redistill.rationales.select import chooser
 from redistill.rationales.teacher import engage
-from redistill.records import jsonl
+from redistill.records import jsonl, spool
 from redistill.records.json_file import write_json
+from redistill.records.lazy import Changed
 from redistill.records.types import Attempt, Error, Problem, Rationale
 from redistill.rounds.branches import branches
 from redistill.rounds.targets import rewrites
@@ -58,22 +59,23 @@ def main(
     guard = params.section("guard", guards.GuardSettings)
     grader = load_grader(params.section("grade", GradeSettings).grader)
     teacher, asked = engage(params, "refine"), params.section("student", StudentSettings)
-    known = {problem.id: problem for problem in jsonl.read(problems, Problem)}
-    before, mirrored = jsonl.read(rationales, Rationale), jsonl.read(like, Rationale)
-    mistakes, diagnosis = jsonl.read(errors, Error), diagnosing.read(gaps)
+    known = spool.by_id(spool.read(problems, Problem))
+    before, mirrored = spool.read(rationales, Rationale), spool.read(like, Rationale)
+    mistakes, diagnosis = spool.read(errors, Error), diagnosing.read(gaps)
     rewrite, unquoted = rewrites(params)[name], questions.read(held_out)
     most = params.section("mine", MineSettings).exemplars
-    cases = Cases.on_dev(mistakes, jsonl.read(dev_problems, Problem), most, asks=teacher.asks)
+    cases = Cases.on_dev(mistakes, spool.read(dev_problems, Problem), most, asks=teacher.asks)
 
     requests = controls.requests(
         name, rewrite, branches(params), known, before, mirrored, mistakes, diagnosis, settings,
         cases,
     )  # fmt: skip
-    choose = chooser(teacher.rules, [r.problem for _, r in requests.placed], student, asked)
+    about = Changed(requests.placed, lambda placed: placed[1].problem)
+    choose = chooser(teacher.rules, about, student, asked)
     refined = refine.refine(requests, before, teacher, grader, unquoted, choose, guard, round=name)
 
     guarded = partial(guards.first, grader=grader, held_out=unquoted)
-    solved = jsonl.read(attempts, Attempt)
+    solved = spool.read(attempts, Attempt)
     taught = refine.with_own(refined.rationales, solved, known, guarded, settings.own)
 
     refined.balance.check(settings.max_loss)

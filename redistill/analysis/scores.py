@@ -1,8 +1,9 @@
 """What a student scores: intervals, the exact paired test, and the choice of a round."""
 
 import math
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import SerializerFunctionWrapHandler, model_serializer
@@ -80,42 +81,46 @@ class Score(Figures):
         return {name: value for name, value in write(self).items() if value is not None}
 
 
-def score(predictions: Sequence[Prediction]) -> Score:
-    """Score the *predictions* of one split."""
-    n = len(predictions)
-    k = sum(p.verdict == "correct" for p in predictions)
+def score(predictions: Iterable[Prediction]) -> Score:
+    """Score the *predictions* of one split, each looked at once."""
+    found: Counter[str] = Counter()
+    rates, passes, samples = array("d"), Counter[int](), 0
+    for p in predictions:
+        found["n"] += 1
+        found["k"] += p.verdict == "correct"
+        found["strict"] += p.strict
+        found["lenient"] += p.lenient
+        found["answered"] += p.answer is not None
+        found["eos"] += p.eos
+        found["tokens"] += p.tokens
+        if p.samples is not None and p.passes is not None:
+            rates.append(p.passes / (p.samples or 1))
+            passes[p.passes] += 1
+            samples = max(samples, p.samples)
+    k, n = found["k"], found["n"]
     low, high = wilson(k, n)
+    drawn: dict[str, Any] = {}
+    if rates:
+        drawn["pass_rate"] = round(sum(rates) / len(rates), 6)
+        drawn["samples"] = samples
+        drawn["problems_by_passes"] = tuple(passes[number] for number in range(samples + 1))
 
-    def share(hits: Iterable[bool]) -> float:
-        return round(sum(hits) / n, 6) if n else 0.0
+    def share(name: str) -> float:
+        return round(found[name] / n, 6) if n else 0.0
 
     return Score(
         k=k,
         n=n,
-        accuracy=share(p.verdict == "correct" for p in predictions),
+        accuracy=share("k"),
         low=round(low, 6),
         high=round(high, 6),
-        strict=share(p.strict for p in predictions),
-        lenient=share(p.lenient for p in predictions),
-        answered=share(p.answer is not None for p in predictions),
-        eos=share(p.eos for p in predictions),
-        mean_tokens=round(sum(p.tokens for p in predictions) / n, 2) if n else 0.0,
-        **_passes(predictions),
+        strict=share("strict"),
+        lenient=share("lenient"),
+        answered=share("answered"),
+        eos=share("eos"),
+        mean_tokens=round(found["tokens"] / n, 2) if n else 0.0,
+        **drawn,
     )
-
-
-def _passes(predictions: Sequence[Prediction]) -> dict[str, Any]:
-    """How often drawn completions were correct; empty where none were drawn."""
-    drawn = [p for p in predictions if p.samples is not None and p.passes is not None]
-    if not drawn:
-        return {}
-    samples = max(p.samples or 0 for p in drawn)
-    counts = Counter(p.passes for p in drawn)
-    return {
-        "pass_rate": round(sum((p.passes or 0) / (p.samples or 1) for p in drawn) / len(drawn), 6),
-        "samples": samples,
-        "problems_by_passes": tuple(counts[n] for n in range(samples + 1)),
-    }
 
 
 def memorised(train: tuple[int, int], dev: tuple[int, int]) -> bool:

@@ -157,7 +157,7 @@ def _shared(splits: Mapping[Split, Sequence[Problem]]) -> list[Finding]:
     return [Finding("shared words", "note", f"{told} in a row with train or dev{example}")]
 
 
-def _problems(root: Path, params: Params) -> tuple[dict[Split, list[Problem]], Finding]:
+def _problems(root: Path, params: Params) -> tuple[Mapping[Split, Sequence[Problem]], Finding]:
     folder = root / "data/problems"
     if all((folder / f"{name}.jsonl").is_file() for name in SPLITS):
         found = {name: read(folder / f"{name}.jsonl", Problem) for name in SPLITS}

@@ -37,14 +37,18 @@ def check(problems: Iterable[Problem], grader: Grader, name: str) -> None:
     Every text of a teacher would be rejected for such a problem, and paid for. Raises RefusedError
     (65) with the first of their rows.
     """
-    found = list(unread(problems, grader))
-    if not found:
+    count, first = 0, []
+    for problem, fault in unread(problems, grader):
+        count += 1
+        if count <= SHOWN:
+            first.append(f"{problem.id!r}: {fault}")
+    if not count:
         return
-    shown = "; ".join(f"{problem.id!r}: {fault}" for problem, fault in found[:SHOWN])
-    more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    shown = "; ".join(first)
+    more = f", and {count - SHOWN} more" if count > SHOWN else ""
     raise RefusedError(
         f"grade.grader: {name} does not read the gold answers of "
-        f"{counted(len(found), 'problem')} ({shown}{more}); set grade.grader to one that does, "
+        f"{counted(count, 'problem')} ({shown}{more}); set grade.grader to one that does, "
         "or mend field 'answer' of those rows"
     )
 

@@ -1,13 +1,15 @@
 """Completions graded: the predictions of a student on sets of problems, and its scores."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from redistill.analysis.scores import HELD_OUT, Score, score
 from redistill.console.exceptions import RefusedError
 from redistill.grading.grader import Grader, load_grader, predict
 from redistill.problems.sets import ProblemSet
+from redistill.records import spool
 from redistill.records.balance import Balance
 from redistill.records.types import Completion, Output, Prediction, Problem, Slip
 
@@ -16,7 +18,7 @@ from redistill.records.types import Completion, Output, Prediction, Problem, Sli
 class Graded:
     """The predictions of every set, their scores, and whether the round was passed through."""
 
-    predictions: dict[str, list[Prediction]]
+    predictions: Mapping[str, Sequence[Prediction]]
     passed_through: bool
     scores: dict[str, Score]
     balance: Balance
@@ -57,10 +59,10 @@ def grade(
     """
     rows = sum(len(found.problems) for found in sets.values())
     passed = bool(rows) and not any(completions[name] for name in sets)
-    predictions: dict[str, list[Prediction]] = {
+    predictions: dict[str, Sequence[Prediction]] = {
         name: []
         if passed
-        else graded(found.problems, completions[name], load_grader(found.grader or grader))
+        else kept(found.problems, completions[name], load_grader(found.grader or grader))
         for name, found in sets.items()
     }
     out = sum(len(found) for found in predictions.values())
@@ -68,34 +70,50 @@ def grade(
     scores = {} if passed else {name: score(found) for name, found in predictions.items()}
     if held_out is not None:
         judge = load_grader(sets["train"].grader or grader)
-        found = graded(sets["train"].problems, held_out, judge) if held_out else []
+        found = kept(sets["train"].problems, held_out, judge) if held_out else []
         predictions[HELD_OUT] = found
         scores |= {HELD_OUT: score(found)} if found else {}
     return Graded(predictions, passed, scores, balance)
 
 
+def kept(
+    problems: Sequence[Problem], completions: Sequence[Completion], grader: Grader
+) -> Sequence[Prediction]:
+    """Judge *completions* as `each` does, and keep the predictions as `spool.kept` does."""
+    return spool.kept(each(problems, completions, grader), Prediction)
+
+
 def graded(
     problems: Sequence[Problem], completions: Sequence[Completion], grader: Grader
 ) -> list[Prediction]:
+    """Judge *completions* of *problems* by *grader* as `each` does, and return all predictions."""
+    return [*each(problems, completions, grader)]
+
+
+def each(
+    problems: Sequence[Problem], completions: Sequence[Completion], grader: Grader
+) -> Iterator[Prediction]:
     """
     Judge *completions* of *problems* by *grader*, in their order, drawn outputs included.
 
     Raises RefusedError for a completion of another problem, and for a problem without one.
     """
-    known = {problem.id: problem for problem in problems}
+    known = spool.by_id(problems)
     for completion in completions:
         if completion.problem not in known:
             raise RefusedError(
                 f"there is no problem {completion.problem!r} for completion {completion.id!r}: "
                 "grade with the problems that the completions answer"
             )
-    answered = {completion.problem for completion in completions}
-    if missing := [name for name in known if name not in answered]:
+    answered = spool.named(completions, attrgetter("problem"))
+    if len(answered) < len(known):
+        missing = next(name for name in known if name not in answered)
         raise RefusedError(
-            f"problem {missing[0]!r} and {len(missing) - 1} more have no completion: have them "
-            "answered again (dvc repro)"
+            f"problem {missing!r} and {len(known) - len(answered) - 1} more have no completion: "
+            "have them answered again (dvc repro)"
         )
-    return [_prediction(known[c.problem], c, grader) for c in completions]
+    for completion in completions:
+        yield _prediction(known[completion.problem], completion, grader)
 
 
 def _prediction(problem: Problem, completion: Completion, grader: Grader) -> Prediction:

@@ -1,8 +1,9 @@
 """The rows of a file as people have them: JSON lines, an array of JSON, CSV, Parquet."""
 
+import codecs
 import csv
-import io
 from collections.abc import Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ Row = Mapping[str, Any]
 Found = tuple[str, Row | RefusedError]  # where it stands in the file, and the row or what is wrong
 PACKED = (".gz", ".zip", ".bz2", ".xz", ".zst", ".7z")
 SHEETS = (".xlsx", ".xls", ".ods")
+BATCH = 1_000  # rows of Parquet that are at hand at a time
+CHUNK = 1024 * 1024  # bytes
 LFS = b"version https://git-lfs"
 
 
@@ -65,36 +68,56 @@ def _parquet(path: Path) -> Iterator[Found]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    numbers = count(1)
     try:
-        table = pq.read_table(path).to_pylist()
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=BATCH):
+                for row in batch.to_pylist():
+                    yield f"{path}: row {next(numbers)}", row
     except (OSError, ValueError, pa.ArrowException) as problem:
         told = " ".join(str(problem).split())[:200]
         raise RefusedError(f"{path}: not readable as Parquet: {told}") from problem
-    for number, row in enumerate(table, 1):
-        yield f"{path}: row {number}", row
 
 
 def _table(path: Path, delimiter: str | None) -> Iterator[Found]:
     """Read a table with a head; semicolons part its cells where the head has no comma."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as problem:
-        raise RefusedError(
-            f"{path}: not UTF-8 at byte {problem.start}; save it as CSV (UTF-8)"
-        ) from problem
-    first = text.partition("\n")[0]
-    delimiter = delimiter or (";" if ";" in first and "," not in first else ",")
-    csv.field_size_limit(jsonl.MAX_LINE)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        names = [name.strip() for name in next(reader, [])]
-        if len({*names}) != len(names) or "" in names:
-            raise RefusedError(f"{path}:1: the head names a column twice, or one has no name")
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                yield f"{path}:{reader.line_num}", _cells(path, reader.line_num, names, cells)
-    except csv.Error as problem:
-        raise RefusedError(f"{path}:{reader.line_num}: not readable as CSV: {problem}") from problem
+    _decodable(path)
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        first = file.readline(jsonl.MAX_LINE).partition("\n")[0]
+        delimiter = delimiter or (";" if ";" in first and "," not in first else ",")
+        file.seek(0)
+        csv.field_size_limit(jsonl.MAX_LINE)
+        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        try:
+            names = [name.strip() for name in next(reader, [])]
+            if len({*names}) != len(names) or "" in names:
+                raise RefusedError(f"{path}:1: the head names a column twice, or one has no name")
+            for cells in reader:
+                if any(cell.strip() for cell in cells):
+                    yield f"{path}:{reader.line_num}", _cells(path, reader.line_num, names, cells)
+        except csv.Error as problem:
+            raise RefusedError(
+                f"{path}:{reader.line_num}: not readable as CSV: {problem}"
+            ) from problem
+
+
+def _decodable(path: Path) -> None:
+    """Refuse a file that is not UTF-8, naming the first byte that is not."""
+    decoder, before = codecs.getincrementaldecoder("utf-8")(), 0
+    with path.open("rb") as file:
+        while True:
+            waiting = len(decoder.getstate()[0])
+            part = file.read(CHUNK)
+            try:
+                decoder.decode(part, final=not part)
+            except UnicodeDecodeError as problem:
+                raise RefusedError(
+                    f"{path}: not UTF-8 at byte {before - waiting + problem.start}; save it as CSV "
+                    "(UTF-8)"
+                ) from problem
+            if not part:
+                return
+            before += len(part)
 
 
 def _cells(path: Path, line: int, names: list[str], cells: list[str]) -> Row | RefusedError:

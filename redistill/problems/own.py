@@ -4,8 +4,9 @@ import difflib
 import json
 import re
 import unicodedata
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +17,9 @@ from pydantic import ValidationError
 from redistill.console.exceptions import RefusedError
 from redistill.problems import choices, files
 from redistill.problems.overlap import normalised_question
+from redistill.records import spool
 from redistill.records.fingerprint import digest
+from redistill.records.grouped import twins
 from redistill.records.types import Problem
 
 # The names that people give the fields of a problem, in any case and with spaces or hyphens for
@@ -43,7 +46,7 @@ LETTERED = '{"question": "Which animal purrs?", "choices": {"A": "dog", "B": "ca
 class Read:
     """The problems of a file, and the fields of its rows that were left out."""
 
-    problems: list[Problem]
+    problems: Sequence[Problem]
     left_out: list[str] = field(default_factory=list)
 
 
@@ -52,8 +55,9 @@ def read(path: Path) -> Read:
     Read the problems of *path*: JSON lines, an array, CSV or Parquet, with the usual field names.
 
     An id that is missing is made of the file's name and the question, so that it stays whatever is
-    added. An answer with ``####`` is a solution that ends in the answer, as GSM8K has it. Raises
-    RefusedError naming every kind of fault, with its places and a right row.
+    added. An answer with ``####`` is a solution that ends in the answer, as GSM8K has it. Many
+    problems lie in a file without a name. Raises RefusedError naming every kind of fault, with its
+    places and a right row.
     """
     stat = path.stat() if path.is_file() else None
     return _read_as(path, stat and (stat.st_size, stat.st_mtime_ns))
@@ -62,39 +66,74 @@ def read(path: Path) -> Read:
 @lru_cache(maxsize=4)  # a task reads its files for the problems, `left_out` for the rest
 def _read_as(path: Path, state: tuple[int, int] | None) -> Read:
     """Read *path* while it is in *state*, its size and time: each state is read once."""
-    found: list[Problem] = []
-    faults: dict[str, list[str]] = {}
-    left_out: set[str] = set()
-    places: dict[str, str] = {}
-    made: Counter[str] = Counter()
-    lettered = False
-    for place, row in files.rows(path):
-        try:
-            if isinstance(row, RefusedError):
-                raise row
-            one = _settled(row) or problem(row, path.stem, made)
-            form = unicodedata.normalize("NFC", one.id)
-            if twin := places.get(form):
-                raise RefusedError(f'field "id": the same id as {twin} (id="{_short(one.id)}")')
-            places[form] = place.removeprefix(f"{path}").lstrip(": ")
-            found.append(one)
+    reading = _Reading(path)
+    found = spool.kept(reading.each(), Problem)
+    reading.compare(found)
+    if reading.faults:
+        faults = sorted(reading.faults.items(), key=lambda fault: fault[1][0])
+        told = {fault: [place for _, place in places] for fault, places in faults}
+        raise RefusedError(_told(told, reading.lettered))
+    return Read(found, sorted(reading.left_out))
+
+
+class _Reading:
+    """
+    What is found in the rows of a file: the fields left out, and the faults with their places.
+
+    Of each problem the number of its row and the hash of its id stay in memory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._numbers, self._ids = array("q"), array("q")
+        self.faults: dict[str, list[tuple[int, str]]] = {}
+        self.left_out: set[str] = set()
+        self.lettered = False  # whether a right row is one with choices
+
+    def each(self) -> Iterator[Problem]:
+        """Read the problems of the rows that are some; what is wrong with the others is noted."""
+        made: Counter[int] = Counter()
+        for number, (place, row) in enumerate(files.rows(self._path)):
+            try:
+                if isinstance(row, RefusedError):
+                    raise row
+                one = _settled(row) or problem(row, self._path.stem, made)
+            except RefusedError as refusal:
+                self._fault(number, place, refusal)
+                self.lettered |= "choice" in str(refusal) or _offers(row)
+                continue
+            self._numbers.append(number)
+            self._ids.append(hash(unicodedata.normalize("NFC", one.id)))
             if not row.keys() <= FIELDS:
-                left_out.update(set(row) - _read(row))
-        except RefusedError as refusal:
-            told = str(refusal).removeprefix(f"{place}:").strip()
-            faults.setdefault(told, []).append(place)
-            lettered |= "choice" in told or _offers(row)
-    if faults:
-        raise RefusedError(_told(faults, lettered))
-    return Read(found, sorted(left_out))
+                self.left_out.update(set(row) - _read(row))
+            yield one
+
+    def compare(self, found: Sequence[Problem]) -> None:
+        """Note each of the problems *found* that has the id of one before it."""
+        same = twins(self._ids).tolist()
+        rows = {self._numbers[place] for place in same}
+        named = enumerate(files.rows(self._path)) if rows else ()
+        places = {number: place for number, (place, _) in named if number in rows}
+        first: dict[str, str] = {}
+        for place in same:
+            number, own = self._numbers[place], found[place].id
+            twin = first.setdefault(unicodedata.normalize("NFC", own), places[number])
+            if twin != places[number]:
+                shown = twin.removeprefix(f"{self._path}").lstrip(": ")
+                same_id = RefusedError(f'field "id": the same id as {shown} (id="{_short(own)}")')
+                self._fault(number, places[number], same_id)
+
+    def _fault(self, number: int, place: str, refusal: RefusedError) -> None:
+        told = str(refusal).removeprefix(f"{place}:").strip()
+        self.faults.setdefault(told, []).append((number, place))
 
 
-def problem(row: Mapping[str, Any], stem: str, made: Counter[str]) -> Problem:
+def problem(row: Mapping[str, Any], stem: str, made: Counter[int]) -> Problem:
     """
     Make the problem that *row* is; RefusedError says which field is wrong, and how.
 
-    *stem* begins an id that has to be made; *made* counts those made so far, for a question that
-    stands twice.
+    *stem* begins an id that has to be made; *made* counts those made so far by the digests of
+    their questions, for one that stands twice.
     """
     row = _unnested(row)
     _misspelt(row)
@@ -279,12 +318,14 @@ def _counted(row: Mapping[str, Any], given: Sequence[tuple[str | None, str]]) ->
         )
 
 
-def _identity(row: Mapping[str, Any], asked: Problem, stem: str, made: Counter[str]) -> str:
+def _identity(row: Mapping[str, Any], asked: Problem, stem: str, made: Counter[int]) -> str:
     key = _key(row, "id")
     if key is None or row[key] is None:
-        found = f"{stem[: MAX_ID - 40]}-{digest(normalised_question(asked))}"
-        made[found] += 1
-        return found if made[found] == 1 else f"{found}-{made[found]}"
+        own = digest(normalised_question(asked))
+        found = f"{stem[: MAX_ID - 40]}-{own}"
+        made[int(own, 16)] += 1
+        count = made[int(own, 16)]
+        return found if count == 1 else f"{found}-{count}"
     value = row[key]
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)

@@ -1,6 +1,6 @@
 """Sets of problems as files: the splits of the task, and out-of-domain tests with their graders."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ class ProblemSet:
     A test is of the split ``test``. *grader* is its grader by name; None is that of the run.
     """
 
-    problems: list[Problem]
+    problems: Sequence[Problem]
     split: Split = "test"
     grader: str | None = None
 
@@ -34,16 +34,22 @@ def write_tests(folder: Path, tests: Mapping[str, ProblemSet]) -> None:
         jsonl.write_rows(draft / INDEX, rows)
 
 
-def read(folder: Path) -> dict[str, ProblemSet]:
-    """Read the sets in *folder*: the tests of its index where it has one, else the splits."""
+def read(
+    folder: Path, reader: Callable[[Path, type[Problem]], Sequence[Problem]] = jsonl.read
+) -> dict[str, ProblemSet]:
+    """
+    Read the sets in *folder*: the tests of its index where it has one, else the splits.
+
+    *reader* reads a file of problems; `spool.read` leaves them there.
+    """
     if not (folder / INDEX).is_file():
         return {
-            name: ProblemSet(jsonl.read(folder / f"{name}.jsonl", Problem), name) for name in SPLITS
+            name: ProblemSet(reader(folder / f"{name}.jsonl", Problem), name) for name in SPLITS
         }
     index = jsonl.read_rows(folder / INDEX, ("test", "grader"))
     return {
         row["test"]: ProblemSet(
-            jsonl.read(folder / f"{row['test']}.jsonl", Problem), grader=row["grader"]
+            reader(folder / f"{row['test']}.jsonl", Problem), grader=row["grader"]
         )
         for row in index
     }

@@ -1,17 +1,22 @@
 """Published data sets: their rows from the hub or a folder, carved into splits by their ids."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 from pydantic import ValidationError
 
 from redistill.console.exceptions import CONFIG, TRY_AGAIN, RefusedError
 from redistill.problems import own
 from redistill.problems.choices import LETTERS
+from redistill.records import spool
 from redistill.records.fingerprint import digest
+from redistill.records.lazy import Changed, Joined, Picked
 from redistill.records.types import Problem, Split
 from redistill.settings.bounds import CountFromZero, Share, Text
 from redistill.settings.sections import Section
@@ -72,8 +77,8 @@ class Rejected:
 
 Row = Mapping[str, Any]
 Convert = Callable[[str, Row], Problem | Rejected]
-Rows = list[tuple[Split, Problem | Rejected]]
-Found = list[tuple[str, Problem | tuple[Hub, Row]]]
+Rows = Sequence[tuple[Split, Problem | Rejected]]
+Found = Sequence[tuple[str, Problem | tuple[Hub, Row]]]
 
 
 def _none(identity: str, row: Row) -> Rejected:
@@ -91,26 +96,34 @@ def problems(
     """
     splits: dict[Split, Found] = {"train": [], "dev": [], "test": []}
     for part, found in _found(task, parts, settings.folder):
-        splits[part.split] += found
+        splits[part.split] = Joined(splits[part.split], found)
     _carve(task, splits, settings)
     takes = (settings.take_train, settings.take_dev, settings.take_test)
-    rows: Rows = []
-    for (split, found), count in zip(splits.items(), takes, strict=True):
-        for identity, row in take(found, count, seed):
-            made = row if isinstance(row, Problem) else _made(identity, *row, convert)
-            rows.append((split, made))
-    return rows
+    return Joined(
+        *(
+            labelled(split, _settled(take(found, count, seed), convert))
+            for (split, found), count in zip(splits.items(), takes, strict=True)
+        )
+    )
 
 
-def carve(rows: Iterable[tuple[str, T]], start: float, end: float) -> list[tuple[str, T]]:
+def labelled(split: Split, found: Sequence[T]) -> Sequence[tuple[Split, T]]:
+    """Return what was *found* for *split*, each with the split beside it."""
+    return Changed(found, lambda one: (split, one))
+
+
+def carve(rows: Sequence[tuple[str, T]], start: float, end: float) -> Sequence[tuple[str, T]]:
     """Choose the *rows* whose ids lie from *start* to below *end* of the range of their hash."""
     low, high = (int(edge * 16**DIGITS) for edge in (start, end))
-    return [row for row in rows if low <= int(digest("dev", row[0])[:DIGITS], 16) < high]
+    hashes = (int(digest("dev", identity)[:DIGITS], 16) for identity, _ in rows)
+    return Picked(rows, array("q", (n for n, own in enumerate(hashes) if low <= own < high)))
 
 
-def take(rows: Iterable[tuple[str, T]], count: int | None, seed: int) -> list[tuple[str, T]]:
+def take(rows: Sequence[tuple[str, T]], count: int | None, seed: int) -> Sequence[tuple[str, T]]:
     """Draw *count* of *rows* by *seed* (None: all), in the order of the hashes of seed and id."""
-    return sorted(rows, key=lambda row: digest(str(seed), row[0]))[:count]
+    hashes = (int(digest(str(seed), identity), 16) for identity, _ in rows)
+    order = np.argsort(np.fromiter(hashes, dtype=np.uint64), kind="stable")
+    return Picked(rows, order[:count])
 
 
 def lettered(
@@ -148,8 +161,10 @@ def _found(task: str, parts: Sequence[Part], folder: str | None) -> list[tuple[P
         )
     found: list[tuple[Part, Found]] = []
     for part in parts:
-        rows = [(home, row) for home in part.hub for row in _on_hub(task, home)]
-        found.append((part, [(f"{task}-{part.file}-{i}", row) for i, row in enumerate(rows)]))
+        homes = [Changed(_on_hub(task, home), partial(_at, home)) for home in part.hub]
+        rows = Joined(*homes)
+        named = partial(_numbered, f"{task}-{part.file}", rows)
+        found.append((part, Changed(range(len(rows)), named)))
     return found
 
 
@@ -170,8 +185,38 @@ def _in_folder(task: str, parts: Sequence[Part], folder: Path) -> list[tuple[Par
     for part in parts:
         if part.file in there:
             rows = own.read(folder / f"{part.file}.jsonl").problems
-            found.append((part, [(problem.id, problem) for problem in rows]))
+            found.append((part, Changed(rows, named)))
     return found
+
+
+def _at(home: Hub, row: Row) -> tuple[Hub, Row]:
+    return home, row
+
+
+def _numbered(
+    name: str, rows: Sequence[tuple[Hub, Row]], number: int
+) -> tuple[str, tuple[Hub, Row]]:
+    return f"{name}-{number}", rows[number]
+
+
+def named(problem: Problem) -> tuple[str, Problem]:
+    """Return *problem* after its id."""
+    return problem.id, problem
+
+
+def _settled(found: Found, convert: Convert) -> Sequence[Problem | Rejected]:
+    """The problems of what was *found*; rows of the hub are converted once, the rejected last."""
+    rejected: list[Rejected] = []
+
+    def converted() -> Iterator[Problem]:
+        for identity, row in found:
+            made = row if isinstance(row, Problem) else _made(identity, *row, convert)
+            if isinstance(made, Rejected):
+                rejected.append(made)
+            else:
+                yield made
+
+    return Joined(spool.kept(converted(), Problem), rejected)
 
 
 def tracked(place: str, path: str) -> Path:
@@ -192,11 +237,11 @@ def tracked(place: str, path: str) -> Path:
     )
 
 
-def _on_hub(task: str, home: Hub) -> Iterable[Row]:
+def _on_hub(task: str, home: Hub) -> Sequence[Row]:
     from datasets import load_dataset
 
     try:
-        rows: Iterable[Row] = load_dataset(
+        rows: Sequence[Row] = load_dataset(
             home.dataset, home.config, split=home.split, revision=home.revision
         )
     except (OSError, ValueError) as problem:

@@ -4,20 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from redistill.records import jsonl, spool
+from redistill.records.lazy import Lazy
 from redistill.records.types import Problem, Record
 
 FILE = "sources.jsonl"  # beside the problems of the splits
-
-
-def write(path: Path, problems: Iterable[Problem]) -> None:
-    """Write the sources of those of *problems* that have one to *path*, by their ids."""
-    found = sorted((problem.id, problem.source) for problem in problems if problem.source)
-    jsonl.write_rows(path, ({"id": identity, "source": source} for identity, source in found))
-
-
-def without(problems: Iterable[Problem]) -> list[Problem]:
-    """Return *problems* without their sources."""
-    return [p.model_copy(update={"source": ""}) if p.source else p for p in problems]
 
 
 class Source(Record):
@@ -26,7 +16,17 @@ class Source(Record):
     source: str
 
 
-class Restored(spool.Lazy[Problem]):
+def write(path: Path, problems: Iterable[Problem]) -> None:
+    """Write the sources of those of *problems* that have one to *path*, by their ids."""
+    jsonl.write(path, (Source(id=p.id, source=p.source) for p in problems if p.source))
+
+
+def without(problems: Iterable[Problem]) -> Iterator[Problem]:
+    """Return *problems* without their sources, each in its turn."""
+    return (p.model_copy(update={"source": ""}) if p.source else p for p in problems)
+
+
+class Restored(Lazy[Problem]):
     """Problems, each with its source where it has one."""
 
     def __init__(self, problems: Sequence[Problem], sources: Mapping[str, Source]) -> None:

@@ -45,7 +45,8 @@ class Task(Protocol):
         """
         Return all problems, each with its split.
 
-        A row that is no problem stands there with its reason.
+        A row that is no problem stands there with its reason. The rows are gone through several
+        times; they need not be in memory (`records.lazy`).
         """
         ...
 

@@ -32,8 +32,8 @@ class Attempts:
     *unmarked* those that were accepted although they have no markers.
     """
 
-    kept: list[Reply | None]
-    reasons: list[str | None]
+    kept: list[Reply | None] = field(default_factory=list)
+    reasons: list[str | None] = field(default_factory=list)
     replies: int = 0
     unmarked: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
@@ -45,6 +45,12 @@ class Attempts:
         accepted = self.replies - rejected
         bare = f" ({self.unmarked} without markers)" if self.unmarked else ""
         return f"{self.replies} replies = {accepted} accepted{bare} + {rejected} rejected{told}"
+
+    def count(self, portion: "Attempts") -> None:
+        """Count the replies of a *portion* as well, of which neither texts nor reasons are kept."""
+        self.replies += portion.replies
+        self.unmarked += portion.unmarked
+        self.rejected.update(portion.rejected)
 
     def unsolved(self, names: Sequence[str]) -> list[str]:
         """Return the *names*, one a place, of those that no reply was accepted for."""

@@ -1,6 +1,11 @@
 """The ladder of controls: the same rationales rewritten, with less feedback or with none."""
 
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
+
+import numpy as np
+import numpy.typing as npt
 
 from redistill.diagnosis.nearest import Cases
 from redistill.rationales.refine import (
@@ -14,7 +19,11 @@ from redistill.rationales.refine import (
     repairing,
     to_rewrite,
 )
+from redistill.rationales.teacher import Request
+from redistill.records import spool
 from redistill.records.fingerprint import digest
+from redistill.records.grouped import Groups
+from redistill.records.lazy import Changed, Picked
 from redistill.records.types import Error, Problem, Rationale
 from redistill.rounds.branches import Arm, Branch, Round, depth
 from redistill.rounds.targets import Tailored
@@ -48,36 +57,45 @@ def requests(
     if not isinstance(rewrite, Arm):
         return to_rewrite(problems, before, errors, diagnosis, settings, cases)
     afresh = AFRESH * depth(name, branches) if rewrite.feedback == "none" else None
-    rewritten = {row.problem for row in like if row.reason not in (NOT_WRONG, STOPPED)}
-    if not rewritten:
+    likes = spool.named(like, attrgetter("problem"))
+
+    def asked(old: Rationale) -> bool:
+        row = likes.get(old.problem)
+        return row is not None and row.reason not in (NOT_WRONG, STOPPED)
+
+    places = array("q", (place for place, old in enumerate(before) if asked(old)))
+    if not places:
         return Requests([], afresh)
-    every = rewrite.scope == "all"
-    places = [n for n, row in enumerate(before) if every or row.problem in rewritten]
-    told = _told([before[place].problem for place in places], on_train(errors), rewrite)
+    if rewrite.scope == "all":
+        places = array("q", range(len(before)))
+    names = Changed(places, lambda place: before[place].problem)
+    told = _told(names, on_train(errors), errors, rewrite)
     informs = rewrite.feedback in ("error", "repair")
     profile = list(diagnosis.common) if informs and settings.extend else []
     evidence = cases if informs else NO_CASES
-    placed = [
-        (place, informed(problems[before[place].problem], before[place], shown, profile, evidence))
-        for place, shown in zip(places, told, strict=True)
-    ]
-    found = Requests(placed, afresh)
+
+    def made(number: int) -> tuple[int, Request]:
+        old = before[places[number]]
+        shown = told(number, old.problem)
+        return places[number], informed(problems[old.problem], old, shown, profile, evidence)
+
+    found = Requests(Changed(range(len(places)), made), afresh)
     return repairing(found) if rewrite.feedback == "repair" else found
 
 
 def _told(
-    names: Sequence[str], by_problem: Mapping[str, Sequence[Error]], arm: Arm
-) -> list[list[Error]]:
-    """The errors that the teacher is shown for each of the problems *names*."""
+    names: Sequence[str], by_problem: Groups[Error], errors: Sequence[Error], arm: Arm
+) -> Callable[[int, str], list[Error]]:
+    """What finds the errors that the teacher is shown for the problem at a place of *names*."""
     match arm.feedback:
         case "none":
-            return [[] for _ in names]
+            return lambda number, name: []
         case "error" | "repair":
-            return [[*by_problem.get(name, [])] for name in names]
+            return lambda number, name: by_problem.of(name)
         case "verdict":
-            return [[_hidden(error) for error in by_problem.get(name, [])[:1]] for name in names]
+            return lambda number, name: [_hidden(error) for error in by_problem.of(name)[:1]]
         case _:
-            return _shuffled(names, by_problem)
+            return _shuffled(names, by_problem, errors)
 
 
 def _hidden(error: Error) -> Error:
@@ -95,17 +113,32 @@ def _hidden(error: Error) -> Error:
     )
 
 
-def _shuffled(names: Sequence[str], by_problem: Mapping[str, Sequence[Error]]) -> list[list[Error]]:
+def _shuffled(
+    names: Sequence[str], by_problem: Groups[Error], errors: Sequence[Error]
+) -> Callable[[int, str], list[Error]]:
     """
-    For each of *names* the errors on another problem, those of each problem as often as the others.
+    What finds for each of *names* the errors on another problem, those of each as often.
 
     The order is that of hashes, so that it does not depend on that of the rows.
     """
-    pool = sorted(by_problem, key=lambda problem: digest("shuffled", problem))
-    order = sorted(range(len(names)), key=lambda place: digest("place", names[place]))
-    found: list[list[Error]] = [[] for _ in names]
-    for turn, place in enumerate(order):
-        others = (pool[(turn + skip) % len(pool)] for skip in range(len(pool)))
-        other = next((problem for problem in others if problem != names[place]), None)
-        found[place] = [*by_problem[other]] if other is not None else []
-    return found
+    firsts = by_problem.firsts()
+    pool = Changed(
+        Picked(firsts, _ordered("shuffled", (errors[place].problem for place in firsts))),
+        lambda place: errors[place].problem,
+    )
+    order = _ordered("place", names)
+    turns = np.empty(len(order), dtype=np.int64)
+    turns[order] = np.arange(len(order))
+
+    def told(number: int, name: str) -> list[Error]:
+        others = (pool[(int(turns[number]) + skip) % len(pool)] for skip in range(len(pool)))
+        other = next((problem for problem in others if problem != name), None)
+        return by_problem.of(other) if other is not None else []
+
+    return told
+
+
+def _ordered(salt: str, names: Iterable[str]) -> npt.NDArray[np.int64]:
+    """The places of *names* in the order of the hashes of *salt* and each."""
+    hashes = np.fromiter((int(digest(salt, name), 16) for name in names), dtype=np.uint64)
+    return np.argsort(hashes, kind="stable")

@@ -1,8 +1,9 @@
 """The first rationales: what the teacher writes before it has seen the student."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from redistill.grading.grader import Grader
@@ -10,8 +11,10 @@ from redistill.problems.held_out import HeldOut
 from redistill.rationales import guards, probe
 from redistill.rationales.attempts import Attempts, Choose, attempt
 from redistill.rationales.teacher import Engaged, Reply
+from redistill.records import spool
 from redistill.records.balance import Balance
 from redistill.records.fingerprint import digest
+from redistill.records.lazy import Changed, Picked
 from redistill.records.types import Problem, Rationale
 from redistill.settings.bounds import Share
 from redistill.settings.sections import Section
@@ -27,7 +30,7 @@ class GenerateSettings(Section):
 class Generated:
     """The first rationales, what came of every reply, and the problems that stay without."""
 
-    rationales: list[Rationale]
+    rationales: Sequence[Rationale]
     attempts: Attempts
     unsolved: list[str]
     balance: Balance
@@ -61,24 +64,54 @@ def generate(
     *max_loss*, a paid teacher is not asked for the others: that raises RefusedError (78).
     """
 
-    def ask(places: list[int], draws: range) -> list[list[Reply]]:
-        sitting = teacher.sitting("generate", round, draws)
-        return teacher.module.explain([problems[p] for p in places], teacher.settings, sitting)
+    asked = _Asked(teacher, grader, held_out, choose, round, max_loss)
+    rationales = spool.kept(asked.about(problems), Rationale)
+    balance = Balance("generate", len(problems), len(rationales), dict(asked.lost))
+    return Generated(rationales, asked.attempts, asked.unsolved, balance)
 
-    def judge(place: int, reply: Reply) -> str | None:
-        return fault(problems[place], reply, grader, held_out)
 
-    names = [problem.id for problem in problems]
-    tried = probe.of_first(teacher, names, max_loss)
-    found = attempt(len(problems), ask, judge, choose, teacher.rules, tried)
-    rationales = [
-        _rationale(problem, reply, teacher, round)
-        for problem, reply in zip(problems, found.kept, strict=True)
-        if reply is not None
-    ]
-    lost = Counter(str(reason) for reason in found.reasons if reason is not None)
-    balance = Balance("generate", len(problems), len(rationales), dict(lost))
-    return Generated(rationales, found, found.unsolved(names), balance)
+@dataclass
+class _Asked:
+    """A *teacher* while it is asked for first rationales, and what came of it so far."""
+
+    teacher: Engaged
+    grader: Grader
+    held_out: HeldOut
+    choose: Choose
+    round: str
+    max_loss: float
+    attempts: Attempts = field(default_factory=Attempts)
+    unsolved: list[str] = field(default_factory=list)
+    lost: Counter[str] = field(default_factory=Counter)
+
+    def about(self, problems: Sequence[Problem]) -> Iterator[Rationale]:
+        """Ask about *problems*, in portions where the teacher can be asked so."""
+        for portion in self.teacher.portions(problems):
+            found = self._attempt(portion)
+            self.attempts.count(found)
+            self.lost.update(reason for reason in found.reasons if reason is not None)
+            self.unsolved += [
+                problem.id
+                for problem, reply in zip(portion, found.kept, strict=True)
+                if reply is None
+            ]
+            for problem, reply in zip(portion, found.kept, strict=True):
+                if reply is not None:
+                    yield _rationale(problem, reply, self.teacher, self.round)
+
+    def _attempt(self, problems: Sequence[Problem]) -> Attempts:
+        teacher = self.teacher
+
+        def ask(places: list[int], draws: range) -> list[list[Reply]]:
+            sitting = teacher.sitting("generate", self.round, draws)
+            return teacher.module.explain(Picked(problems, places), teacher.settings, sitting)
+
+        def judge(place: int, reply: Reply) -> str | None:
+            return fault(problems[place], reply, self.grader, self.held_out)
+
+        names = Changed(problems, attrgetter("id"))
+        tried = probe.of_first(teacher, names, self.max_loss)
+        return attempt(len(problems), ask, judge, self.choose, teacher.rules, tried)
 
 
 def fault(problem: Problem, reply: Reply, grader: Grader, held_out: HeldOut) -> str | None:

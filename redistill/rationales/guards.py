@@ -38,9 +38,9 @@ def first(problem: Problem, text: str, grader: Grader, held_out: HeldOut) -> str
         return "leftover markup"
     if talk.talks(problem, text):
         return "talks about teaching"
-    own = " ".join([problem.question, *(problem.choices or {}).values()])
-    if held_out.quoted(text) - held_out.quoted(own):
-        return "quotes another split"
+    if quoted := held_out.quoted(text):
+        own = " ".join([problem.question, *(problem.choices or {}).values()])
+        return "quotes another split" if quoted - held_out.quoted(own) else None
     return None
 
 

@@ -1,8 +1,10 @@
 """New rationales in the light of the student's errors; never a worse one than before."""
 
+from array import array
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -13,8 +15,11 @@ from redistill.problems.held_out import HeldOut
 from redistill.rationales import guards, probe
 from redistill.rationales.attempts import Attempts, Choose, attempt
 from redistill.rationales.teacher import Engaged, Reply, Request
+from redistill.records import spool
 from redistill.records.balance import Balance
 from redistill.records.fingerprint import digest
+from redistill.records.grouped import Groups
+from redistill.records.lazy import Changed
 from redistill.records.types import Attempt, Error, Problem, Rationale, Version
 from redistill.settings.bounds import Share
 from redistill.settings.sections import Section
@@ -49,11 +54,13 @@ class Requests:
     """
     What a teacher is asked to rewrite, each by the place of the rationale among those before.
 
+    The places ascend; a request is made when it is asked for.
+
     *afresh* is the first draw of a control whose teacher is given the problem alone, as for a first
     rationale; None where it rewrites. With *stop* the loop has ended, and nothing is asked.
     """
 
-    placed: list[tuple[int, Request]]
+    placed: Sequence[tuple[int, Request]]
     afresh: int | None = None
     stop: bool = False
 
@@ -66,7 +73,7 @@ class Refined:
     *repaired* of the *rewritten* ones keep the student's own attempt as far as it was right.
     """
 
-    rationales: list[Rationale]
+    rationales: Sequence[Rationale]
     asked: int
     rewritten: int
     repaired: int
@@ -104,14 +111,15 @@ def to_rewrite(
         return Requests([], stop=True)
     by_problem = on_train(errors)
     profile = list(diagnosis.common) if settings.extend else []
+
+    def made(place: int) -> tuple[int, Request]:
+        old = before[place]
+        shown = by_problem.of(old.problem)
+        return place, informed(problems[old.problem], old, shown, profile, cases)
+
     every = bool(profile) or settings.scope == "all"
-    found = Requests(
-        [
-            (place, informed(problems[old.problem], old, shown, profile, cases))
-            for place, old in enumerate(before)
-            if (shown := by_problem.get(old.problem, [])) or every
-        ]
-    )
+    wrong = (n for n, old in enumerate(before) if old.problem in by_problem)
+    found = Requests(Changed(range(len(before)) if every else array("q", wrong), made))
     return repairing(found) if settings.manner == "repair" else found
 
 
@@ -124,20 +132,19 @@ def informed(
 
 def repairing(requests: Requests) -> Requests:
     """Return *requests*, those with an attempt that can be mended as requests to mend it."""
-    placed = [
-        (place, replace(request, mending=mending(request.errors[0]) if request.errors else None))
-        for place, request in requests.placed
-    ]
-    return replace(requests, placed=placed)
+
+    def mended(placed: tuple[int, Request]) -> tuple[int, Request]:
+        place, request = placed
+        return place, replace(
+            request, mending=mending(request.errors[0]) if request.errors else None
+        )
+
+    return replace(requests, placed=Changed(requests.placed, mended))
 
 
-def on_train(errors: Sequence[Error]) -> dict[str, list[Error]]:
+def on_train(errors: Sequence[Error]) -> Groups[Error]:
     """Return the *errors* on train by their problem, in the order they came."""
-    found: dict[str, list[Error]] = {}
-    for error in errors:
-        if error.split == "train":
-            found.setdefault(error.problem, []).append(error)
-    return found
+    return Groups(errors, lambda error: error.problem if error.split == "train" else None)
 
 
 def refine(
@@ -160,43 +167,88 @@ def refine(
     rationale and answers with that very text is not asked for it again (`_final`). Where the loop
     has stopped (the round before was not better) every rationale is kept with that as its reason.
     """
-    placed = requests.placed
-
-    def ask(places: list[int], draws: range) -> list[list[Reply]]:
-        chosen = [placed[place][1] for place in places]
-        first = requests.afresh or 0
-        numbers = range(first + draws.start, first + draws.stop)
-        sitting = teacher.sitting("refine", round, numbers, first)
-        if requests.afresh is None:
-            return teacher.module.refine(chosen, teacher.settings, sitting)
-        problems = [request.problem for request in chosen]
-        return teacher.module.explain(problems, teacher.settings, sitting)
-
-    def judge(place: int, reply: Reply) -> str | None:
-        return fault(placed[place][1], reply, grader, held_out, guard)
-
-    names = [request.problem.id for _, request in placed]
-    tried = probe.of_rewrites(teacher, names)
-    final = _final(teacher, requests)
-    found = attempt(len(placed), ask, judge, choose, teacher.rules, tried, final)
-    results = {place: number for number, (place, _) in enumerate(placed)}
-    out: list[Rationale] = []
-    kept: Counter[str] = Counter()
-    repaired = 0
-    for place, old in enumerate(before):
-        number = results.get(place)
-        reply = None if number is None else found.kept[number]
-        if number is not None and reply is not None:
-            out.append(_next(placed[number][1], reply, round, teacher))
-            repaired += placed[number][1].mending is not None
-            continue
-        reason = found.reasons[number] if number is not None else None
-        reason = reason or (STOPPED if requests.stop else NOT_WRONG)
-        kept[reason] += 1
-        out.append(old.model_copy(update={"status": "kept", "reason": reason}))
+    asked = _Asked(requests, teacher, grader, held_out, choose, guard, round)
+    out = spool.kept(asked.about(before), Rationale)
     balance = Balance("refine", len(before), len(out))
-    rewritten = len(out) - kept.total()
-    return Refined(out, len(placed), rewritten, repaired, dict(kept), found, balance)
+    rewritten = len(out) - asked.kept.total()
+    counts = len(requests.placed), rewritten, asked.repaired, dict(asked.kept)
+    return Refined(out, *counts, asked.attempts, balance)
+
+
+@dataclass
+class _Asked:
+    """A *teacher* while it is asked what is in *requests*, and what came of it so far."""
+
+    requests: Requests
+    teacher: Engaged
+    grader: Grader
+    held_out: HeldOut
+    choose: Choose
+    guard: guards.GuardSettings
+    round: str
+    attempts: Attempts = field(default_factory=Attempts)
+    kept: Counter[str] = field(default_factory=Counter)
+    repaired: int = 0
+
+    def about(self, before: Sequence[Rationale]) -> Iterator[Rationale]:
+        """Return each of the rationales *before* as it is from now on."""
+        results = self._results()
+        result = next(results, None)
+        for place, old in enumerate(before):
+            if result is None or result.place != place:
+                yield self._old(old, STOPPED if self.requests.stop else NOT_WRONG)
+                continue
+            if result.reply is None:
+                yield self._old(old, result.reason or NOT_WRONG)
+            else:
+                self.repaired += result.request.mending is not None
+                yield _next(result.request, result.reply, self.round, self.teacher)
+            result = next(results, None)
+
+    def _old(self, old: Rationale, reason: str) -> Rationale:
+        self.kept[reason] += 1
+        return old.model_copy(update={"status": "kept", "reason": reason})
+
+    def _results(self) -> Iterator["_Result"]:
+        """Ask about all requests, in portions where the teacher can be asked so."""
+        for portion in self.teacher.portions(self.requests.placed):
+            placed = [*portion]
+            found = self._attempt([request for _, request in placed])
+            self.attempts.count(found)
+            for (place, request), reply, reason in zip(
+                placed, found.kept, found.reasons, strict=True
+            ):
+                yield _Result(place, request, reply, reason)
+
+    def _attempt(self, asked: Sequence[Request]) -> Attempts:
+        teacher, afresh = self.teacher, self.requests.afresh
+
+        def ask(places: list[int], draws: range) -> list[list[Reply]]:
+            chosen = [asked[place] for place in places]
+            first = afresh or 0
+            numbers = range(first + draws.start, first + draws.stop)
+            sitting = teacher.sitting("refine", self.round, numbers, first)
+            if afresh is None:
+                return teacher.module.refine(chosen, teacher.settings, sitting)
+            problems = [request.problem for request in chosen]
+            return teacher.module.explain(problems, teacher.settings, sitting)
+
+        def judge(place: int, reply: Reply) -> str | None:
+            return fault(asked[place], reply, self.grader, self.held_out, self.guard)
+
+        tried = probe.of_rewrites(teacher, [request.problem.id for request in asked])
+        final = _final(teacher, self.requests)
+        return attempt(len(asked), ask, judge, self.choose, teacher.rules, tried, final)
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What came of a *request*, by the *place* of its rationale: a reply, or the last reason."""
+
+    place: int
+    request: Request
+    reply: Reply | None
+    reason: str | None
 
 
 def fault(
@@ -231,21 +283,21 @@ def with_own(
     problems: Mapping[str, Problem],
     guard: Callable[[Problem, str], str | None],
     most: int,
-) -> list[Rationale]:
+) -> Sequence[Rationale]:
     """
     Return *rationales* with the students' own correct *attempts*, at most *most* of a problem.
 
     One counts that *guard* has nothing against, and that takes another path than every text that
     the problem has; of more than *most* the shortest.
     """
-    by_problem: dict[str, list[Attempt]] = {}
-    for found in sorted(attempts if most else (), key=lambda a: (len(a.text), a.id)):
-        by_problem.setdefault(found.problem, []).append(found)
-    out = []
-    for old in rationales:
+    if not most:
+        return rationales
+    by_problem = Groups(attempts, attrgetter("problem"))
+
+    def joined(old: Rationale) -> Rationale:
         own = list(old.own)
         taken = {paths.path(v.text) for v in [*old.history, *own]} | {paths.path(old.text)}
-        for found in by_problem.get(old.problem, []):
+        for found in sorted(by_problem.of(old.problem), key=lambda a: (len(a.text), a.id)):
             path = paths.path(found.text)
             if (
                 len(own) < most
@@ -254,8 +306,9 @@ def with_own(
             ):
                 taken.add(path)
                 own.append(Version(round=found.student, text=found.text))
-        out.append(old.model_copy(update={"own": own}) if own != old.own else old)
-    return out
+        return old.model_copy(update={"own": own}) if own != old.own else old
+
+    return Changed(rationales, joined)
 
 
 def _because(request: Request) -> str:

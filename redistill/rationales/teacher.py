@@ -2,10 +2,10 @@
 
 import importlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, Protocol, cast
+from typing import Annotated, Literal, Protocol, TypeVar, cast
 
 from pydantic import Field
 
@@ -18,6 +18,9 @@ from redistill.settings.sections import Params, Section
 from redistill.solutions.mending import Mending
 
 TEACHERS = Path(__file__).parent.parent / "teachers"
+PORTION = 1000  # things that a teacher without a model is asked about at a time
+BY_STUDENT = ("likely", "rsr")  # ways of choosing that open the student
+T = TypeVar("T")
 
 
 class TeachSettings(Section):
@@ -150,6 +153,18 @@ class Engaged:
     def asks(self) -> bool:
         """Whether it asks a language model, which takes time or money."""
         return bool(getattr(self.module, "ASKS", False))
+
+    def portions(self, things: Sequence[T]) -> Iterator[Sequence[T]]:
+        """
+        Return the parts of *things* that it is asked about one after the other.
+
+        A language model is asked about all together, since answers are bought together, and so is
+        a teacher among whose texts the student chooses, which is opened for it.
+        """
+        whole = self.asks or self.rules.choose in BY_STUDENT
+        size = len(things) if whole else PORTION
+        for start in range(0, len(things), max(size, 1)):
+            yield things if whole else things[start : start + size]
 
     def sitting(self, stage: str, round: str, draws: range, first: int = 0) -> Sitting:
         """Say what this teacher is asked for in *stage*, whose draws are numbered from *first*."""

@@ -2,48 +2,27 @@
 
 import tempfile
 import unicodedata
-from abc import abstractmethod
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import chain, groupby, pairwise
+from itertools import groupby, pairwise
 from operator import attrgetter
 from pathlib import Path
-from typing import IO, Any, TypeVar, overload
+from typing import IO, Any, TypeVar
 
 import numpy as np
 
 from redistill.console.disk import refusal
 from redistill.console.exceptions import RefusedError
 from redistill.records import jsonl
+from redistill.records.lazy import Lazy
 from redistill.records.types import Record
 
 R = TypeVar("R", bound=Record)
 NEAR = 8  # records after the last one that are looked at before they are searched
 SMALL = 2 * 1024 * 1024  # bytes of a file of records that are kept in memory: reading takes time
 IN_MEMORY = 16 * 1024 * 1024  # bytes of records that are kept before a file is made for them
-
-
-class Lazy(Sequence[R]):
-    """A sequence whose records are made when they are asked for, by `at`; of a slice a list."""
-
-    @abstractmethod
-    def at(self, place: int) -> R:
-        """Return the record at *place*, from 0 and below the length."""
-
-    @overload
-    def __getitem__(self, place: int) -> R: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[R]: ...
-    def __getitem__(self, place: int | slice) -> R | list[R]:
-        """Return the record at *place*, or those of a slice."""
-        places = range(len(self))[place]
-        return self.at(places) if isinstance(places, int) else [self.at(n) for n in places]
-
-    def __iter__(self) -> Iterator[R]:
-        """Return the records in their order."""
-        return map(self.at, range(len(self)))
 
 
 class Spool(Lazy[R]):
@@ -113,30 +92,6 @@ def kept(records: Iterable[R], kind: type[R]) -> Spool[R]:
     return spool
 
 
-class Joined(Lazy[R]):
-    """Sequences one after the other, as one."""
-
-    def __init__(self, *parts: Sequence[R]) -> None:
-        """Join *parts*, in this order."""
-        self._parts = parts
-
-    def __len__(self) -> int:
-        """Count the records of all parts."""
-        return sum(len(part) for part in self._parts)
-
-    def at(self, place: int) -> R:
-        """Return the record at *place* of all, from the part that has it."""
-        for part in self._parts:
-            if place < len(part):
-                return part[place]
-            place -= len(part)
-        raise IndexError(place)
-
-    def __iter__(self) -> Iterator[R]:
-        """Return the records of the first part, then those of the next."""
-        return chain(*self._parts)
-
-
 class Index(Mapping[str, R]):
     """
     Records by a name of each, which need not be in memory.
@@ -202,6 +157,8 @@ class Index(Mapping[str, R]):
         begin = self._next
         while self._next < len(self.records) and self._named(self._next) == name:
             self._next += 1
+            if not self._twins:
+                break
         last = self._next - 1
         self._found = None if begin > last else begin if self._first else last
         return self._found

@@ -14,7 +14,7 @@ from redistill.console.safe_text import safe_text
 from redistill.diff import render
 from redistill.problems import sources
 from redistill.records import jsonl, spool
-from redistill.records.spool import Joined
+from redistill.records.lazy import Joined
 from redistill.records.types import Error, Prediction, Problem, Rationale, Record, Split
 from redistill.rounds.branches import FIRST, Branch
 from redistill.solutions import gaps, mending

@@ -6,7 +6,8 @@ carved out by the hash of the id, the same rows whatever the order of the file. 
 in ``grade.grader``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,8 @@ from pydantic import Field
 
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.problems import own
-from redistill.problems.source import Count, carve, take, tracked
+from redistill.problems.source import Count, carve, labelled, named, take, tracked
+from redistill.records.lazy import Changed, Joined
 from redistill.records.types import Problem, Split
 from redistill.settings.bounds import Text
 from redistill.settings.sections import Section
@@ -23,7 +25,7 @@ SOURCE = "files of whoever published this"
 LICENCE = "not stated"
 GRADER: str | None = None
 PUBLISHED = False
-Rows = list[tuple[str, Problem]]
+Rows = Sequence[tuple[str, Problem]]
 
 
 class Settings(Section):
@@ -45,7 +47,7 @@ class Settings(Section):
     take_test: Count
 
 
-def problems(settings: Settings, seed: int) -> list[tuple[Split, Problem]]:
+def problems(settings: Settings, seed: int) -> Sequence[tuple[Split, Problem]]:
     """
     Read the problems of all splits, in the order of the hashes of their ids.
 
@@ -55,11 +57,13 @@ def problems(settings: Settings, seed: int) -> list[tuple[Split, Problem]]:
     """
     splits = dict(_splits(settings))
     takes = {"train": settings.take_train, "dev": settings.take_dev, "test": settings.take_test}
-    return [
-        (split, _sourced(problem, settings.source))
-        for split, found in splits.items()
-        for _, problem in take(found, takes[split], seed)
-    ]
+    sourced = partial(_sourced, settings.source)
+    return Joined(
+        *(
+            labelled(split, Changed(take(found, takes[split], seed), sourced))
+            for split, found in splits.items()
+        )
+    )
 
 
 def files(settings: Settings) -> list[Path]:
@@ -103,10 +107,11 @@ def _rows(path: str, split: str) -> Rows:
     rows = own.read(tracked(f"jsonl.{split}", path)).problems
     if not rows:
         raise RefusedError(f"{path}: split {split!r} has 0 rows")
-    return [(problem.id, problem) for problem in rows]
+    return Changed(rows, named)
 
 
-def _sourced(problem: Problem, stated: str | None) -> Problem:
+def _sourced(stated: str | None, row: tuple[str, Problem]) -> Problem:
+    _, problem = row
     return (
         problem.model_copy(update={"source": stated}) if stated and not problem.source else problem
     )

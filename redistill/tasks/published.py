@@ -6,6 +6,8 @@ of them dev, by the hash of the id; test is a file of yours, since no data set h
 the card says, in ``grade.grader``. Reference solutions are not published, so there are none.
 """
 
+from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +16,7 @@ from pydantic import Field
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.datasets import load
 from redistill.problems import own, source
+from redistill.records.lazy import Changed, Joined
 from redistill.records.types import Problem, Split
 from redistill.settings.bounds import Text
 from redistill.settings.sections import Section
@@ -23,6 +26,7 @@ LICENCE = "that of the data set"
 GRADER: str | None = None
 PUBLISHED = False
 IMPORTED = Path("data/imported")
+Rows = Sequence[tuple[str, Problem]]
 
 
 class Settings(Section):
@@ -41,33 +45,34 @@ class Settings(Section):
     take_test: source.Count
 
 
-def problems(settings: Settings, seed: int) -> list[tuple[Split, Problem]]:
+def problems(settings: Settings, seed: int) -> Sequence[tuple[Split, Problem]]:
     """
     Read the problems of all splits, in the order of the hashes of their ids.
 
     Refused are a data set that is not what its manifest says, and a file with zero rows.
     """
-    rows = load.read(IMPORTED / settings.folder)
-    train = [(problem.id, problem) for problem in (row.asks() for row in rows)]
+    asked = Changed(load.read(IMPORTED / settings.folder), lambda row: row.asks())
+    train: Rows = Changed(asked, source.named)
     if settings.dev is not None:
         dev = _rows("dev", settings.dev)
     else:
         share = settings.dev_share
         dev, train = source.carve(train, 0, share), source.carve(train, share, 1)
-    wanted: list[tuple[Split, list[tuple[str, Problem]], int | None]] = [
+    wanted: list[tuple[Split, Rows, int | None]] = [
         ("train", train, settings.take_train),
         ("dev", dev, settings.take_dev),
         ("test", _rows("test", settings.test), settings.take_test),
     ]
-    return [
-        (split, problem)
-        for split, found, count in wanted
-        for _, problem in source.take(found, count, seed)
-    ]
+    return Joined(
+        *(
+            source.labelled(split, Changed(source.take(found, count, seed), itemgetter(1)))
+            for split, found, count in wanted
+        )
+    )
 
 
-def _rows(split: str, path: str) -> list[tuple[str, Problem]]:
+def _rows(split: str, path: str) -> Rows:
     rows = own.read(source.tracked(f"published.{split}", path)).problems
     if not rows:
         raise RefusedError(f"{path}: 0 rows", code=CONFIG)
-    return [(problem.id, problem) for problem in rows]
+    return Changed(rows, source.named)

@@ -5,7 +5,10 @@ Source: made here, from ``redistill/problems/stories.py``. Split rule: no two pr
 share their question.
 """
 
+import hashlib
 import random
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -13,6 +16,9 @@ from pydantic_core import PydanticCustomError
 
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.problems import stories
+from redistill.problems.source import labelled
+from redistill.records import spool
+from redistill.records.lazy import Joined, Picked
 from redistill.records.types import Problem, Split
 from redistill.settings.bounds import SMALL, WIDE, Width
 from redistill.settings.sections import Section
@@ -57,36 +63,49 @@ SENTENCES = {
     "/": ["Each share is", "Divided evenly that is", "One part is"],
 }
 MAX_TRIES = 50
+DIGEST = 16  # bytes by which a question is known
 
 
-def problems(settings: Settings, seed: int) -> list[tuple[Split, Problem]]:
+def problems(settings: Settings, seed: int) -> Sequence[tuple[Split, Problem]]:
     """
     Draw the problems of all splits with *seed*: sizes and steps by their shares.
 
-    Raises RefusedError where the settings allow too few different questions.
+    They are in a file without a name, or in memory while they are few. Raises RefusedError where
+    the settings allow too few different questions.
     """
-    rng = random.Random(f"wordproblems {seed}")  # noqa: S311 - data, not a secret
-    sizes = [stories.Size(size.up_to, size.share) for size in settings.sizes]
     wanted: list[tuple[Split, int]] = [
         ("train", settings.train), ("dev", settings.dev), ("test", settings.test)
     ]  # fmt: skip
-    seen: set[str] = set()
-    rows: list[tuple[Split, Problem]] = []
+    drawn = spool.kept(_drawn(settings, seed, wanted), Problem)
+    ends = [*accumulate((count for _, count in wanted), initial=0)]
+    return Joined(
+        *(
+            labelled(split, Picked(drawn, range(*places)))
+            for (split, _), places in zip(wanted, pairwise(ends), strict=True)
+        )
+    )
+
+
+def _drawn(settings: Settings, seed: int, wanted: Sequence[tuple[Split, int]]) -> Iterator[Problem]:
+    rng = random.Random(f"wordproblems {seed}")  # noqa: S311 - data, not a secret
+    sizes = [stories.Size(size.up_to, size.share) for size in settings.sizes]
+    seen: set[bytes] = set()
     for split, count in wanted:
         for number in range(count):
             story = _new(rng, settings.steps, sizes, seen)
-            seen.add(story.question)
-            rows.append((split, _problem(f"wp-{split}-{number:05d}", story, rng)))
-    return rows
+            yield _problem(f"wp-{split}-{number:05d}", story, rng)
 
 
 def _new(
-    rng: random.Random, steps: list[float], sizes: list[stories.Size], seen: set[str]
+    rng: random.Random, steps: list[float], sizes: list[stories.Size], seen: set[bytes]
 ) -> stories.Story:
+    """Tell a story whose question has no digest that was *seen*, and note its own there."""
     for _ in range(MAX_TRIES):
         count = rng.choices(range(1, len(steps) + 1), weights=steps)[0]
         story = stories.tell(rng, steps=count, up_to=stories.draw_size(rng, sizes))
-        if story.question not in seen:
+        told = hashlib.sha256(story.question.encode()).digest()[:DIGEST]
+        if told not in seen:
+            seen.add(told)
             return story
     raise RefusedError(
         f"wordproblems: no new question in {MAX_TRIES} tries after {len(seen)}; "

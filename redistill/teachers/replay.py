@@ -1,9 +1,9 @@
 """Rationales that were written before, from a file or another run's store, as the teacher."""
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -13,11 +13,15 @@ from redistill.llm import store as stores
 from redistill.llm.budget import SpendingSettings
 from redistill.rationales.reply import replied
 from redistill.rationales.teacher import Reply, Request, Sitting
+from redistill.records import spool
 from redistill.records.fingerprint import normalised
-from redistill.records.jsonl import read
+from redistill.records.grouped import Groups
+from redistill.records.lazy import Joined
 from redistill.records.types import Problem, Rationale, Record
 from redistill.settings.bounds import Text
 from redistill.settings.sections import Section
+
+State = tuple[int, int] | None  # size and time of a file; None where there is none
 
 
 class Replayed(Record):
@@ -28,6 +32,15 @@ class Replayed(Record):
     text: str
     teacher: str
     round: str = "r0"
+
+
+class Answered(Record):
+    """What a model, the *teacher*, answered about *problem* in *round* of another run."""
+
+    problem: str
+    text: str
+    teacher: str
+    round: str
 
 
 class Settings(Section):
@@ -59,15 +72,11 @@ def refine(requests: Sequence[Request], settings: Settings, sitting: Sitting) ->
 
 
 def _found(problems: Sequence[Problem], settings: Settings, sitting: Sitting) -> list[list[Reply]]:
-    by_id, by_question = _source(settings, sitting)
-    found = []
-    for problem in problems:
-        replies = by_id.get(problem.id) or by_question.get(normalised(problem.question)) or []
-        start, stop = (
-            number - sitting.first for number in (sitting.draws.start, sitting.draws.stop)
-        )
-        found.append(replies[start:stop])
-    return found
+    check(settings, sitting.spending)
+    kind, files = _files(settings)
+    source = _source(kind, files, tuple(map(_state, files)), sitting.round)
+    start, stop = (number - sitting.first for number in (sitting.draws.start, sitting.draws.stop))
+    return [source.about(problem)[start:stop] for problem in problems]
 
 
 def check(settings: Settings, spending: SpendingSettings | None) -> None:
@@ -78,38 +87,60 @@ def check(settings: Settings, spending: SpendingSettings | None) -> None:
         )
 
 
-def _source(
-    settings: Settings, sitting: Sitting
-) -> tuple[dict[str, list[Reply]], dict[str, list[Reply]]]:
-    """The replies for the sitting's round, by the id of their problem and by its question."""
-    check(settings, sitting.spending)
-    by_id: dict[str, list[Reply]] = defaultdict(list)
-    by_question: dict[str, list[Reply]] = defaultdict(list)
-    if settings.rationales is not None:
-        for row in read(Path(settings.rationales), Rationale):
-            if row.round == sitting.round:
-                by_id[row.problem].append(Reply(row.text, row.gaps, teacher=row.teacher))
-    elif settings.texts is not None:
-        files = [settings.texts] if isinstance(settings.texts, str) else settings.texts
-        for text in (row for file in files for row in read(Path(file), Replayed)):
-            if text.round != sitting.round:
-                continue
-            reply = Reply(text.text, teacher=text.teacher)
-            if text.problem is not None:
-                by_id[text.problem].append(reply)
-            if text.question is not None:
-                by_question[normalised(text.question)].append(reply)
-    elif settings.store is not None:
-        by_id.update(_stored(Path(settings.store), sitting))
-    return by_id, by_question
+class _Source:
+    """The texts for a round, which stay where they are, by their problem and by its question."""
+
+    def __init__(self, rows: Sequence[Replayed | Rationale | Answered], round: str) -> None:
+        def problem(row: Any) -> str | None:
+            return row.problem if row.round == round else None
+
+        def question(row: Any) -> str | None:
+            asked = row.question if isinstance(row, Replayed) and row.round == round else None
+            return None if asked is None else normalised(asked)
+
+        self._by_id, self._by_question = Groups(rows, problem), Groups(rows, question)
+
+    def about(self, problem: Problem) -> list[Reply]:
+        """Return the replies about *problem*, in the order of the source."""
+        found = self._by_id.of(problem.id)
+        if not found and len(self._by_question):
+            found = self._by_question.of(normalised(problem.question))
+        return [_reply(row) for row in found]
 
 
-def _stored(file: Path, sitting: Sitting) -> dict[str, list[Reply]]:
+def _reply(row: Replayed | Rationale | Answered) -> Reply:
+    if isinstance(row, Answered):
+        return replied(row.text, row.teacher)
+    gaps = row.gaps if isinstance(row, Rationale) else []
+    return Reply(row.text, gaps, teacher=row.teacher)
+
+
+def _files(settings: Settings) -> tuple[str, tuple[Path, ...]]:
+    """Which of the settings names the source, and its files."""
+    name = next(name for name, value in settings if value is not None)
+    named = getattr(settings, name)
+    return name, tuple(Path(file) for file in ([named] if isinstance(named, str) else named))
+
+
+def _state(file: Path) -> State:
+    stat = file.stat() if file.is_file() else None
+    return stat and (stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=1)  # it is asked about one portion of the problems after the other
+def _source(kind: str, files: tuple[Path, ...], states: tuple[State, ...], round: str) -> _Source:
+    """The source that the *files* of a *kind* are for *round*, while they are in *states*."""
+    if kind == "rationales":
+        return _Source(spool.read(files[0], Rationale), round)
+    if kind == "texts":
+        return _Source(Joined(*(spool.read(file, Replayed) for file in files)), round)
+    return _Source(spool.kept(_stored(files[0], round), Answered), round)
+
+
+def _stored(file: Path, round: str) -> Iterator[Answered]:
     if not file.is_file():
         raise RefusedError(f"replay.store: there is no file {file}", code=CONFIG)
-    found: dict[str, list[Reply]] = defaultdict(list)
     with stores.reading(file) as known:
-        for problem, model, answer in known.of_problems(sitting.round):
-            reading = response.read(answer.status, answer.body)
-            found[problem].append(replied(reading.text, model))
-    return found
+        for number, (problem, model, answer) in enumerate(known.of_problems(round)):
+            text = response.read(answer.status, answer.body).text
+            yield Answered(id=str(number), problem=problem, text=text, teacher=model, round=round)

@@ -95,7 +95,7 @@ def requests(
 
 
 def asked(feedback: str, scope: str = "like") -> list[tuple[int, Request]]:
-    return requests(arm(feedback, scope)).placed
+    return [*requests(arm(feedback, scope)).placed]
 
 
 @pytest.mark.parametrize("feedback", ["none", "verdict", "shuffled", "error"])
@@ -183,7 +183,7 @@ def test_a_round_and_what_is_tailored_are_asked_about_their_errors_and_the_gaps_
 
     assert [request.errors for _, request in found.placed] == [*([e] for e in ERRORS), [], []]
     assert all(list(request.profile) == ["add", "multiply"] for _, request in found.placed)
-    assert found == requests(tailored, "t")
+    assert [*found.placed] == [*requests(tailored, "t").placed]
     assert found.afresh is None
 
 

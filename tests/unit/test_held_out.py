@@ -65,7 +65,7 @@ def test_a_question_of_fewer_than_eight_words_is_a_common_phrase():
     eight = "How many are 3 and 4 put together?"
 
     assert not HELD_OUT.quoted(f"Well: {SHORT} 7.")
-    assert held_out([problem(SHORT)]) == HeldOut()
+    assert not held_out([problem(SHORT)])
     assert held_out([problem(eight)]).quoted(f"Well: {eight} 7.")
 
 
@@ -95,12 +95,21 @@ def test_what_is_written_is_read_back_and_cannot_be_read_by_people(tmp_path: Pat
 
     questions.write(file, HELD_OUT)
 
-    assert questions.read(file) == HELD_OUT
+    assert [*questions.read(file)] == [*HELD_OUT]
     assert questions.read(file).quoted(ON_TEST)
     assert not {"loaves", "baker", "hens", "eggs"} & {*file.read_text().lower().split()}
     assert [sorted(json.loads(line)) for line in file.read_text().splitlines()] == [
         ["start", "whole", "words"]
     ] * 2
+
+
+@pytest.mark.parametrize("row", [{"start": "yes"}, {"words": "8"}, {"whole": "f" * 17}])
+def test_a_file_whose_digests_are_none_is_refused(row: dict[str, str], tmp_path: Path):
+    good = {"start": "0" * 16, "words": 8, "whole": "f" * 16}
+    (tmp_path / "held-out.jsonl").write_text(json.dumps(good | row) + "\n")
+
+    with pytest.raises(RefusedError, match=r"held-out\.jsonl: holds no digests .*dvc repro"):
+        questions.read(tmp_path / "held-out.jsonl")
 
 
 def test_the_same_questions_give_the_same_bytes_in_any_order(tmp_path: Path):
@@ -111,7 +120,7 @@ def test_the_same_questions_give_the_same_bytes_in_any_order(tmp_path: Path):
     questions.write(tmp_path / "none.jsonl", HeldOut())
 
     assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
-    assert questions.read(tmp_path / "none.jsonl") == HeldOut()
+    assert [*questions.read(tmp_path / "none.jsonl")] == []
 
 
 def test_a_file_that_is_not_of_digests_is_refused_by_line(tmp_path: Path):

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redistill.console.exceptions import RefusedError
-from redistill.records import jsonl, runs, spool
-from redistill.records.spool import Index, Joined, Spool
+from redistill.records import grouped, jsonl, runs, spool
+from redistill.records.grouped import Groups
+from redistill.records.lazy import Changed, Joined, Picked
+from redistill.records.spool import Index, Spool
 from redistill.records.types import Problem, Rationale
 
 MANY = [
@@ -183,3 +185,45 @@ def test_two_records_of_one_problem_are_refused_and_counted():
 
     with pytest.raises(RefusedError, match="rationales: 1 problems have more than one row"):
         spool.by_problem(rows, "rationales")
+
+
+def test_what_is_picked_or_changed_is_made_when_it_is_asked_for():
+    asked: list[str] = []
+
+    def named(record: Problem) -> str:
+        asked.append(record.id)
+        return record.answer
+
+    picked = Picked(MANY, [7, 3, 7])
+    changed = Changed(picked, named)
+
+    assert (len(changed), asked) == (3, [])
+    assert (changed[1], changed[-1], asked) == ("3", "7", ["p0003", "p0007"])
+    assert [*changed] == changed[:] == ["7", "3", "7"]
+    with pytest.raises(IndexError):
+        picked[3]
+
+
+def test_records_of_one_name_are_found_in_their_order_and_others_left_out():
+    def name(record: Problem) -> str | None:
+        return None if record.id == "p0001" else record.id[-1]
+
+    groups = Groups(Joined(MANY[:25]), name)
+
+    assert [one.id for one in groups.of("1")] == ["p0011", "p0021"]
+    assert ("3" in groups, "x" in groups, groups.of("x"), len(groups)) == (True, False, [], 24)
+    assert groups.firsts() == [0, *range(2, 10), 11]
+
+
+def test_names_of_one_hash_are_grouped_apart(monkeypatch):
+    monkeypatch.setattr(grouped, "hash", lambda name: 7, raising=False)
+
+    groups = Groups(MANY[:6] + MANY[:2], attrgetter("id"))
+
+    assert [groups.of(one.id) for one in MANY[:3]] == [[MANY[0]] * 2, [MANY[1]] * 2, [MANY[2]]]
+    assert groups.firsts() == [*range(6)]
+
+
+def test_hashes_that_stand_more_than_once_are_found_with_all_their_places():
+    assert grouped.twins([5, 1, 5, 2, 1, 5]).tolist() == [0, 1, 2, 4, 5]
+    assert grouped.twins([]).tolist() == []

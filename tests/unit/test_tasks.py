@@ -41,7 +41,7 @@ def test_the_numbers_of_a_question_are_those_that_its_solution_starts_from():
 
 
 def test_a_seed_gives_its_problems_again_and_another_gives_others():
-    first, again, other = (wordproblems.problems(SMALL, seed) for seed in (1, 1, 2))
+    first, again, other = ([*wordproblems.problems(SMALL, seed)] for seed in (1, 1, 2))
 
     assert first == again
     assert {p.question for _, p in first} != {p.question for _, p in other}
