@@ -27,7 +27,7 @@ from redistill.console.progress import Progress
 from redistill.console.timing import Timing
 from redistill.students.model import memory, ranks
 from redistill.students.model.tokens import IGNORED, Example
-from redistill.students.train import batch, packing, sharding, shares
+from redistill.students.train import batch, curve, packing, sharding, shares
 from redistill.students.train.checkpoints import KEPT, Keeper, newest
 
 BETA2 = 0.98  # Adam averages squared gradients over 50 steps: our runs have hundreds, not 1e5
@@ -107,7 +107,7 @@ def train(
             args=_arguments(plan, model.device.type == "cpu", saving, scratch),
             train_dataset=_dataset(examples, pad),
             data_collator=packing.collate if plan.packed else lambda rows: batch.collate(rows, pad),
-            callbacks=[watch, *([Keeper(resumed)] if saving else [])],
+            callbacks=[watch, *([Keeper(resumed)] if saving else []), *curve.followed(say)],
         )
         trainer.pop_callback(_printer())
         if rank.count() > 1:
