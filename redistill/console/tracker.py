@@ -18,7 +18,7 @@ from redistill.console.safe_text import safe_text
 VARIABLE = "REDISTILL_TRACKER"
 NAMES = ("trackio", "wandb", "mlflow")
 LIMIT = "REDISTILL_TRACKER_WAIT"  # seconds that a stage waits for its tracker at most
-SECONDS = 30.0  # where that is not set
+SECONDS = 60.0  # where that is not set: MLflow takes half of it to lay out a new database
 LONGEST = 600.0
 GRACE = 2.0  # seconds beyond the limit, in which the process beside the stage ends by itself
 CURVES = ("train", "base", "target")  # stages whose training is followed; a probe's is not
@@ -86,9 +86,9 @@ def ended(options: Mapping[str, Any]) -> None:
     """
     if _stage is None or _down or rank.launched():
         return
-    name = next((key for key in TOLD if key in options), None)
-    files = [str(options[key]) for key in (name, "timing") if key in options]
-    if name is not None:
+    found = [key for key in TOLD if key in options]
+    if found:
+        files = [str(options[key]) for key in (found[-1], "timing") if key in options]
         Telling({"files": files}).end()
 
 
@@ -110,7 +110,7 @@ class Telling:
     def __init__(self, what: Mapping[str, Any]) -> None:
         self._limit = limit()
         self._waiting = bytearray()
-        self._process = subprocess.Popen(  # noqa: S603 - our own module
+        self._process = subprocess.Popen(
             [sys.executable, "-m", "redistill.tracking"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import trackio
-
 from redistill.tracking.identity import Identity
 
 DESTINATION = (
@@ -14,18 +12,18 @@ DESTINATION = (
 
 
 class _Run:
-    def __init__(self, run: Any) -> None:
-        self._run = run
+    def __init__(self, trackio: Any, run: Any) -> None:
+        self._trackio, self._run = trackio, run
 
     def figures(self, found: Mapping[str, float]) -> None:
         self._run.log(dict(found))
 
     def words(self, found: Mapping[str, str]) -> None:
-        self._run.log({name: trackio.Markdown(text) for name, text in found.items()})
+        self._run.log({name: self._trackio.Markdown(text) for name, text in found.items()})
 
     def table(self, name: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         cells = [dict(zip(head, row, strict=True)) for row in rows]
-        self._run.log({f"tables/{name}": trackio.Table(data=cells)})
+        self._run.log({f"tables/{name}": self._trackio.Table(data=cells)})
 
     def follow(self, callback: Any, args: Any, state: Any, model: Any) -> None:
         """
@@ -33,16 +31,19 @@ class _Run:
 
         What it would add to the configuration then is added here.
         """
-        trackio.config.update({**model.config.to_dict(), **args.to_dict()}, allow_val_change=True)
-        trackio.config["model/num_parameters"] = model.num_parameters()
+        config = self._trackio.config
+        config.update({**model.config.to_dict(), **args.to_dict()}, allow_val_change=True)
+        config["model/num_parameters"] = model.num_parameters()
         callback._initialized = True
 
     def end(self) -> None:
-        trackio.finish()
+        self._trackio.finish()
 
 
 def begin(identity: Identity, place: Path) -> _Run:
     """Open the run of *identity*, or go on with it; it lies where Trackio keeps its projects."""
+    import trackio
+
     run = trackio.init(
         project=identity.project,
         name=identity.name,
@@ -52,4 +53,4 @@ def begin(identity: Identity, place: Path) -> _Run:
         embed=False,
         auto_log_cpu=False,
     )
-    return _Run(run)
+    return _Run(trackio, run)

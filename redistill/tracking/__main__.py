@@ -13,7 +13,8 @@ from typing import IO, Any
 
 from redistill.llm import store_place
 from redistill.settings import sections
-from redistill.tracking import figures, sent, tracker
+from redistill.tracking import figures as recorded
+from redistill.tracking import sent, tracker
 from redistill.tracking.figures import Told
 from redistill.tracking.identity import ALL, Identity, identity
 from redistill.tracking.secrets import redaction
@@ -85,30 +86,27 @@ def _follow(
 
 
 def _recorded(begun: Event) -> list[Told]:
-    return figures.told(begun["stage"], [Path(file) for file in begun["files"]])
+    return recorded.told(begun["stage"], [Path(file) for file in begun["files"]])
 
 
 def _record(
     what: Told, one: Identity, module: tracker.Tracker, place: Path, already: sent.Sent
 ) -> None:
     """Have a run told what it was not told before; it is not opened where that is nothing."""
-    new = {
-        "figures": already.fresh("figures", what.figures),
-        "words": already.fresh("words", what.words),
-        "tables": already.fresh("tables", what.tables),
-    }
-    if not any(new.values()):
+    kinds = ("figures", "words", "tables")
+    figures, words, tables = (already.fresh(kind, getattr(what, kind)) for kind in kinds)
+    if not (figures or words or tables):
         return
     run = module.begin(_redacted(one), place)
-    safe = redaction()
-    if new["figures"]:
-        run.figures(new["figures"])
-    if new["words"]:
-        run.words({name: safe.text(text) for name, text in new["words"].items()})
-    for name, (head, *rows) in new["tables"].items():
+    if figures:
+        run.figures(figures)
+    if words:
+        safe = redaction()
+        run.words({name: safe.text(text) for name, text in words.items()})
+    for name, (head, *rows) in tables.items():
         run.table(name, head, rows)
     run.end()
-    for kind, found in new.items():
+    for kind, found in zip(kinds, (figures, words, tables), strict=True):
         already.told(kind, found)
 
 

@@ -87,7 +87,9 @@ def commit(folder: Path) -> str:
     return asked.stdout.strip() or "no commit"
 
 
-def flat(content: Mapping[str, Any], before: str = "", mark: str = ".") -> Iterator[tuple[str, Any]]:
+def flat(
+    content: Mapping[str, Any], before: str = "", mark: str = "."
+) -> Iterator[tuple[str, Any]]:
     """
     Yield what *content* nests, each value by the names that lead to it, with *mark* between them.
 
