@@ -22,7 +22,8 @@ SECONDS = 60.0  # where that is not set: MLflow takes half of it to lay out a ne
 LONGEST = 600.0
 GRACE = 2.0  # seconds beyond the limit, in which the process beside the stage ends by itself
 CURVES = ("train", "base", "target")  # stages whose training is followed; a probe's is not
-TOLD = ("metrics", "balance", "summary")  # options that name what a stage recorded
+TOLD = {"publish": "balance", "report": "summary", "transfer": "out"}  # options with what a stage
+RECORDED = "metrics"  # recorded; that of all others
 
 _stage: str | None = None  # the one that this process is, once it has a tracker to tell
 _down = False  # the tracker failed once: this stage tries no more
@@ -86,9 +87,8 @@ def ended(options: Mapping[str, Any]) -> None:
     """
     if _stage is None or _down or rank.launched():
         return
-    found = [key for key in TOLD if key in options]
-    if found:
-        files = [str(options[key]) for key in (found[-1], "timing") if key in options]
+    keys = (TOLD.get(_stage, RECORDED), "timing")
+    if files := [str(options[key]) for key in keys if options.get(key)]:
         Telling({"files": files}).end()
 
 

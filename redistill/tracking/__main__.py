@@ -39,7 +39,7 @@ def main() -> int:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     begun = json.loads(sys.stdin.buffer.readline())
-    events = _events(sys.stdin.buffer, begun["limit"])
+    events = _events(sys.stdin.buffer, begun["limit"], answer)
     try:
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
@@ -130,7 +130,7 @@ def _own_output() -> int:
     return answer
 
 
-def _events(pipe: IO[bytes], limit: float) -> Iterator[Event]:
+def _events(pipe: IO[bytes], limit: float, answer: int) -> Iterator[Event]:
     """
     Yield what the stage says until it hangs up.
 
@@ -145,6 +145,7 @@ def _events(pipe: IO[bytes], limit: float) -> Iterator[Event]:
                 said.put(json.loads(line))
         said.put(None)
         time.sleep(limit)
+        os.write(answer, f"it gave no answer within {limit:g} s".encode())
         os._exit(1)
 
     threading.Thread(target=hear, daemon=True).start()
