@@ -14,6 +14,7 @@ DESTINATION = (
 class _Run:
     def __init__(self, trackio: Any, run: Any) -> None:
         self._trackio, self._run = trackio, run
+        self._open = True
 
     def figures(self, found: Mapping[str, float]) -> None:
         self._run.log(dict(found))
@@ -35,9 +36,11 @@ class _Run:
         config.update({**model.config.to_dict(), **args.to_dict()}, allow_val_change=True)
         config["model/num_parameters"] = model.num_parameters()
         callback._initialized = True
+        self._open = False  # it ends the run with the training
 
     def end(self) -> None:
-        self._trackio.finish()
+        if self._open:
+            self._trackio.finish()
 
 
 def begin(identity: Identity, place: Path) -> _Run:
