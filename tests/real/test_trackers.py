@@ -90,7 +90,7 @@ def of_wandb(folder: Path) -> dict[str, Read]:
                 row = items(record.history.item)
                 if "train/loss" in row:
                     found[name].losses.append((row["train/global_step"], row["train/loss"]))
-                found[name].tables |= {k.removeprefix("tables/") for k in row if "tables/" in k}
+                found[name].tables |= {k.split("/")[1] for k in row if k.startswith("tables/")}
             elif kind == "summary":
                 row = items(record.summary.update)
                 found[name].figures |= row
