@@ -59,10 +59,14 @@ def begin(stage: str) -> None:
     Nothing of it is imported here. Raises RefusedError (78) where its package is not installed.
     """
     global _stage, _down
+    _stage, _down = (stage if check() else None), False
+
+
+def check() -> str | None:
+    """Return the tracker that is to be told; refuses (78) one that is not installed."""
     name = chosen()
-    _stage, _down = (stage, False) if name else (None, False)
     if name is None:
-        return
+        return None
     limit()
     found = importlib.util.find_spec(name)
     if found is None or found.origin is None:  # a folder of that name is no package
@@ -71,6 +75,7 @@ def begin(stage: str) -> None:
             f"{VARIABLE}",
             code=CONFIG,
         )
+    return name
 
 
 def follows() -> bool:
