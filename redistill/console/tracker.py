@@ -115,16 +115,12 @@ class Telling:
     def __init__(self, what: Mapping[str, Any]) -> None:
         self._limit = limit()
         self._waiting = bytearray()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "redistill.tracking"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        assert self._process.stdin is not None  # noqa: S101 - a pipe was asked for
-        self._pipe = self._process.stdin
-        os.set_blocking(self._pipe.fileno(), False)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._fault = ""
+        try:
+            self._process = _started()
+        except OSError as problem:
+            self._fault = f"no process could be started: {problem.strerror}"
         self.say({"tracker": chosen(), "stage": _stage, "limit": self._limit, **what})
 
     def say(self, told: Mapping[str, Any]) -> None:
@@ -135,38 +131,61 @@ class Telling:
     def end(self) -> None:
         """Wait until all is told, at most for the limit; warn on stderr where it was not."""
         global _down
-        fault = self._settled(time.monotonic() + self._limit)
+        process = self._process
+        until = time.monotonic() + self._limit
+        fault = self._settled(process, until) if process else self._fault
         if fault:
             _down = True
             told = f"{_stage}: the tracker {chosen()} was not told of this stage: {fault}"
             print(safe_text(" ".join(told.split())), file=sys.stderr, flush=True)
 
     def _push(self) -> None:
-        while self._waiting:
+        while self._waiting and self._process is not None:
             try:
-                del self._waiting[: os.write(self._pipe.fileno(), self._waiting)]
+                del self._waiting[: os.write(_pipe(self._process), self._waiting)]
             except BlockingIOError:
                 return
             except OSError:  # it has ended, and says why on its way out
                 self._waiting.clear()
 
-    def _settled(self, until: float) -> str | None:
+    def _settled(self, process: subprocess.Popen[bytes], until: float) -> str | None:
+        writable = select.poll()
+        writable.register(_pipe(process), select.POLLOUT)
         while self._waiting and (left := until - time.monotonic()) > 0:
-            select.select([], [self._pipe], [], left)
+            writable.poll(1000 * left)
             self._push()
-        self._pipe.close()
+        assert process.stdin is not None  # noqa: S101 - a pipe was asked for
+        process.stdin.close()
         try:
-            code = self._process.wait(max(0.0, until - time.monotonic()) + GRACE)
+            code = process.wait(max(0.0, until - time.monotonic()) + GRACE)
         except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
             return f"it gave no answer within {self._limit:g} s"
-        return self._heard() or (f"the process that tells it ended with {code}" if code else None)
+        return _heard(process) or (f"the process that tells it ended with {code}" if code else None)
 
-    def _heard(self) -> str:
-        """What the process said of itself; one that it started may still hold the other end."""
-        assert self._process.stdout is not None  # noqa: S101 - a pipe was asked for
-        with self._process.stdout as pipe:
-            os.set_blocking(pipe.fileno(), False)
-            said = pipe.read() or b""
-        return said.decode("utf-8", "replace").strip()
+
+def _started() -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "redistill.tracking"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    os.set_blocking(_pipe(process), False)
+    return process
+
+
+def _pipe(process: subprocess.Popen[bytes]) -> int:
+    assert process.stdin is not None  # noqa: S101 - a pipe was asked for
+    return process.stdin.fileno()
+
+
+def _heard(process: subprocess.Popen[bytes]) -> str:
+    """What the *process* said of itself; one that it started may still hold the other end."""
+    assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+    with process.stdout as pipe:
+        os.set_blocking(pipe.fileno(), False)
+        said = pipe.read() or b""
+    return said.decode("utf-8", "replace").strip()

@@ -172,7 +172,7 @@ def environment(folder: Path, tracker: str) -> dict[str, str]:
     }  # fmt: skip
 
 
-def train(folder: Path, tracker: str, out: str = "out") -> subprocess.Popen[str]:
+def train(folder: Path, tracker: str, out: str = "out", **more: str) -> subprocess.Popen[str]:
     words = {
         "branch": "r0", "problems": "problems.jsonl", "rationales": "rationales.jsonl",
         "start": "base", "out": f"{out}/students/r0", "metrics": f"{out}/metrics/training/r0.json",
@@ -180,7 +180,7 @@ def train(folder: Path, tracker: str, out: str = "out") -> subprocess.Popen[str]
     }  # fmt: skip
     return subprocess.Popen(
         [sys.executable, "-m", "stages.train", *(f"--{k}={v}" for k, v in words.items())],
-        cwd=folder, env=environment(folder, tracker), text=True,
+        cwd=folder, env=environment(folder, tracker) | more, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 
@@ -230,6 +230,21 @@ def test_a_training_that_is_killed_gone_on_with_and_repeated_is_one_run_with_one
     assert str(run.settings["train.steps"]) == str(STEPS)
     if tracker == "mlflow":
         assert run.rows == 1  # its history has each figure once
+
+
+@pytest.mark.parametrize("tracker", TRACKERS[:1])
+def test_of_two_processes_that_share_a_training_one_tells_its_curve(tracker: str, tmp_path: Path):
+    folder = project(tmp_path / "p")
+    torchrun = Path(sys.executable).with_name("torchrun")
+    launch = f"{torchrun} --standalone --nproc-per-node 2"
+
+    ended(train(folder, tracker, REDISTILL_LAUNCH=launch))
+
+    (run,) = told(folder, tracker).values()
+    assert [step for step, _ in run.losses] == list(range(1, STEPS + 1))
+    (expected,) = figures.told("train", [folder / "out/metrics/training/r0.json"])
+    assert equal(run.figures, expected.figures)
+    assert run.rows == 1
 
 
 @pytest.mark.parametrize("tracker", TRACKERS)

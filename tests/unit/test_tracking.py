@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,41 @@ def test_without_a_tracker_nothing_is_followed_and_no_process_started(
     tracker.ended({"metrics": Path("metrics/training/r0.json")})
 
     assert not tracker.follows()
+
+
+def test_a_process_that_cannot_be_started_costs_the_stage_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv(tracker.VARIABLE, "trackio")
+    monkeypatch.setattr(tracker, "check", lambda: "trackio")
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+
+    tracker.begin("train")
+    for _ in range(2):  # of the training, and of what it recorded
+        tracker.ended({"metrics": Path("metrics/training/r0.json")})
+
+    told = "no process could be started: No such file or directory"
+    assert capsys.readouterr().err == (
+        f"train: the tracker trackio was not told of this stage: {told}\n"
+    )
+
+
+def test_a_push_tells_the_address_of_the_data_set(monkeypatch: pytest.MonkeyPatch):
+    said: list[object] = []
+    monkeypatch.setenv(tracker.VARIABLE, "trackio")
+    monkeypatch.setattr(tracker, "check", lambda: "trackio")
+    monkeypatch.setattr(tracker, "Telling", lambda what: said.append(what) or Ended())
+
+    tracker.link("published", "https://huggingface.co/datasets/me/mine")
+
+    assert said == [{"links": {"published": "https://huggingface.co/datasets/me/mine"}}]
+
+
+class Ended:
+    """Stands in for a process that has told all."""
+
+    def end(self) -> None:
+        """Wait for nothing."""
 
 
 def test_a_run_is_of_branch_commit_seed_and_what_shapes_the_student(checkout: Path):
