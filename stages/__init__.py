@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-from redistill.console import endings, launcher, rank
+from redistill.console import endings, launcher, rank, tracker
 from redistill.settings import installed, secrets, sections
 
 FILE = click.Path(exists=False, dir_okay=False, path_type=Path)
@@ -45,7 +45,10 @@ class Stage(click.Command):
             kept = secrets.without_keys(params.content)
             if kept is not None:  # again, without keys in the environment: there is no use for them
                 os.execve(sys.executable, sys.orig_argv, kept)  # noqa: S606 - this very command
-        return self.work(ctx)
+        tracker.begin(str(self.name))
+        done = self.work(ctx)
+        tracker.ended(ctx.params)
+        return done
 
     def work(self, ctx: click.Context) -> Any:
         """Run the command, whose settings are read."""

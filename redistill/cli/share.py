@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from redistill.cli import running, tables
+from redistill.console import tracker
 from redistill.console.safe_text import safe_text
 from redistill.settings import sections
 
@@ -26,7 +27,10 @@ def publish_set(repo: str | None, public: bool) -> None:
     if repo is not None:
         from huggingface_hub import HfApi
 
-        click.echo(safe_text(hub.push(folder, repo, HfApi(), public=public)))
+        tracker.check()
+        api = HfApi()
+        click.echo(safe_text(hub.push(folder, repo, api, public=public)))
+        tracker.link("published", f"{api.endpoint}/datasets/{repo}")
         return
     parcel = hub.parcel(folder)
     cells = [(name, str(size), "" if n is None else str(n)) for name, size, n in parcel.files]

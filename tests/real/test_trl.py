@@ -57,3 +57,22 @@ def test_a_published_set_trains_a_student_by_the_snippet_of_the_docs(library: st
     loss, steps = json.loads(ran.stdout.strip().splitlines()[-1])
     assert steps >= 1
     assert 0 < loss < 20
+
+
+def test_the_example_teaches_a_student_and_saves_it(tmp_path: Path):
+    small(tmp_path / "data/published/wordproblems-refined")
+    model, tokenizer, _, _ = make.begin("embedded", SHAPE, seed=1)
+    load.save(model, tokenizer, tmp_path / "student", {})
+
+    ran = subprocess.run(
+        [PYTHON, str(ROOT / "examples/trl_student.py"), "data/published/wordproblems-refined",
+         "student", "taught"],
+        cwd=tmp_path, capture_output=True, text=True,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "TRL_CPU": "1",
+             "EPOCHS": "1"},
+    )  # fmt: skip
+
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    assert re.search(r"^[0-9]+ rows, mean loss [0-9.]+$", ran.stdout, re.MULTILINE)
+    before = (tmp_path / "student/model.safetensors").read_bytes()
+    assert (tmp_path / "taught/model.safetensors").read_bytes() != before

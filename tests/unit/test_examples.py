@@ -5,13 +5,16 @@ import shlex
 import subprocess
 from pathlib import Path
 
+import click
 import pytest
 from ruamel.yaml import YAML
 
 from redistill.cli.main import main
 from tests.imports import ROOT
 
-EXAMPLES = sorted((ROOT / "examples").iterdir())
+EXAMPLES = sorted(file for file in (ROOT / "examples").iterdir() if file.is_file())
+SHELLS = [file for file in EXAMPLES if file.suffix != ".py"]
+SWEEPS = [ROOT / "examples/sky.yaml", ROOT / "examples/slurm-seeds.sh"]
 OF_TASKS = {"name", "workdir", "resources", "envs", "setup", "run"}  # fields of a task of SkyPilot
 OPTION = re.compile(r"#SBATCH --[a-z-]+=\S+")
 
@@ -26,15 +29,33 @@ def scripts(file: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.name)
-def test_an_example_is_short_and_its_shell_is_well_formed(file: Path):
+def test_an_example_is_short(file: Path):
     assert len(file.read_text(encoding="utf-8").splitlines()) < 40
+
+
+@pytest.mark.parametrize("file", SHELLS, ids=lambda file: file.name)
+def test_the_shell_of_an_example_is_well_formed(file: Path):
     for script in scripts(file):
         ran = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True)
         assert (ran.returncode, ran.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.name)
-def test_an_example_names_options_that_sweep_has(file: Path):
+@pytest.mark.parametrize("file", SHELLS, ids=lambda file: file.name)
+def test_an_example_names_commands_and_options_that_there_are(file: Path):
+    lines = [line for script in scripts(file) for line in script.replace("\\\n", " ").splitlines()]
+    calls = [shlex.split(line, comments=True) for line in lines if line.strip().startswith("redis")]
+
+    assert calls
+    for _, name, *words in calls:
+        command = main.commands[name]
+        if isinstance(command, click.Group):
+            command = command.commands[words[0]]
+        known = {option for param in command.params for option in param.opts}
+        assert {word for word in words if word.startswith("--")} <= known
+
+
+@pytest.mark.parametrize("file", SWEEPS, ids=lambda file: file.name)
+def test_an_example_of_a_sweep_names_options_that_sweep_has(file: Path):
     known = {name for option in main.commands["sweep"].params for name in option.opts}
     lines = [line for script in scripts(file) for line in script.splitlines()]
     sweeps = [line for line in lines if line.startswith("redistill sweep")]

@@ -27,7 +27,7 @@ from redistill.console.progress import Progress
 from redistill.console.timing import Timing
 from redistill.students.model import memory, ranks
 from redistill.students.model.tokens import IGNORED, Example
-from redistill.students.train import batch, kernels, packing, parts, sharding, shares
+from redistill.students.train import batch, curve, kernels, packing, parts, sharding, shares
 from redistill.students.train.checkpoints import KEPT, Keeper, newest
 from redistill.students.train.collator import Collator
 from redistill.students.train.trainer import StudentTrainer, has_large_head
@@ -124,7 +124,7 @@ def train(
             args=_arguments(plan, model.device.type == "cpu", saving, scratch),
             train_dataset=_dataset(examples, plan, pad),
             data_collator=_collator(model, plan, pad),
-            callbacks=[watch, *([Keeper(resumed)] if saving else [])],
+            callbacks=[watch, *([Keeper(resumed)] if saving else []), *curve.followed(say)],
         )
         trainer.pop_callback(_printer())
         _share_out(trainer, examples, plan)
