@@ -56,7 +56,7 @@ def test_processes_train_on_the_rows_of_one_to_its_losses(made: Path, processes:
 def test_two_processes_share_the_steps_by_tokens_of_one(tmp_path: Path):
     folder = project(tmp_path / "p", batch_tokens=60, accumulate=1, learning_rate=1e-3)
     for processes in (1, 2):
-        code, _, err = ended(train(folder, processes, f"out{processes}"))
+        code, _, err = ended(train(folder, torchrun(processes), f"out{processes}"))
         assert code == 0, err
 
     one, two = figures(folder, "out1"), figures(folder, "out2")
