@@ -32,7 +32,8 @@ def doctor(as_json: bool, mends: bool) -> None:
 
     for line in repair.repair(Path()) if mends else ():
         click.echo(safe_text(f"mended: {line}"), err=as_json)
-    found = diagnose(Path(), [*repair.findings(Path()), own_data.finding(Path())])
+    kept = (own_data.finding(Path()), own_data.in_git(Path()))
+    found = diagnose(Path(), [*repair.findings(Path()), *kept])
     if as_json:
         click.echo(json.dumps(as_rows(found), indent=2))
     else:

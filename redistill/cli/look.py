@@ -12,20 +12,22 @@ from typing import Any
 import click
 
 from redistill.analysis import summary as summaries
-from redistill.analysis.scores import HELD_OUT
+from redistill.analysis.scores import HELD_OUT, Score
 from redistill.analysis.summary import Summary
 from redistill.checks import stopped
 from redistill.cli import tables
 from redistill.console import timing
 from redistill.console.exceptions import RefusedError
 from redistill.console.safe_text import safe_text
-from redistill.records import jsonl
+from redistill.records import json_file, jsonl
 from redistill.records.types import Error, Prediction, Problem, Rationale
 from redistill.rounds import branches
 from redistill.settings import sections
 
 PARAMS = Path("params.yaml")
 SUMMARY = Path("metrics/summary.json")
+ROUNDS = Path("metrics/rounds")
+SPLITS = ("train", "dev", "test")
 TIMING = Path("metrics/timing")
 REPORT = Path("data/report/index.html")
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -34,6 +36,10 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.command()
 def rounds() -> None:
     """Print the rounds side by side, and check the balance of every stage."""
+    if not SUMMARY.exists() and (graded := _graded()):
+        tables.table(graded, title="Graded so far (accuracy is strict)")
+        click.echo("The rounds are put side by side when dvc repro has come to the stage report.")
+        return
     summary = Summary.read(SUMMARY)
     balances = summaries.balances(Path("metrics"))
     broken = [name for name, balance in balances if not balance["holds"]]
@@ -53,6 +59,18 @@ def rounds() -> None:
     click.echo(f"Rows balance in all {len(balances)} stages that handle rows.")
     if REPORT.is_file():
         click.echo(f"The report, for a browser: {REPORT}")
+
+
+def _graded() -> list[tuple[str, ...]]:
+    """The table of the branches that are graded, the first of them first; empty without any."""
+    files = sorted(ROUNDS.glob("*.json"), key=lambda file: file.stat().st_mtime)
+    rows = [("branch", *SPLITS)]
+    for file in files:
+        scores = json_file.read_json(file).get("scores", {})
+        found = [Score.held(scores[s], f"{file}: {s}") if s in scores else None for s in SPLITS]
+        told = [f"{100 * s.accuracy:.1f} % ({s.k}/{s.n})" if s else "" for s in found]
+        rows.append((file.stem, *told))
+    return rows if files else []
 
 
 @click.command()

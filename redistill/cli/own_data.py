@@ -1,4 +1,4 @@
-"""Data of one's own in a project: which of it neither git nor DVC keeps, so that copies lack it."""
+"""What git and DVC keep of a project: data of one's own that neither does, and what both would."""
 
 import subprocess
 from pathlib import Path
@@ -7,6 +7,10 @@ from redistill.cli import dvc_locks
 from redistill.console.preflight import Finding
 
 FOLDERS = ("data/external", "data/imported", "data/pretrained")
+MADE = (  # what stages make, which DVC keeps
+    *("attempts", "completions", "completions-outside", "errors", "predictions"),
+    *("predictions-outside", "probes", "problems", "published", "rationales", "report", "students"),
+)
 MARK = ".dvc"  # of the file that `dvc add` writes beside what it tracks
 
 
@@ -44,15 +48,38 @@ def finding(root: Path) -> Finding:
     return Finding("own data", "note", f"{told}; {way}")
 
 
-def _others(root: Path) -> list[str] | None:
+def in_git(root: Path) -> Finding:
     """
-    Ask git what it does not track in FOLDERS; None where it knows no repository, or is not here.
+    Say whether git tracks what stages make, with the command that lets go of it.
+
+    DVC refuses to make such a file again, after the stage has computed it.
+    """
+    listed = _listed(root, "--cached", *(f"data/{name}" for name in MADE)) or ()
+    found = [path for path in listed if not _known(root, path)]
+    if not found:
+        return Finding("outputs", "holds", "git tracks none of what stages make; DVC does")
+    those = "a file" if len(found) == 1 else f"{len(found)} files"
+    told = f"git tracks {those} that stages make, {found[0]}, and DVC will refuse to make that anew"
+    folders = " ".join(dict.fromkeys("/".join(path.split("/")[:2]) for path in found))
+    return Finding("outputs", "fails", f"{told}: git rm -r -q --cached {folders}, then git commit")
+
+
+def _others(root: Path) -> list[str] | None:
+    """What git does not track in FOLDERS; None where it knows no repository, or is not here."""
+    return _listed(root, "--others", "--directory", *FOLDERS)
+
+
+def _listed(root: Path, *words: str) -> list[str] | None:
+    """
+    Ask git for the files of *words*; None where it knows no repository, or is not here.
 
     A repository that another user owns counts as none: git refuses to read it.
     """
+    options = [word for word in words if word.startswith("-")]
+    paths = [word for word in words if not word.startswith("-")]
     try:
         ran = subprocess.run(  # noqa: S603 - git, no shell
-            ["git", "ls-files", "--others", "--directory", "-z", "--", *FOLDERS],  # noqa: S607
+            ["git", "ls-files", *options, "-z", "--", *paths],  # noqa: S607
             cwd=root,
             capture_output=True,
             text=True,

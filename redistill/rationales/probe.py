@@ -24,7 +24,8 @@ WAYS_OUT = {
     "bad request": "mend the teacher's section in params.yaml",
     UNCHANGED: "each is word for word the text that it was to replace, so none is refined; see "
     "both with redistill show ID --replies, then take another teach.refiner or teach.prompts; "
-    "a temperature above 0 in the teacher's body also makes it vary, where its model takes one",
+    "a temperature above 0, or openai.seed, in the teacher's request also makes it vary, where its "
+    "model takes one",
 }
 SETTINGS = (  # reasons that say nothing of the problem, but of how the teacher is asked
     *("truncated", "only reasoning", "refused", "filtered", "unwritable", "bad request"),

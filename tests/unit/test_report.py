@@ -462,3 +462,19 @@ def test_the_command_rounds_ends_with_where_the_report_is(
     assert "\nMore steps.\n" in advised.output
     assert "report" not in without.output
     assert told.output.endswith("The report, for a browser: data/report/index.html\n")
+
+
+def test_rounds_shows_what_is_graded_before_there_is_a_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    nothing = CliRunner().invoke(main, ["rounds"])
+    score = FACTS.summary.branches["r0"].test.as_dict() | {"k": 3, "n": 6, "accuracy": 0.5}
+    json_file.write_json(tmp_path / "metrics/rounds/r0.json", {"scores": {"test": score}})
+
+    told = CliRunner().invoke(main, ["rounds"])
+
+    assert nothing.exit_code != 0
+    assert told.exit_code == 0
+    assert "50.0 % (3/6)" in told.output
+    assert "dvc repro has come to the stage report" in told.output
