@@ -17,10 +17,10 @@ BLANK = "[[choices]]"
 
 def fits(params: Params, problems: Sequence[Problem], dev: int) -> list[Finding]:
     """Check *problems* against prompts and grader of *params*, and the size of *dev*."""
-    return [_prompts(params, problems), _choices(params, problems), _dev(params, dev)]
+    return [prompts(params, problems), _choices(params, problems), _dev(params, dev)]
 
 
-def _prompts(params: Params, problems: Sequence[Problem]) -> Finding:
+def prompts(params: Params, problems: Sequence[Problem]) -> Finding:
     """Check that a teacher is shown the choices of questions that have some, and no others."""
     asked = [engaged for verb in ("explain", "refine") if (engaged := engage(params, verb)).asks]
     if not asked:

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from redistill.checks import check_params
+from redistill.checks import check_params, teaching
 from redistill.cli import largest, recorded
 from redistill.console.exceptions import RefusedError
+from redistill.console.preflight import gate
 from redistill.diagnosis import smallest_gain
 from redistill.diagnosis.nearest import Cases
 from redistill.diagnosis.settings import MineSettings
@@ -79,6 +80,7 @@ def plan(root: Path) -> list[Row]:
     """
     run = _opened(root)
     golds.check(run.problems, run.grader, run.params.section("grade", GradeSettings).grader)
+    gate([teaching.prompts(run.params, run.problems)])
     refiner = engage(run.params, "refine")
     rows = [_first(run, engage(run.params, "explain"))]
     known: dict[str, Row] = {}

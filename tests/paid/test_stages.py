@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from redistill.problems.sets import SPLITS
 from redistill.records import json_file, jsonl, types
-from redistill.records.types import Completion, Error, Exemplar, Output
+from redistill.records.types import Completion, Error, Exemplar, Output, Problem
 from tests.paid.run import VARIABLE, Run, problem, solution, solving
 from tests.paid.server import Action, Script, Server, always, answer, hang_up, in_turn, status
 
@@ -273,6 +273,20 @@ def test_a_plan_is_not_misled_by_what_a_run_on_other_problems_left(serve: Serve,
         ("refine@r1", 0, 3),
     ]
     run.redistill("show")
+
+
+def test_a_plan_refuses_prompts_that_leave_out_the_choices(serve: Serve, tmp_path: Path):
+    server = serve(solving())
+    run = Run(tmp_path, server.url, 1)
+    row = Problem(id="c", question="Which purrs?", answer="B", choices={"A": "dog", "B": "cat"})
+    jsonl.write(tmp_path / "data/problems/train.jsonl", [row])
+    run.settings["grade"]["grader"] = "choice"
+    run.save()
+
+    said = run.redistill("plan", code=65)
+
+    assert "prompts: " in said
+    assert "set teach.prompts to one with [[choices]], such as choice" in said
 
 
 def test_a_plan_bounds_a_round_whose_errors_were_mined_with_other_settings(
