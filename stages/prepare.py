@@ -6,7 +6,7 @@ import click
 
 from redistill.console import drafts
 from redistill.grading import golds
-from redistill.grading.grader import GradeSettings
+from redistill.grading.grader import Bench, GradeSettings
 from redistill.problems import held_out as questions
 from redistill.problems import own, sets, sources, splits
 from redistill.problems.task import PrepareSettings, further_tasks, load_task
@@ -45,7 +45,8 @@ def main(
     further = further_tasks(params, settings)
     tests, balances = splits.outside(further, found, params.seed)
 
-    golds.check_all(found, tests, params.section("grade", GradeSettings).grader)
+    grader = params.section("grade", GradeSettings).grader
+    golds.check_all(found, tests, grader, Bench(params, "prepare"))
     known = [problem for split in found.values() for problem in split]
     balance.check(settings.max_loss)
     with drafts.together():

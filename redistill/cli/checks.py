@@ -131,11 +131,12 @@ def grade(name: str | None, examples: int) -> None:
     What the run records is changed by `dvc repro`, which grades again and answers nothing anew.
     """
     from redistill.cli import regrade
-    from redistill.grading.grader import GradeSettings
+    from redistill.grading.grader import Bench, GradeSettings
 
     params = sections.read(PARAMS)
     chosen = name or params.section("grade", GradeSettings).grader
-    found = regrade.run(Path(), list(branches(params)), chosen)
+    bench = Bench.reading(params)
+    found = regrade.run(Path(), list(branches(params)), chosen, bench)
     title = f"Verdicts, as they are -> by the grader {chosen}"
     tables.table([regrade.HEAD, *(one.cells() for one in found)], title=title)
     for one in found:

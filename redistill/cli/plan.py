@@ -11,7 +11,7 @@ from redistill.diagnosis import smallest_gain
 from redistill.diagnosis.nearest import Cases
 from redistill.diagnosis.settings import MineSettings
 from redistill.grading import golds
-from redistill.grading.grader import Grader, GradeSettings, load_grader
+from redistill.grading.grader import Bench, Grader, GradeSettings
 from redistill.llm import budget, purchase
 from redistill.llm.budget import Amount, SpendingSettings
 from redistill.problems import held_out
@@ -58,7 +58,7 @@ class _Run:
 
     @property
     def grader(self) -> Grader:
-        return load_grader(self.params.section("grade", GradeSettings).grader)
+        return Bench.reading(self.params).own
 
     @property
     def branches(self) -> dict[str, Branch]:

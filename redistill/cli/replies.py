@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from redistill.console.exceptions import RefusedError
-from redistill.grading.grader import Grader, GradeSettings, load_grader
+from redistill.grading.grader import Bench, Grader
 from redistill.llm import asked, store
 from redistill.llm.asked import Asked
 from redistill.problems import held_out
@@ -45,7 +45,7 @@ class Known:
 
     @cached_property
     def grader(self) -> Grader:
-        return load_grader(self.params.section("grade", GradeSettings).grader)
+        return Bench.reading(self.params).own
 
     @cached_property
     def unquoted(self) -> HeldOut:

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from redistill.grading.grader import Grader
+from redistill.grading.grader import Grader, foresee
 from redistill.problems.held_out import HeldOut
 from redistill.rationales import guards, probe
 from redistill.rationales.attempts import Attempts, Choose, attempt
-from redistill.rationales.teacher import Engaged, Reply
+from redistill.rationales.teacher import Engaged, Reply, replied
 from redistill.records.balance import Balance
 from redistill.records.fingerprint import digest
 from redistill.records.types import Problem, Rationale
@@ -63,7 +63,10 @@ def generate(
 
     def ask(places: list[int], draws: range) -> list[list[Reply]]:
         sitting = teacher.sitting("generate", round, draws)
-        return teacher.module.explain([problems[p] for p in places], teacher.settings, sitting)
+        asked = [problems[p] for p in places]
+        given = teacher.module.explain(asked, teacher.settings, sitting)
+        foresee(grader, replied(zip(asked, given, strict=True)))
+        return given
 
     def judge(place: int, reply: Reply) -> str | None:
         return fault(problems[place], reply, grader, held_out)

@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from redistill.diagnosis.nearest import Cases
-from redistill.grading.grader import Grader
+from redistill.grading.grader import Grader, foresee
 from redistill.problems.held_out import HeldOut
 from redistill.rationales import guards, probe
 from redistill.rationales.attempts import Attempts, Choose, attempt
-from redistill.rationales.teacher import Engaged, Reply, Request
+from redistill.rationales.teacher import Engaged, Reply, Request, replied
 from redistill.records.balance import Balance
 from redistill.records.fingerprint import digest
 from redistill.records.types import Attempt, Error, Problem, Rationale, Version
@@ -167,10 +167,13 @@ def refine(
         first = requests.afresh or 0
         numbers = range(first + draws.start, first + draws.stop)
         sitting = teacher.sitting("refine", round, numbers, first)
-        if requests.afresh is None:
-            return teacher.module.refine(chosen, teacher.settings, sitting)
         problems = [request.problem for request in chosen]
-        return teacher.module.explain(problems, teacher.settings, sitting)
+        if requests.afresh is None:
+            given = teacher.module.refine(chosen, teacher.settings, sitting)
+        else:
+            given = teacher.module.explain(problems, teacher.settings, sitting)
+        foresee(grader, replied(zip(problems, given, strict=True)))
+        return given
 
     def judge(place: int, reply: Reply) -> str | None:
         return fault(placed[place][1], reply, grader, held_out, guard)
