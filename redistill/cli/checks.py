@@ -137,6 +137,11 @@ def grade(name: str | None, examples: int) -> None:
     chosen = name or params.section("grade", GradeSettings).grader
     bench = Bench.reading(params)
     found = regrade.run(Path(), list(branches(params)), chosen, bench)
+    if bench.unasked:
+        raise RefusedError(
+            f"{chosen}: {counted(bench.unasked, 'verdict')} of these completions are not stored, "
+            "and this command asks nobody; set grade.grader and run dvc repro"
+        )
     title = f"Verdicts, as they are -> by the grader {chosen}"
     tables.table([regrade.HEAD, *(one.cells() for one in found)], title=title)
     for one in found:

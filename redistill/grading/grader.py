@@ -120,6 +120,11 @@ class Bench:
             self._made[name] = load_grader(name, self)
         return self._made[name]
 
+    @property
+    def unasked(self) -> int:
+        """How many verdicts a look at what is stored has missed."""
+        return sum(len(getattr(grader, "unasked", ())) for grader in self._made.values())
+
     def figures(self) -> dict[str, Any]:
         """Return what a metrics file records of the graders that decide; empty without such."""
         deciders = {n: g for n, g in sorted(self._made.items()) if isinstance(g, Decider)}
@@ -162,13 +167,13 @@ def grader_module(name: str) -> ModuleType:
 
 
 def foresee(grader: Grader, texts: Iterable[tuple[Problem, str | None]]) -> None:
-    """Have *grader* decide about those of *texts* that have an answer, where it is one that does."""
+    """Have *grader* decide about those of *texts* that have an answer, if it is one that does."""
     if isinstance(grader, Decider):
         grader.foresee([(p, t) for p, t in texts if t is not None and grader.strict(t) is not None])
 
 
 def decide(problem: Problem, text: str, grader: Grader, *, twice: bool = True) -> Decision:
-    """Say what *text*, an answer to *problem*, is worth to *grader*; leniently where read *twice*."""
+    """Say what *text*, an answer to *problem*, is worth; leniently as well where read *twice*."""
     if isinstance(grader, Decider):
         return grader.decide(problem, text)
     found = grader.strict(text)
