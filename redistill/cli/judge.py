@@ -1,13 +1,17 @@
 """The command that holds a judge against labelled answers before it steers a run."""
 
+from collections import Counter
+
 import click
 
 from redistill.cli import tables
 from redistill.cli.project import PARAMS
 from redistill.console.safe_text import safe_text
 from redistill.grading.grader import Bench
+from redistill.grading.judging import Verdict
 from redistill.settings import sections
 
+KINDS: tuple[Verdict, ...] = ("right", "wrong", "unusable")
 SHOWN = 300  # characters of an answer, or a reply
 
 
@@ -23,12 +27,10 @@ def judge(examples: int) -> None:
 
     found = configured(Bench(sections.read(PARAMS), "labelled"))
     sample = found.sample
-    head = ("people say", "right", "wrong", "unusable")
+    counts = Counter((row.right, verdict) for row, verdict, _ in sample)
+    head = ("people say", *(f"judge: {kind}" for kind in KINDS))
     rows = [
-        (
-            name,
-            *(str(sum(r.right is label and v == kind for r, v, _ in sample)) for kind in head[1:]),
-        )
+        (name, *(str(counts[label, kind]) for kind in KINDS))
         for name, label in (("right", True), ("wrong", False))
     ]
     tables.table([head, *rows], title=f"Verdicts of {found.settings.model}")
@@ -36,7 +38,6 @@ def judge(examples: int) -> None:
     differing = [one for one in sample if one[0].right != (one[1] == "right")]
     for row, verdict, reply in differing[: max(examples, 0)]:
         label = "right" if row.right else "wrong"
-        click.echo(
-            f"{row.id}: people say {label}, the judge {verdict} ({safe_text(reply[:SHOWN])})"
-        )
+        told = f"{row.id}: people say {label}, the judge {verdict} ({reply[:SHOWN]})"
+        click.echo(safe_text(told))
         click.echo(safe_text(f"  reference: {row.answer}\n  answer: {row.completion[-SHOWN:]}"))
