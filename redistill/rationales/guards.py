@@ -35,9 +35,10 @@ def first(problem: Problem, text: str, grader: Grader, held_out: HeldOut) -> str
         return "not in the answer format"
     if not found.strict:
         return found.fault
-    if wrapping.left_in(prose(text, grader), problem.question):
+    said = prose(text, grader)
+    if wrapping.left_in(said, problem.question):
         return "leftover markup"
-    if talk.talks(problem, text):
+    if talk.talks(problem, said):
         return "talks about teaching"
     own = " ".join([problem.question, *(problem.choices or {}).values()])
     if held_out.quoted(text) - held_out.quoted(own):
