@@ -65,7 +65,7 @@ def settings_of(params: Params) -> Settings:
     content = params.section("grade", GradeSettings).judge
     if content is None:
         raise RefusedError(
-            f"{params.file}: {PLACE}: the judge has no settings; the overlay params/judge.yaml has "
+            f"{params.file}: {PLACE}: the judge has no settings; the overlay params/own-answers.yaml has "
             "some to begin with",
             code=CONFIG,
         )
@@ -162,7 +162,14 @@ class Judge:
     def unread(
         self, problems: Iterable[Problem], *, thorough: bool
     ) -> Iterator[tuple[Problem, str]]:
-        """Find each of *problems* whose reference is not read back as itself; nothing is asked."""
+        """
+        Find each of *problems* whose reference is not read back as itself; nothing is asked.
+
+        Raises RefusedError where there is no rubric, or no sample that the settings name.
+        """
+        assert self._rubric  # noqa: S101 - refused before anything is paid
+        if self.settings.labelled is not None:
+            labelled.read(labelled.tracked(f"{PLACE}.labelled", self.settings.labelled))
         for problem in problems:
             if not self.equal(self.strict(f"So it is.\n{MARKER} {problem.answer}"), problem.answer):
                 yield problem, f"answer {problem.answer!r} is not read whole behind {MARKER}"

@@ -28,7 +28,7 @@ def settings_of(params: Params) -> Limits:
     content = params.section("grade", GradeSettings).tests
     if content is None:
         raise RefusedError(
-            f"{params.file}: {PLACE}: the tests have no limits; the overlay params/code.yaml has "
+            f"{params.file}: {PLACE}: the tests have no limits; the overlay params/own-code.yaml has "
             "some to begin with",
             code=CONFIG,
         )

@@ -47,8 +47,7 @@ def tracked(place: str, path: str) -> Path:
     """
     Return *path*, which stands at *place* of the settings, where the stages depend on it.
 
-    Raises RefusedError (78) for one elsewhere, of which a change would rerun nothing, and for one
-    that is not there.
+    Raises RefusedError (78) for one elsewhere, of which a change would rerun nothing.
     """
     found, folder = Path(path), RUBRICS.resolve()
     if folder not in found.resolve().parents:
@@ -57,6 +56,4 @@ def tracked(place: str, path: str) -> Path:
             f"would rerun nothing; put it there and set {place}: {RUBRICS / found.name}",
             code=CONFIG,
         )
-    if not found.is_file():
-        raise RefusedError(f"{place}: there is no file {path}", code=CONFIG)
     return found

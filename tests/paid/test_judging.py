@@ -303,7 +303,6 @@ def test_predictions_are_graded_with_one_call_a_different_text(serve: Serve, fol
         ({"body": {"max_tokens": 9, "temperature": 0.5}}, "temperature: a judge is asked at 0"),
         ({"labelled": "data/rubrics/labelled.jsonl"}, "labelled and least_kappa belong together"),
         ({"rubric": "params.yaml"}, "lies outside data/rubrics"),
-        ({"rubric": "data/rubrics/none.txt"}, "there is no file data/rubrics/none.txt"),
         ({"model": ""}, "grade.judge.model"),
         ({"extra": 1}, "grade.judge.extra: unknown key"),
         ({"body": {"n": 2}}, "grade.judge.body: n is not set there"),
@@ -358,7 +357,13 @@ def test_a_reference_that_has_the_marker_in_it_is_found_before_anything_is_paid(
 ):
     odd = PARIS.model_copy(update={"answer": "Paris #### Rome"})
     judge = configured(bench(serve(always(status(500)))))
+    label(folder)
+    measured = configured(bench(serve(always(status(500))), **MEASURED))
 
+    assert [*measured.unread([PARIS], thorough=True)] == []
+    (folder / "labelled.jsonl").unlink()
+    with pytest.raises(RefusedError, match="labelled.jsonl: cannot be read"):
+        next(measured.unread([PARIS], thorough=True))
     assert [p.id for p, _ in judge.unread([PARIS, odd], thorough=True)] == ["p"]
     assert [p.answer for p, _ in judge.unread([odd], thorough=True)] == [odd.answer]
 
