@@ -65,8 +65,8 @@ def settings_of(params: Params) -> Settings:
     content = params.section("grade", GradeSettings).judge
     if content is None:
         raise RefusedError(
-            f"{params.file}: {PLACE}: the judge has no settings; the overlay params/own-answers.yaml has "
-            "some to begin with",
+            f"{params.file}: {PLACE}: the judge has no settings; params/own-answers.yaml has some "
+            "to begin with",
             code=CONFIG,
         )
     found = params.hold(PLACE, content, Settings)

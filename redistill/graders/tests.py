@@ -28,19 +28,19 @@ def settings_of(params: Params) -> Limits:
     content = params.section("grade", GradeSettings).tests
     if content is None:
         raise RefusedError(
-            f"{params.file}: {PLACE}: the tests have no limits; the overlay params/own-code.yaml has "
-            "some to begin with",
+            f"{params.file}: {PLACE}: the tests have no limits; params/own-code.yaml has some to "
+            "begin with",
             code=CONFIG,
         )
     return params.hold(PLACE, content, Limits)
 
 
-def configured(bench: Bench) -> "Tests":
+def configured(bench: Bench) -> "Examiner":
     """Make the grader of the run of *bench*; raises RefusedError (78) where nothing can be run."""
-    return Tests(settings_of(bench.params), works=bench.works)
+    return Examiner(settings_of(bench.params), works=bench.works)
 
 
-class Tests:
+class Examiner:
     """
     A grader that runs code: the gold answer of a problem is the source of its tests.
 

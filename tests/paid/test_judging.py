@@ -362,7 +362,7 @@ def test_a_reference_that_has_the_marker_in_it_is_found_before_anything_is_paid(
 
     assert [*measured.unread([PARIS], thorough=True)] == []
     (folder / "labelled.jsonl").unlink()
-    with pytest.raises(RefusedError, match="labelled.jsonl: cannot be read"):
+    with pytest.raises(RefusedError, match=r"labelled.jsonl: cannot be read"):
         next(measured.unread([PARIS], thorough=True))
     assert [p.id for p, _ in judge.unread([PARIS, odd], thorough=True)] == ["p"]
     assert [p.answer for p, _ in judge.unread([odd], thorough=True)] == [odd.answer]
