@@ -82,7 +82,7 @@ def test_what_its_tests_come_to_is_the_answer_of_code(grader: Examiner):
         ("x = 1  #" + "x" * exam.LONGEST, "no_code: longer than 65536 characters"),
     ],
 )
-def test_what_is_wrong_with_code_is_named_and_becomes_its_gap(code: str, told: str, grader: Examiner):
+def test_what_is_wrong_with_code_becomes_its_gap(code: str, told: str, grader: Examiner):
     assert decide(DOUBLE, f"####\n{code}", grader).answer == told
     kind, _, step = told.partition(": ")
     assert locate(DOUBLE, code, answered=True, answer=told) == (kind, step)
@@ -151,10 +151,7 @@ def test_tests_that_can_show_nothing_are_found_before_anything_is_paid(
 ):
     odd = DOUBLE.model_copy(update={"answer": answer, "solution": solution})
     if fault == "its tests pass without any code":
-        swallowing = "try:
-    double(1)
-except BaseException:
-    pass"
+        swallowing = "try:\n    double(1)\nexcept BaseException:\n    pass"
         odd = DOUBLE.model_copy(update={"answer": swallowing})
 
     with pytest.raises(RefusedError, match=f"tests does not read the gold answers .*{fault}"):
