@@ -53,7 +53,7 @@ class Settings(Section):
     shown: Literal["answer", "completion"]
     max_completion: Length
     labelled: Text | None
-    least_kappa: Annotated[float, Field(ge=-1, le=1)] | None
+    least_kappa: Annotated[float, Field(ge=0, le=1)] | None
     max_unusable: Share
     prices: Prices | None
     headers: dict[str, str | Variable] = Field(default_factory=dict)

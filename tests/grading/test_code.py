@@ -126,11 +126,11 @@ def test_a_test_that_expects_any_exception_does_not_take_the_end_of_code_for_one
 
 
 def test_the_process_with_the_code_is_never_shown_what_it_is_to_return():
-    tests = "expected = 1234567\nassert f(1) == expected"
+    tests = "expected = 9630741\nassert f(1) == expected"
     code = (
         "import gc\n"
         "def f(x):\n"
-        "    n = 617283 * (x + 1) + 1\n"
+        "    n = 4815370 * (x + 1) + 1\n"
         "    return n if str(n) in str(gc.get_objects()) else 0"
     )
 
