@@ -139,7 +139,7 @@ def grade(name: str | None, examples: int) -> None:
     found = regrade.run(Path(), list(branches(params)), chosen, bench)
     if bench.unasked:
         raise RefusedError(
-            f"{chosen}: {counted(bench.unasked, 'verdict')} of these completions are not stored, "
+            f"{chosen}: {counted(bench.unasked, 'verdict')} on these completions to be asked for, "
             "and this command asks nobody; set grade.grader and run dvc repro"
         )
     title = f"Verdicts, as they are -> by the grader {chosen}"

@@ -66,6 +66,7 @@ def project(root: Path, server: Server, overlay: str, rows: list[dict[str, Any]]
     """Lay out a project of the *overlay* with the problems *rows*, and a teacher at *server*."""
     made = Project(root, REDISTILL_STORE=str(root / ".redistill/store.sqlite"))
     content = dict(settings.shipped(overlay).content)
+    del content["tutor"]
     for name, values in ROUNDS.items():
         content[name] = values
     for branch in content["branches"].values():

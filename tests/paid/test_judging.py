@@ -1,16 +1,19 @@
 """A language model as the grader: paid once, strictly read, measured first, and not talked over."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from redistill.analysis.agreement import cohen
+from redistill.cli.main import main
 from redistill.console.exceptions import RefusedError
 from redistill.graders.judge import configured
 from redistill.grading import judging, predictions
-from redistill.grading.grader import Bench, decide, load_grader
+from redistill.grading.grader import Bench, decide, load_grader, predict
 from redistill.grading.labelled import Labelled
 from redistill.problems.held_out import HeldOut
 from redistill.problems.sets import ProblemSet
@@ -19,7 +22,7 @@ from redistill.records import jsonl
 from redistill.records.types import Completion, Output, Problem
 from tests.paid import literal_judge
 from tests.paid.server import Script, Server, always, answer, status
-from tests.settings import of
+from tests.settings import of, shipped
 
 PARIS = Problem(id="p", question="What is the capital of France?", answer="Paris")
 Serve = Callable[[Script], Server]
@@ -372,3 +375,48 @@ def test_raters_of_one_label_have_no_kappa():
     assert cohen([(True, True)] * 9).kappa is None
     assert "kappa needs" in str(cohen([(True, True), (True, False)]))
     assert cohen([]).kappa is None
+
+
+def settings_file(folder: Path, server: Server, **changes: Any) -> None:
+    """Write the shipped settings with a judge, whose rubrics are in *folder*."""
+    content = dict(shipped().content)
+    content |= bench(server, **changes).params.content
+    (folder.parents[1] / "params.yaml").write_text(json.dumps(content), encoding="utf-8")
+
+
+def test_the_command_shows_kappa_and_where_people_differ(serve: Serve, folder: Path):
+    label(folder, misled=3)
+    server = serve(literal_judge.script)
+    settings_file(folder, server, **MEASURED)
+
+    said = CliRunner().invoke(main, ["judge", "--examples", "1"])
+
+    assert said.exit_code == 0, said.output
+    assert "kappa 0.80" in said.output
+    assert said.output.count("people say right, the judge wrong") == 1
+    assert len(server.calls) == 30
+    assert CliRunner().invoke(main, ["judge"]).exit_code == 0
+    assert len(server.calls) == 30
+
+
+def test_grading_anew_by_a_judge_that_was_not_asked_is_refused(serve: Serve, folder: Path):
+    server = serve(literal_judge.script)
+    settings_file(folder, server)
+    output = Output(text="#### Rome", eos=True, tokens=1)
+    for split in ("train", "dev", "test"):
+        problem = PARIS.model_copy(update={"id": split})
+        done = Completion(id=split, problem=split, split=split, output=output)
+        graded = predict(
+            problem, split, output.text, eos=True, tokens=1, grader=load_grader("numeric")
+        )
+        jsonl.write(Path(f"data/problems/{split}.jsonl"), [problem])
+        jsonl.write(Path(f"data/completions/r0/{split}.jsonl"), [done])
+        jsonl.write(Path(f"data/predictions/r0/{split}.jsonl"), [graded])
+
+    said = CliRunner().invoke(main, ["grade"])
+
+    assert said.exit_code == 65
+    assert "judge: 1 verdict on these completions to be asked for" in said.output + str(
+        said.exception
+    )
+    assert server.calls == []
