@@ -68,6 +68,7 @@ def show_plan(as_json: bool) -> None:
     for told in (
         plans.over_budget(params, rows[-1]),
         plans.probes(params),
+        plans.judged(Path(), params, rows[-1].cached + rows[-1].new),
         plans.on_dev(Path(), params),
         ready.missing(Path(), params),
     ):

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from redistill.analysis.agreement import cohen
+from redistill.cli import plan
 from redistill.cli.main import main
 from redistill.console.exceptions import RefusedError
 from redistill.graders.judge import configured
@@ -397,6 +398,18 @@ def test_the_command_shows_kappa_and_where_people_differ(serve: Serve, folder: P
     assert len(server.calls) == 30
     assert CliRunner().invoke(main, ["judge"]).exit_code == 0
     assert len(server.calls) == 30
+
+
+def test_a_plan_bounds_what_the_judge_is_asked(serve: Serve, folder: Path):
+    params = bench(serve(always(status(500)))).params
+    whole = of(**(dict(shipped().content) | params.content))
+    jsonl.write(Path("data/problems/train.jsonl"), [PARIS])
+
+    told = plan.judged(Path(), whole, 7)
+
+    assert told is not None
+    assert "at most 12 texts besides: 7 of the teacher, 5 of students" in told
+    assert plan.judged(Path(), shipped(), 7) is None
 
 
 def test_grading_anew_by_a_judge_that_was_not_asked_is_refused(serve: Serve, folder: Path):
