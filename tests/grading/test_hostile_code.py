@@ -51,6 +51,8 @@ SIGNALS = {
     "trace the parent": "if ctypes.CDLL(None).ptrace(16, os.getppid(), 0, 0) == -1: 1 / 0",
     "lower the parent's limits": "resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (0, 0))",
     "slow the parent down": "os.setpriority(os.PRIO_PROCESS, os.getppid(), 19)",
+    "signal by a pipe": "fcntl.fcntl(os.pipe()[0], fcntl.F_SETOWN, os.getppid())",
+    "keys of a terminal": "fcntl.ioctl(1, 0x5412, b'x')",
     "raise its own limits": "resource.setrlimit(resource.RLIMIT_AS, (-1, -1))",
 }
 NETWORK = {
@@ -137,7 +139,8 @@ FORGED = {
 ACTS = PROCESSES | SIGNALS | NETWORK | FILES  # which they are kept from
 HOSTILE = PROCESSES | SIGNALS | NETWORK | FILES | LOADS | MEMORY | FORGED
 HEAD = """\
-import atexit, ctypes, gc, multiprocessing, multiprocessing.shared_memory, os, re, resource, shutil
+import atexit, ctypes, fcntl, gc, multiprocessing, multiprocessing.shared_memory, os, re, shutil
+import resource
 import signal, socket, subprocess, sys, threading, time, urllib.request, zlib
 BOMB = zlib.compress(bytes(10 ** 7))
 WORKER = sys.modules["redistill.sandbox.inside.worker"].__file__

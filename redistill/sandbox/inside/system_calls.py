@@ -47,6 +47,7 @@ FORBIDDEN: dict[str, tuple[int | None, int | None]] = {
     # the machine
     "reboot": (169, 142), "swapon": (167, 224), "swapoff": (168, 225), "init_module": (175, 105),
     "finit_module": (313, 273), "delete_module": (176, 106), "kexec_load": (246, 104),
+    "kexec_file_load": (320, 294), "syslog": (103, 116),
     "acct": (163, 89), "quotactl": (179, 60), "sethostname": (170, 161),
     "setdomainname": (171, 162), "iopl": (172, None), "ioperm": (173, None),
     "settimeofday": (164, 170), "clock_settime": (227, 112), "adjtimex": (159, 171),
@@ -55,6 +56,10 @@ FORBIDDEN: dict[str, tuple[int | None, int | None]] = {
 MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column, and audit number
 CLONE, CLONE3, OPEN, OPENAT = (56, 220), 435, (2, None), (257, 56)
 TGKILL, PRLIMIT = (234, 131), (302, 261)
+FCNTL, IOCTL = (72, 25), (16, 29)
+OWNERS = (8, 10, 15)  # of fcntl: whom the kernel signals, and how
+TERMINAL = (0x5412, 0x540E, 0x541C)  # of ioctl: TIOCSTI, TIOCSCTTY, TIOCLINUX
+CAPABILITIES = 0x20080522  # the version of capset with two words of them
 THREAD = 0x00010000  # of clone: a thread of this process, and no other process
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 FOREIGN = 0x40000000  # from here on the numbers are those of another interface of x86-64
@@ -86,6 +91,7 @@ def forbid() -> None:
     buffer = ctypes.create_string_buffer(packed, len(packed))
     whole = _Program(len(rules), ctypes.cast(buffer, ctypes.c_void_p))
     libc = ctypes.CDLL(None, use_errno=True)
+    libc.capset(struct.pack("=Ii", CAPABILITIES, 0), bytes(24))  # those of root; others have none
     for call in ((NO_NEW_PRIVILEGES, 1, 0, 0, 0), (SECCOMP, FILTER, ctypes.byref(whole), 0, 0)):
         if libc.prctl(*call):
             number = ctypes.get_errno()
@@ -120,6 +126,8 @@ def program(column: int, audit: int, own: int) -> Sequence[Instruction]:
             rules += _on_bits(number, argument, bits, denied, needed=needed)
     rules += _on_process(TGKILL[column], (own,), denied)
     rules += _on_process(PRLIMIT[column], (0, own), denied)
+    rules += _on_values(FCNTL[column], OWNERS, denied)
+    rules += _on_values(IOCTL[column], TERMINAL, denied)
     return [*rules, (GIVE, 0, 0, ALLOW)]
 
 
@@ -143,4 +151,13 @@ def _on_process(number: int, allowed: Sequence[int], denied: Instruction) -> lis
     for left, process in zip(range(len(allowed), 0, -1), allowed, strict=True):
         found.append((EQUAL, left, 0, process))
     found += [denied, (GIVE, 0, 0, ALLOW)]
+    return [(EQUAL, 0, len(found), number), *found]
+
+
+def _on_values(number: int, values: Sequence[int], denied: Instruction) -> list[Instruction]:
+    """The rules for a call of *number* that is denied where its second argument is of *values*."""
+    found: list[Instruction] = [(LOAD, 0, 0, ARGUMENTS + 8)]
+    for left, value in zip(range(len(values), 0, -1), values, strict=True):
+        found.append((EQUAL, left, 0, value))
+    found += [(GIVE, 0, 0, ALLOW), denied]
     return [(EQUAL, 0, len(found), number), *found]
