@@ -91,6 +91,11 @@ def service(settings: Settings) -> Service:
     return Service(PLACE, s.base_url, s.key, s.model, s.body, s.headers, s.query, here=HERE)
 
 
+def ready(params: Params) -> None:
+    """Refuse where what a call needs of this machine is missing: a key, or a way to the service."""
+    service(settings_of(params)).ready()
+
+
 def configured(bench: Bench) -> "Judge":
     """Make the judge of the run of *bench*; raises RefusedError (78) for settings that are none."""
     settings = settings_of(bench.params)

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from redistill.analysis.agreement import cohen
+from redistill.checks import ready
 from redistill.cli import plan
 from redistill.cli.main import main
 from redistill.console.exceptions import RefusedError
@@ -327,6 +328,18 @@ def test_a_judge_without_settings_and_one_without_a_run_are_refused(folder: Path
         configured(Bench(of(grade={"grader": "judge"}), "grade@r0"))
     with pytest.raises(RefusedError, match="judge needs the settings of a run"):
         load_grader("judge")
+
+
+def test_a_key_that_is_not_set_is_missed_before_the_run_begins(serve: Serve, folder: Path):
+    server = serve(always(status(500)))
+    without = bench(server, key="REDISTILL_NO_SUCH_KEY").params
+    shared = {name: shipped().content[name] for name in ("teach", "tutor")}
+
+    told = ready.missing(folder, of(**without.content, **shared))
+
+    assert told is not None
+    assert "REDISTILL_NO_SUCH_KEY" in str(told)
+    assert ready.missing(folder, of(**bench(server).params.content, **shared)) is None
 
 
 def test_an_empty_rubric_says_nothing_and_is_refused(serve: Serve, folder: Path):
