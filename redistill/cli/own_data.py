@@ -6,7 +6,7 @@ from pathlib import Path
 from redistill.cli import dvc_locks
 from redistill.console.preflight import Finding
 
-FOLDERS = ("data/external", "data/imported", "data/pretrained")
+FOLDERS = ("data/external", "data/imported", "data/pretrained", "data/rubrics")
 MARK = ".dvc"  # of the file that `dvc add` writes beside what it tracks
 
 
