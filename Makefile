@@ -78,7 +78,7 @@ run: $(READY)
 	@export PATH="$(abspath $(BIN)):$$PATH" && { test -f runs/$(NAME)/params.yaml \
 	  || redistill init runs/$(NAME) --with "$(PARAMS)"; } \
 	  && redistill params --with "$(PARAMS)" --out runs/$(NAME)/params.yaml \
-	  && cp -RL data/external data/imported data/pretrained runs/$(NAME)/data \
+	  && cp -RL data/external data/imported data/pretrained data/rubrics runs/$(NAME)/data \
 	  && cd runs/$(NAME) && redistill upgrade && dvc repro && redistill rounds
 	@echo "== look next: runs/$(NAME)/data/report/index.html in a browser, and in runs/$(NAME)"
 	@echo "   redistill show, redistill diff r0 r1, dvc metrics show (docs/report.md, docs/diff.md)"

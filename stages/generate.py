@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from redistill.console import drafts
-from redistill.grading.grader import GradeSettings, load_grader
+from redistill.grading.grader import Bench
 from redistill.problems import held_out as questions
 from redistill.rationales import generate
 from redistill.rationales.select import chooser
@@ -37,19 +37,19 @@ def main(
 ) -> None:
     """Ask the teacher for the first rationale of every train problem."""
     settings = params.section("generate", generate.GenerateSettings)
-    grader = load_grader(params.section("grade", GradeSettings).grader)
+    bench = Bench(params, "generate")
     teacher, asked = engage(params, "explain"), params.section("student", StudentSettings)
     known, unquoted = spool.read(problems, Problem), questions.read(held_out)
 
     choose = chooser(teacher.rules, known, student, asked)
     made = generate.generate(
-        known, teacher, grader, unquoted, choose, round=round, max_loss=settings.max_loss
+        known, teacher, bench.own, unquoted, choose, round=round, max_loss=settings.max_loss
     )
 
     made.balance.check(settings.max_loss)
     with drafts.together():
         jsonl.write(out, made.rationales)
-        write_json(metrics, made.as_dict())
+        write_json(metrics, made.as_dict() | bench.figures())
     click.echo(f"{round}: {made.balance}; {made.attempts}")
 
 

@@ -6,16 +6,16 @@ import click
 
 from redistill.console import drafts
 from redistill.grading import predictions
-from redistill.grading.grader import GradeSettings
+from redistill.grading.grader import Bench, GradeSettings
 from redistill.problems import sets
 from redistill.records import jsonl, spool
 from redistill.records.json_file import write_json
 from redistill.records.types import Completion
 from redistill.settings.sections import Params
-from stages import FILE, FOLDER, Stage
+from stages import FILE, FOLDER, TeachingStage
 
 
-@click.command(cls=Stage, name="grade")
+@click.command(cls=TeachingStage, name="grade")
 @click.option("--completions", type=FOLDER, required=True, help="What the student wrote.")
 @click.option("--problems", type=FOLDER, required=True, help="The sets of problems.")
 @click.option("--out", type=FOLDER, required=True, help="Where the predictions go.")
@@ -32,15 +32,16 @@ def main(
 ) -> None:
     """Grade what a student answered."""
     grader = params.section("grade", GradeSettings).grader
+    bench = Bench(params, f"grade@{completions.name}")
     known = sets.read(problems, spool.read)
     written = {name: spool.read(completions / f"{name}.jsonl", Completion) for name in known}
     probed = spool.read(held_out, Completion) if held_out else None
 
-    graded = predictions.grade(known, written, grader, probed)
+    graded = predictions.grade(known, written, grader, probed, bench)
 
     with drafts.together():
         jsonl.write_all(out, graded.predictions)
-        write_json(metrics, graded.figures())
+        write_json(metrics, graded.figures() | bench.figures())
     click.echo(f"{completions.name}: {graded}")
 
 

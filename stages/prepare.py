@@ -6,7 +6,7 @@ import click
 
 from redistill.console import drafts
 from redistill.grading import golds
-from redistill.grading.grader import GradeSettings
+from redistill.grading.grader import Bench, GradeSettings
 from redistill.problems import held_out as questions
 from redistill.problems import own, sets, sources, splits
 from redistill.problems.task import PrepareSettings, further_tasks, load_task
@@ -46,7 +46,8 @@ def main(
     further = further_tasks(params, settings)
     tests, balances = splits.outside(further, found, params.seed)
 
-    golds.check_all(found, tests, params.section("grade", GradeSettings).grader)
+    grader = params.section("grade", GradeSettings).grader
+    golds.check_all(found, tests, grader, Bench(params, "prepare"))
     balance.check(settings.max_loss)
     with drafts.together():
         jsonl.write(train, sources.without(found["train"]))

@@ -8,7 +8,7 @@ import click
 from redistill.console import drafts
 from redistill.diagnosis.nearest import Cases
 from redistill.diagnosis.settings import MineSettings
-from redistill.grading.grader import GradeSettings, load_grader
+from redistill.grading.grader import Bench
 from redistill.problems import held_out as questions
 from redistill.rationales import controls, guards, refine
 from redistill.rationales.select import chooser
@@ -57,7 +57,8 @@ def main(
     """Ask the teacher to rewrite the rationales behind a student's errors."""
     settings = params.section("refine", refine.RefineSettings)
     guard = params.section("guard", guards.GuardSettings)
-    grader = load_grader(params.section("grade", GradeSettings).grader)
+    bench = Bench(params, f"refine@{name}")
+    grader = bench.own
     teacher, asked = engage(params, "refine"), params.section("student", StudentSettings)
     known = spool.by_id(spool.read(problems, Problem))
     before, mirrored = spool.read(rationales, Rationale), spool.read(like, Rationale)
@@ -81,7 +82,7 @@ def main(
     refined.balance.check(settings.max_loss)
     with drafts.together():
         jsonl.write(out, taught)
-        write_json(metrics, refined.as_dict())
+        write_json(metrics, refined.as_dict() | bench.figures())
     if requests.stop:
         click.echo(f"{name}: the loop stopped at {errors.stem}; mine.stop: never runs every round")
     click.echo(f"{name}: {refined.balance}; {refined.attempts}; kept {refined.kept}")

@@ -7,17 +7,17 @@ import click
 from redistill.console import drafts
 from redistill.datasets import load
 from redistill.datasets.take import take
-from redistill.grading.grader import GradeSettings, load_grader
+from redistill.grading.grader import Bench
 from redistill.problems import held_out as questions
 from redistill.records import jsonl
 from redistill.records.json_file import write_json
 from redistill.records.types import Problem
 from redistill.rounds import targets
 from redistill.settings.sections import Params
-from stages import FILE, FOLDER, Stage
+from stages import FILE, FOLDER, TeachingStage
 
 
-@click.command(cls=Stage, name="take")
+@click.command(cls=TeachingStage, name="take")
 @click.option("--name", required=True, help="The source, and the name of the rationales.")
 @click.option("--problems", type=FILE, required=True, help="The train problems.")
 @click.option("--held-out", type=FILE, required=True, help="Digests of what may not be quoted.")
@@ -36,18 +36,18 @@ def main(
 ) -> None:
     """Take the rationales of a published data set for the problems of this run."""
     source = targets.source(params, name)
-    grader = load_grader(params.section("grade", GradeSettings).grader)
+    bench = Bench(params, f"take@{name}")
     known = {problem.id: problem for problem in jsonl.read(problems, Problem)}
     folder = load.folder(source, imported)
     rows = load.read(folder, hub=source.hub is not None)
     provenance, unquoted = load.provenance(folder), questions.read(held_out)
 
-    taken = take(rows, known, name, source.version, grader, unquoted)
+    taken = take(rows, known, name, source.version, bench.own, unquoted)
 
     taken.balance.check(source.max_loss)
     with drafts.together():
         jsonl.write(out, taken.rationales)
-        write_json(metrics, taken.as_dict() | {"provenance": provenance})
+        write_json(metrics, taken.as_dict() | {"provenance": provenance} | bench.figures())
     click.echo(f"{name}: {taken.balance}; train problems without one: {taken.untaught}")
 
 

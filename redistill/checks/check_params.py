@@ -4,7 +4,7 @@ from redistill.analysis.summary import ReportSettings
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.datasets.rows import PublishSettings
 from redistill.diagnosis.settings import MineSettings
-from redistill.grading.grader import GradeSettings, load_grader
+from redistill.grading.grader import Bench, GradeSettings, grader_module
 from redistill.llm.budget import SpendingSettings
 from redistill.problems.task import PrepareSettings, further_tasks, load_task
 from redistill.rationales import prompt
@@ -96,6 +96,8 @@ def read_by(params: Params) -> dict[str, type[Section]]:
         models[name] = module.Settings
         if teaching.paid(module):
             models["spending"] = SpendingSettings
+    if getattr(grader_module(params.section("grade", GradeSettings).grader), "PAID", False):
+        models["spending"] = SpendingSettings
     if params.section("student", StudentSettings).model == EMBEDDED:
         models[EMBEDDED] = Shape
     if params.section("train", TrainSettings).method == "lora":
@@ -108,7 +110,8 @@ def _check_graders(params: Params) -> None:
     chosen = params.section("grade", GradeSettings).grader
     prepare = params.section("prepare", PrepareSettings)
     fits = load_task(prepare.task).GRADER
-    load_grader(chosen)
+    bench = Bench.reading(params)
+    bench(chosen)
     if fits is not None and chosen != fits:
         raise RefusedError(
             f"{params.file}: grade.grader: the answers of the task {prepare.task} are for the "
@@ -116,7 +119,7 @@ def _check_graders(params: Params) -> None:
             code=CONFIG,
         )
     for further, _ in further_tasks(params, prepare).values():
-        load_grader(further.GRADER or chosen)
+        bench(further.GRADER or chosen)
 
 
 def _check_teachers(params: Params) -> None:

@@ -14,7 +14,7 @@ from redistill.console.exceptions import RefusedError
 from redistill.console.preflight import Finding, held
 from redistill.diagnosis.settings import MineSettings
 from redistill.grading import golds
-from redistill.grading.grader import Grader, GradeSettings, load_grader
+from redistill.grading.grader import Bench, Grader
 from redistill.problems import splits as splitting
 from redistill.problems.sets import SPLITS
 from redistill.problems.sought import GRAM, overlapping
@@ -64,7 +64,7 @@ def diagnose(root: Path, locks: Sequence[Finding] = ()) -> Diagnosis:
         splits, told = _problems(root, params)
     except RefusedError as refusal:
         return Diagnosis([*found, Finding("problems", "fails", str(refusal))])
-    grader = load_grader(params.section("grade", GradeSettings).grader)
+    grader = Bench.reading(params).own
     found += [told, gold(splits, grader), overlap(splits), *_shared(splits)]
     found += teaching.fits(params, [*splits["train"], *splits["dev"]], len(splits["dev"]))
     found += [Finding("rounds", "note", told) for told in stopped.idle(root, params)]
@@ -86,7 +86,7 @@ def before_calls(
     They depend on the problems, the base student in *root* and the settings alone: not on the disk
     or the speed of this machine, and not on how far the run has come.
     """
-    grader = load_grader(params.section("grade", GradeSettings).grader)
+    grader = Bench.reading(params).own
     found = [gold({"train": train, "dev": dev}, grader)]
     found += teaching.fits(params, [*train, *dev], len(dev))
     try:

@@ -1,10 +1,11 @@
-"""Whether a run that surely has to ask its teacher can: its key, and a way to the service."""
+"""Whether a run that surely has to ask its teacher, or a judge, can: a key, and a way there."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from redistill.console.exceptions import RefusedError
+from redistill.grading.grader import GradeSettings, grader_module
 from redistill.llm import store
 from redistill.rationales.teacher import engage
 from redistill.settings.sections import Params
@@ -31,6 +32,9 @@ def missing(root: Path, params: Params) -> RefusedError | None:
     try:
         if ready := getattr(teacher.module, "ready", None):
             ready(teacher.settings)
+        grader = grader_module(params.section("grade", GradeSettings).grader)
+        if ready := getattr(grader, "ready", None):
+            ready(params)
     except RefusedError as refusal:
         return refusal
     return None

@@ -6,7 +6,7 @@ from redistill.console.preflight import Finding, held
 from redistill.diagnosis import smallest_gain
 from redistill.diagnosis.settings import MineSettings
 from redistill.grading import golds
-from redistill.grading.grader import GradeSettings, load_grader
+from redistill.grading.grader import Bench
 from redistill.rationales import prompt
 from redistill.rationales.teacher import engage
 from redistill.records.types import Problem
@@ -45,7 +45,7 @@ def prompts(params: Params, problems: Sequence[Problem]) -> Finding:
 
 def _choices(params: Params, problems: Sequence[Problem]) -> Finding:
     """Check that a question whose answer is a letter says which choices there are."""
-    if not golds.lettered(load_grader(params.section("grade", GradeSettings).grader)):
+    if not golds.lettered(Bench.reading(params).own):
         return Finding("choices", "holds", "no answer is the letter of a choice")
     found = [(p.id, fault) for p in problems if (fault := golds.unoffered(p)) is not None]
     if not found:

@@ -53,7 +53,7 @@ def retry(conditions: tuple[str, ...]) -> None:
     with store.writing(store.path()) as writer:
         chosen = writer.retire({name: value for name, _, value in pairs})
     click.echo(f"set aside: {counted(len(chosen), 'answer')}")
-    stages = sorted({s if s == "generate" else f"{s}@{r}" for _, s, r, _ in chosen})
+    stages = sorted({_stage(stage, round) for _, stage, round, _ in chosen})
     if stages:
         told = f"ask again: dvc repro --force --single-item {' '.join(stages)} && dvc repro"
         click.echo(safe_text(told))
@@ -144,3 +144,10 @@ def reconcile() -> None:
     click.echo(
         f"{count} calls without an answer hold no tokens or money any more; they remain calls"
     )
+
+
+def _stage(stage: str, round: str) -> str:
+    """The stage of dvc.yaml that made a call: that of a judge stands in place of the round."""
+    if stage == "judge":
+        return round
+    return stage if stage == "generate" else f"{stage}@{round}"

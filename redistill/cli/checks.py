@@ -69,6 +69,7 @@ def show_plan(as_json: bool) -> None:
     for told in (
         plans.over_budget(params, rows[-1]),
         plans.probes(params),
+        plans.judged(Path(), params, rows[-1].cached + rows[-1].new),
         plans.on_dev(Path(), params),
         ready.missing(Path(), params),
     ):
@@ -132,11 +133,17 @@ def grade(name: str | None, examples: int) -> None:
     What the run records is changed by `dvc repro`, which grades again and answers nothing anew.
     """
     from redistill.cli import regrade
-    from redistill.grading.grader import GradeSettings
+    from redistill.grading.grader import Bench, GradeSettings
 
     params = sections.read(PARAMS)
     chosen = name or params.section("grade", GradeSettings).grader
-    found = regrade.run(Path(), list(branches(params)), chosen)
+    bench = Bench.reading(params)
+    found = regrade.run(Path(), list(branches(params)), chosen, bench)
+    if bench.unasked:
+        raise RefusedError(
+            f"{chosen}: {counted(bench.unasked, 'verdict')} on these completions to be asked for, "
+            "and this command asks nobody; set grade.grader and run dvc repro"
+        )
     title = f"Verdicts, as they are -> by the grader {chosen}"
     tables.table([regrade.HEAD, *(one.cells() for one in found)], title=title)
     for one in found:

@@ -64,7 +64,7 @@ def rounds() -> None:
 def _graded() -> list[tuple[str, ...]]:
     """The table of the branches that are graded, the first of them first; empty without any."""
     files = sorted(ROUNDS.glob("*.json"), key=lambda file: file.stat().st_mtime)
-    rows = [("branch", *SPLITS)]
+    rows: list[tuple[str, ...]] = [("branch", *SPLITS)]
     for file in files:
         scores = json_file.read_json(file).get("scores", {})
         found = [Score.held(scores[s], f"{file}: {s}") if s in scores else None for s in SPLITS]

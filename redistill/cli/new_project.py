@@ -60,7 +60,7 @@ DVC_IGNORED = """\
 .*.old
 .gitignore
 """
-FOLDERS = ("external", "imported", "pretrained")
+FOLDERS = ("external", "imported", "pretrained", "rubrics")
 TEACHING = ("teach", "generate", "refine", "spending", "openai", "local", "replay", "tutor")
 OWN_PROBLEMS, OWN_CHOICES = "own-problems", "own-choices"  # the overlays of the task jsonl
 PRETRAINED = "pretrained"  # the overlay for students that come from elsewhere
@@ -120,9 +120,7 @@ def lay_out(folder: Path, params: str) -> list[str]:
         folder.mkdir(parents=True, exist_ok=True)
         done = [*_set_up(folder)]
         with drafts.together():
-            for name in FOLDERS:
-                readme = (PROJECT / "data" / name / "README.md").read_text(encoding="utf-8")
-                write_text(folder / "data" / name / "README.md", readme)
+            _write_folders(folder)
             write_text(folder / "params.yaml", params)
             _write_ignored(folder)
             _write_pipeline(folder)
@@ -145,6 +143,7 @@ def upgrade(root: Path) -> Iterator[str]:
     theirs, ours = installed.read(file), installed.stamp()
     changed = [name for name in installed.differences(theirs, ours) if name != "version"]
     with drafts.together():
+        _write_folders(root)
         _write_pipeline(root)
         _write_ignored(root)
     yield f"{theirs.get('version')} -> {ours['version']}: modules that differ: {len(changed)}"
@@ -273,6 +272,15 @@ def _write_pipeline(folder: Path) -> None:
     stamp = json.dumps(installed.stamp(), indent=2, sort_keys=True)
     write_text(folder / installed.STAMP, f"{stamp}\n")
     write_text(folder / "dvc.yaml", pipeline())
+
+
+def _write_folders(folder: Path) -> None:
+    """Write the folders that stages depend on, as far as *folder* has none of the name."""
+    for name in FOLDERS:
+        if (folder / "data" / name).exists():
+            continue
+        for file in sorted((PROJECT / "data" / name).iterdir()):
+            write_text(folder / "data" / name / file.name, file.read_text(encoding="utf-8"))
 
 
 def _write_ignored(folder: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from redistill.cli import dvc_locks
 from redistill.console.preflight import Finding
 
-FOLDERS = ("data/external", "data/imported", "data/pretrained")
+FOLDERS = ("data/external", "data/imported", "data/pretrained", "data/rubrics")
 MADE = (  # what stages make, which DVC keeps
     *("attempts", "completions", "completions-outside", "errors", "predictions"),
     *("predictions-outside", "probes", "problems", "published", "rationales", "report", "students"),

@@ -12,11 +12,12 @@ from redistill.diagnosis import smallest_gain
 from redistill.diagnosis.nearest import Cases
 from redistill.diagnosis.settings import MineSettings
 from redistill.grading import golds
-from redistill.grading.grader import Grader, GradeSettings, load_grader
+from redistill.grading.grader import Bench, Grader, GradeSettings, grader_module
 from redistill.llm import budget, purchase
 from redistill.llm.budget import Amount, SpendingSettings
 from redistill.problems import held_out
 from redistill.problems.held_out import HeldOut
+from redistill.problems.sets import SPLITS
 from redistill.rationales import generate, guards, refine, select
 from redistill.rationales.teacher import Engaged, Plan, Request, TeachSettings, engage
 from redistill.records import jsonl
@@ -27,6 +28,7 @@ from redistill.rounds.targets import Tailored
 from redistill.settings import sections
 from redistill.settings.sections import Params
 from redistill.solutions import gaps
+from redistill.students.answer.settings import EvaluateSettings
 from redistill.students.model.settings import StudentSettings
 from redistill.students.train.settings import TrainSettings
 
@@ -59,7 +61,7 @@ class _Run:
 
     @property
     def grader(self) -> Grader:
-        return load_grader(self.params.section("grade", GradeSettings).grader)
+        return Bench.reading(self.params).own
 
     @property
     def branches(self) -> dict[str, Branch]:
@@ -128,6 +130,24 @@ def probes(params: Params) -> str | None:
     return (
         f"Held-out errors (mine.folds: {folds}) train {folds * len(probed)} more students, "
         f"{count:,} optimiser steps; they ask no teacher."
+    )
+
+
+def judged(root: Path, params: Params, texts: int) -> str | None:
+    """
+    Say how often a grader that is paid may be asked, beside the *texts* that a teacher writes.
+
+    None for a grader that costs nothing. Out-of-domain tests are not counted.
+    """
+    if not getattr(grader_module(params.section("grade", GradeSettings).grader), "PAID", False):
+        return None
+    files = (root / f"data/problems/{split}.jsonl" for split in SPLITS)
+    problems = sum(len(jsonl.read(file, Problem)) for file in files if file.is_file())
+    drawn = 1 + params.section("evaluate", EvaluateSettings).samples
+    answers = len(branches.branches(params)) * problems * drawn
+    return (
+        f"The judge is asked about at most {texts + answers:,} texts besides: {texts:,} of the "
+        f"teacher, {answers:,} of students; repeated ones and those without an answer cost nothing."
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from redistill.analysis.scores import HELD_OUT
 from redistill.console.exceptions import RefusedError
-from redistill.grading.grader import load_grader
+from redistill.grading.grader import Load, load_grader
 from redistill.grading.predictions import graded
 from redistill.problems import sets
 from redistill.problems.sets import ProblemSet
@@ -47,7 +47,7 @@ class Regraded:
         return (self.branch, self.split, str(len(self.after)), *counts, str(len(self.changed)))
 
 
-def run(root: Path, branches: Sequence[str], name: str) -> list[Regraded]:
+def run(root: Path, branches: Sequence[str], name: str, load: Load = load_grader) -> list[Regraded]:
     """
     Grade what the run in *root* holds by the grader *name*, for every branch that has completions.
 
@@ -62,18 +62,18 @@ def run(root: Path, branches: Sequence[str], name: str) -> list[Regraded]:
             for branch in branches:
                 written = root / completions / branch / f"{exam}.jsonl"
                 judged = root / predictions / branch / f"{exam}.jsonl"
-                found += _regraded(branch, exam, known, (written, judged), name)
+                found += _regraded(branch, exam, known, (written, judged), name, load)
                 if exam == "train":
                     held = root / f"data/probes/{branch}.jsonl"
                     judged = judged.with_name(f"{HELD_OUT}.jsonl")
-                    found += _regraded(branch, HELD_OUT, known, (held, judged), name)
+                    found += _regraded(branch, HELD_OUT, known, (held, judged), name, load)
     if not found:
         raise RefusedError("there are no completions in data/completions: run dvc repro first")
     return found
 
 
 def _regraded(
-    branch: str, exam: str, known: ProblemSet, files: tuple[Path, Path], name: str
+    branch: str, exam: str, known: ProblemSet, files: tuple[Path, Path], name: str, load: Load
 ) -> list[Regraded]:
     """The completions in the first of *files* graded again, beside their predictions."""
     written, judged = files
@@ -82,7 +82,7 @@ def _regraded(
     rows, before = jsonl.read(written, Completion), jsonl.read(judged, Prediction)
     if exam == HELD_OUT and not rows:  # the branch was not probed
         return []
-    after = graded(known.problems, rows, load_grader(known.grader or name)) if rows else []
+    after = graded(known.problems, rows, load(known.grader or name)) if rows else []
     return [Regraded(branch, exam, before, after)]
 
 

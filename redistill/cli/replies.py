@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from redistill.console.exceptions import RefusedError
-from redistill.grading.grader import Grader, GradeSettings, load_grader
+from redistill.grading.grader import Bench, Grader
 from redistill.llm import asked, response, store
 from redistill.llm.asked import Asked
 from redistill.problems import held_out
@@ -22,6 +22,7 @@ from redistill.settings import sections
 from redistill.settings.sections import Params
 from redistill.solutions import gaps
 
+JUDGING = "judge"  # the stage of calls that judge what others wrote
 TRAIN = "data/problems/train.jsonl"
 R = TypeVar("R", bound=Record)
 
@@ -45,7 +46,7 @@ class Known:
 
     @cached_property
     def grader(self) -> Grader:
-        return load_grader(self.params.section("grade", GradeSettings).grader)
+        return Bench.reading(self.params).own
 
     @cached_property
     def unquoted(self) -> HeldOut:
@@ -75,7 +76,7 @@ def replies(root: Path, problem: str) -> tuple[Problem, list[Judged]]:
         raise RefusedError(f"there is no problem {problem!r} in {root / TRAIN}")
     file = store.path()
     with store.reading(file) as known:
-        calls = asked.about(known, problem)
+        calls = [call for call in asked.about(known, problem) if call.stage != JUDGING]
     if not calls:
         raise RefusedError(
             f"{file}: holds no call about {problem!r}; only a paid teacher makes some"

@@ -1,14 +1,14 @@
 """A published data set taken over: its rationales for the problems that this run has."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
 from redistill.console.exceptions import RefusedError
 from redistill.datasets.load import Published
-from redistill.grading.grader import Grader
+from redistill.grading.grader import Grader, foresee
 from redistill.problems.held_out import HeldOut
 from redistill.problems.overlap import normalised_question
 from redistill.rationales import guards
@@ -55,6 +55,7 @@ def take(
     texts, which a student is taught whose lessons accumulate, pass the same guards or are left out.
     """
     by_question = {normalised_question(problem): problem for problem in problems.values()}
+    foresee(grader, _texts(rows, by_question))
     kept: dict[str, Rationale] = {}
     rejected: dict[str, list[str]] = {}
     older = 0
@@ -84,6 +85,17 @@ def take(
     if not kept:
         raise RefusedError(f"{balance}: no row is for a train problem of this run")
     return Taken([*kept.values()], rejected, len(problems) - len(kept), older, balance)
+
+
+def _texts(
+    rows: Sequence[Published], by_question: Mapping[str, Problem]
+) -> Iterator[tuple[Problem, str]]:
+    """The texts of *rows* that may be taken, older ones too, each with the problem here."""
+    for row in rows:
+        problem = by_question.get(normalised_question(row.asks()))
+        if problem is not None and problem.answer == row.answer:
+            older = (version.text for version in (*row.history, *row.own))
+            yield from ((problem, text) for text in (row.rationale, *older))
 
 
 def _rationale(

@@ -41,11 +41,16 @@ def locate(
     problem's solution or, where it has none, *worked*, the rationale that was taught) names set-up,
     or copying where a number in it stands neither in the question nor in an earlier step.
 
+    Of code the *answer* is what its tests came to, which names the gap and the first that fails.
+
     Steps are marked equations, else bare ones, else those said in words ("15 plus 18 is 33"); in a
     text without any, a sentence is a step, and the last number in it is what it reaches.
     """
     if not completion.strip():
         return "format", None
+    kind, told, step = (answer or "").partition(": ")
+    if told and kind in (*gaps.OF_CODE, gaps.PASSES):
+        return ("format", None) if kind == gaps.PASSES else (kind, step)
     written = steps(completion)
     taken = _taken(problem, answer)
     if taken is not None or problem.choices or problem.answer in gaps.OTHER:

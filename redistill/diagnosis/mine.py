@@ -178,7 +178,7 @@ def profile(errors: Iterable[Error], n: int, common: float) -> dict[str, Any]:
     """
     counts = Counter(error.gap for error in errors if error.split == "dev")
     frequent = sorted(gap for gap, count in counts.items() if n and count / n >= common)
-    return {"n": n, "gaps": {gap: counts[gap] for gap in gaps.ALL}, "common": frequent}
+    return {"n": n, "gaps": gaps.listed(counts), "common": frequent}
 
 
 def decide(

@@ -1,6 +1,7 @@
 """The errors of several students put together, so that one refined set can serve them all."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,13 +62,15 @@ def diagnosis(files: Sequence[Path], common: float) -> dict[str, Any]:
     """
     found = [_read(file) for file in files]
     n = sum(content["profile"]["n"] for content in found)
-    counts = {gap: sum(content["profile"]["gaps"][gap] for content in found) for gap in gaps.ALL}
+    counts: Counter[str] = Counter()
+    for content in found:
+        counts.update(content["profile"]["gaps"])
     frequent = sorted(gap for gap, count in counts.items() if n and count / n >= common)
     stop = all(content["decision"]["stop"] for content in found)
     told = [content["decision"]["because"] for content in found]
     because = "; ".join(f"{f.stem}: {why}" for f, why in zip(files, told, strict=True))
     return {
-        "profile": {"n": n, "gaps": counts, "common": frequent},
+        "profile": {"n": n, "gaps": gaps.listed(counts), "common": frequent},
         "decision": {"stop": stop, "because": because},
     }
 
@@ -76,7 +79,7 @@ def _read(file: Path) -> dict[str, Any]:
     content = read_json(file)
     try:
         counts, decision = content["profile"]["gaps"], content["decision"]
-        whole = [content["profile"]["n"], *(counts[gap] for gap in gaps.ALL)]
+        whole = [content["profile"]["n"], *(counts[gap] for gap in gaps.ALL), *counts.values()]
         if all(isinstance(value, int) for value in whole) and {"stop", "because"} <= {*decision}:
             return content
     except (KeyError, TypeError):

@@ -4,15 +4,24 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from redistill.console.counted import counted
 from redistill.console.exceptions import RefusedError
-from redistill.grading.grader import Grader, load_grader
+from redistill.grading.grader import Decider, Grader, Load, load_grader
 from redistill.problems.sets import ProblemSet
 from redistill.records.types import Problem, Split
 
 SHOWN = 3  # of the rows that a message names
 
 
-def unread(problems: Iterable[Problem], grader: Grader) -> Iterator[tuple[Problem, str]]:
-    """Find each problem that *grader* cannot judge, with what is wrong with it."""
+def unread(
+    problems: Iterable[Problem], grader: Grader, *, thorough: bool = False
+) -> Iterator[tuple[Problem, str]]:
+    """
+    Find each problem that *grader* cannot judge, with what is wrong with it.
+
+    One that runs tests runs them where *thorough*, and else looks at them alone.
+    """
+    if isinstance(grader, Decider):
+        yield from grader.unread(problems, thorough=thorough)
+        return
     for problem in problems:
         fault = _fault(problem, grader)
         if fault is not None:
@@ -20,17 +29,22 @@ def unread(problems: Iterable[Problem], grader: Grader) -> Iterator[tuple[Proble
 
 
 def check_all(
-    splits: Mapping[Split, Sequence[Problem]], tests: Mapping[str, ProblemSet], grader: str
+    splits: Mapping[Split, Sequence[Problem]],
+    tests: Mapping[str, ProblemSet],
+    grader: str,
+    load: Load = load_grader,
 ) -> None:
     """Refuse, as `check` does, golds of *splits*, and of out-of-domain *tests* by their graders."""
     for problems in splits.values():
-        check(problems, load_grader(grader), grader)
+        check(problems, load(grader), grader, thorough=True)
     for test in tests.values():
         own = test.grader or grader
-        check(test.problems, load_grader(own), own)
+        check(test.problems, load(own), own, thorough=True)
 
 
-def check(problems: Iterable[Problem], grader: Grader, name: str) -> None:
+def check(
+    problems: Iterable[Problem], grader: Grader, name: str, *, thorough: bool = False
+) -> None:
     """
     Refuse gold answers that the *grader* called *name* does not read whole, as themselves.
 
@@ -38,7 +52,7 @@ def check(problems: Iterable[Problem], grader: Grader, name: str) -> None:
     (65) with the first of their rows.
     """
     count, first = 0, []
-    for problem, fault in unread(problems, grader):
+    for problem, fault in unread(problems, grader, thorough=thorough):
         count += 1
         if count <= SHOWN:
             first.append(f"{problem.id!r}: {fault}")

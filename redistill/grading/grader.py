@@ -2,18 +2,31 @@
 
 import importlib
 import re
-from typing import Protocol, cast
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any, Protocol, cast, runtime_checkable
 
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.records.types import Prediction, Problem, Split, Verdict
 from redistill.settings.bounds import Module
-from redistill.settings.sections import Section
+from redistill.settings.sections import Params, Section
+
+WRONG = "wrong answer"
+Texts = Sequence[tuple[Problem, str]]
 
 
 class GradeSettings(Section):
-    """Section ``grade``: the grader, by the name of its file."""
+    """
+    Section ``grade``: the grader, by the name of its file.
+
+    *judge* and *tests* are the settings of the graders of these names, which they hold to models of
+    their own; a run by another grader has neither.
+    """
 
     grader: Module
+    judge: dict[str, Any] | None = None
+    tests: dict[str, Any] | None = None
 
 
 class Grader(Protocol):
@@ -32,26 +45,146 @@ class Grader(Protocol):
         ...
 
 
-def load_grader(name: str) -> Grader:
+@dataclass(frozen=True)
+class Decision:
+    """
+    What a grader makes of a text: the *answer* in it, and whether either reading of it is right.
+
+    *fault* says why the strict one is not.
+    """
+
+    answer: str | None
+    strict: bool
+    lenient: bool
+    fault: str = WRONG
+
+
+@runtime_checkable
+class Decider(Grader, Protocol):
+    """
+    A grader that has to see the problem, and decides about many texts at once.
+
+    What ``redistill/graders/<name>.py`` with a function ``configured`` makes of the settings.
+    """
+
+    def foresee(self, texts: Texts) -> None:
+        """Have the decisions about *texts* at hand, which takes calls or processes."""
+        ...
+
+    def decide(self, problem: Problem, text: str) -> Decision:
+        """Say what *text*, an answer to *problem*, is worth."""
+        ...
+
+    def prose(self, text: str) -> str:
+        """Return *text* without what is code, or another thing that no guard reads as language."""
+        ...
+
+    def unread(
+        self, problems: Iterable[Problem], *, thorough: bool
+    ) -> Iterator[tuple[Problem, str]]:
+        """Find each problem that cannot be judged; where *thorough*, by trying it."""
+        ...
+
+    def figures(self) -> dict[str, Any]:
+        """Return what a metrics file records of the decisions."""
+        ...
+
+
+@dataclass(frozen=True)
+class Bench:
+    """
+    The graders of a run, each made once.
+
+    *at* is the stage, with its round, for which they work. Those that ask a model or run code do
+    so only where *works*; else they know what is stored, and nothing about the rest.
+    """
+
+    params: Params
+    at: str
+    works: bool = True
+    _made: dict[str, Grader] = field(default_factory=dict, compare=False)
+
+    @classmethod
+    def reading(cls, params: Params) -> "Bench":
+        """Make a bench that asks nobody, for a look at what is there."""
+        return cls(params, "look", works=False)
+
+    @property
+    def own(self) -> Grader:
+        """The grader that the settings name."""
+        return self(self.params.section("grade", GradeSettings).grader)
+
+    def __call__(self, name: str) -> Grader:
+        """Return the grader called *name*."""
+        if name not in self._made:
+            self._made[name] = load_grader(name, self)
+        return self._made[name]
+
+    @property
+    def unasked(self) -> int:
+        """How many verdicts a look at what is stored has missed."""
+        return sum(len(getattr(grader, "unasked", ())) for grader in self._made.values())
+
+    def figures(self) -> dict[str, Any]:
+        """Return what a metrics file records of the graders that decide; empty without such."""
+        deciders = {n: g for n, g in sorted(self._made.items()) if isinstance(g, Decider)}
+        return {name: grader.figures() for name, grader in deciders.items()}
+
+
+Load = Callable[[str], Grader]
+
+
+def load_grader(name: str, bench: Bench | None = None) -> Grader:
     """
     Load the grader in ``redistill/graders/<name>.py``.
 
     One that needs what may not be installed has a function ``check``, which refuses; asked here,
-    that is before anything is generated.
+    that is before anything is generated. One that needs settings has a function ``configured``,
+    which makes it for a *bench*.
     """
+    module = grader_module(name)
+    if hasattr(module, "check"):
+        module.check()
+    if not hasattr(module, "configured"):
+        return cast(Grader, module)
+    if bench is None:
+        raise RefusedError(f"grade.grader: {name} needs the settings of a run", code=CONFIG)
+    return cast(Grader, module.configured(bench))
+
+
+def grader_module(name: str) -> ModuleType:
+    """Import ``redistill/graders/<name>.py``; raises RefusedError (78) where there is none."""
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name):
         raise RefusedError(f"grade.grader: {name!r} is not the name of a grader", code=CONFIG)
     try:
-        module = importlib.import_module(f"redistill.graders.{name}")
+        return importlib.import_module(f"redistill.graders.{name}")
     except ModuleNotFoundError as problem:
         if problem.name != f"redistill.graders.{name}":
             raise
         raise RefusedError(
             f"grade.grader: there is no redistill/graders/{name}.py", code=CONFIG
         ) from None
-    if hasattr(module, "check"):
-        module.check()
-    return cast(Grader, module)
+
+
+def foresee(grader: Grader, texts: Iterable[tuple[Problem, str | None]]) -> None:
+    """Have *grader* decide about those of *texts* that have an answer, if it is one that does."""
+    if isinstance(grader, Decider):
+        grader.foresee([(p, t) for p, t in texts if t is not None and grader.strict(t) is not None])
+
+
+def decide(problem: Problem, text: str, grader: Grader, *, twice: bool = True) -> Decision:
+    """Say what *text*, an answer to *problem*, is worth; leniently as well where read *twice*."""
+    if isinstance(grader, Decider):
+        return grader.decide(problem, text)
+    found = grader.strict(text)
+    strict = grader.equal(found, problem.answer)
+    lenient = twice and not strict and grader.equal(grader.lenient(text), problem.answer)
+    return Decision(found, strict, strict or lenient)
+
+
+def prose(text: str, grader: Grader) -> str:
+    """Return what of *text* is language: all of it, but for a grader that takes code out."""
+    return grader.prose(text) if isinstance(grader, Decider) else text
 
 
 def predict(
@@ -64,24 +197,23 @@ def predict(
     format ``no_answer``, whatever else it holds; *strict* and *lenient* say what either reading
     of the text alone would give.
     """
-    found = grader.strict(completion)
-    strict = grader.equal(found, problem.answer)
+    found = decide(problem, completion, grader)
     verdict: Verdict
     if not eos:
         verdict = "cut_off"
-    elif found is None:
+    elif found.answer is None:
         verdict = "no_answer"
     else:
-        verdict = "correct" if strict else "wrong"
+        verdict = "correct" if found.strict else "wrong"
     return Prediction(
         id=problem.id,
         problem=problem.id,
         split=split,
         completion=completion,
-        answer=found,
+        answer=found.answer,
         verdict=verdict,
-        strict=strict,
-        lenient=strict or grader.equal(grader.lenient(completion), problem.answer),
+        strict=found.strict,
+        lenient=found.lenient,
         eos=eos,
         tokens=tokens,
     )

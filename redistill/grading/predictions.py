@@ -7,7 +7,7 @@ from typing import Any
 
 from redistill.analysis.scores import HELD_OUT, Score, score
 from redistill.console.exceptions import RefusedError
-from redistill.grading.grader import Grader, load_grader, predict
+from redistill.grading.grader import Grader, Load, foresee, load_grader, predict
 from redistill.problems.sets import ProblemSet
 from redistill.records import spool
 from redistill.records.balance import Balance
@@ -48,6 +48,7 @@ def grade(
     completions: Mapping[str, Sequence[Completion]],
     grader: str,
     held_out: Sequence[Completion] | None = None,
+    load: Load = load_grader,
 ) -> Graded:
     """
     Judge the *completions* of all *sets*, each by its own grader or by the one called *grader*.
@@ -62,14 +63,14 @@ def grade(
     predictions: dict[str, Sequence[Prediction]] = {
         name: []
         if passed
-        else kept(found.problems, completions[name], load_grader(found.grader or grader))
+        else kept(found.problems, completions[name], load(found.grader or grader))
         for name, found in sets.items()
     }
     out = sum(len(found) for found in predictions.values())
     balance = Balance("grade", rows, out, {"passed through": rows} if passed else {})
     scores = {} if passed else {name: score(found) for name, found in predictions.items()}
     if held_out is not None:
-        judge = load_grader(sets["train"].grader or grader)
+        judge = load(sets["train"].grader or grader)
         found = kept(sets["train"].problems, held_out, judge) if held_out else []
         predictions[HELD_OUT] = found
         scores |= {HELD_OUT: score(found)} if found else {}
@@ -112,6 +113,10 @@ def each(
             f"problem {missing!r} and {len(known) - len(answered) - 1} more have no completion: "
             "have them answered again (dvc repro)"
         )
+    foresee(
+        grader,
+        ((known[c.problem], o.text) for c in completions for o in (c.output, *c.drawn)),
+    )
     for completion in completions:
         yield _prediction(known[completion.problem], completion, grader)
 

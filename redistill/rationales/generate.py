@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
 
-from redistill.grading.grader import Grader
+from redistill.grading.grader import Grader, foresee
 from redistill.problems.held_out import HeldOut
 from redistill.rationales import guards, probe
 from redistill.rationales.attempts import Attempts, Choose, attempt
-from redistill.rationales.teacher import Engaged, Reply
+from redistill.rationales.teacher import Engaged, Reply, replied
 from redistill.records import spool
 from redistill.records.balance import Balance
 from redistill.records.fingerprint import digest
@@ -104,7 +104,10 @@ class _Asked:
 
         def ask(places: list[int], draws: range) -> list[list[Reply]]:
             sitting = teacher.sitting("generate", self.round, draws)
-            return teacher.module.explain(Picked(problems, places), teacher.settings, sitting)
+            asked = Picked(problems, places)
+            given = teacher.module.explain(asked, teacher.settings, sitting)
+            foresee(self.grader, replied(zip(asked, given, strict=True)))
+            return given
 
         def judge(place: int, reply: Reply) -> str | None:
             return fault(problems[place], reply, self.grader, self.held_out)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from redistill.grading.grader import Grader
+from redistill.grading.grader import Decider, Grader, decide, prose
 from redistill.problems.held_out import HeldOut
 from redistill.rationales import talk, wrapping
 from redistill.records.fingerprint import worded
@@ -30,13 +30,15 @@ def first(problem: Problem, text: str, grader: Grader, held_out: HeldOut) -> str
     (`talk.talks`), markup that wraps a reply where the question has it (`wrapping.left_in`), and a
     question of *held_out*, which is dev and test, where the problem's own question has it.
     """
-    if grader.strict(text) is None:
+    found = decide(problem, text, grader, twice=False)
+    if found.answer is None:
         return "not in the answer format"
-    if not grader.equal(grader.strict(text), problem.answer):
-        return "wrong answer"
-    if wrapping.left_in(text, problem.question):
+    if not found.strict:
+        return found.fault
+    said = prose(text, grader)
+    if wrapping.left_in(said, problem.question):
         return "leftover markup"
-    if talk.talks(problem, text):
+    if talk.talks(problem, said):
         return "talks about teaching"
     if quoted := held_out.quoted(text):
         own = " ".join([problem.question, *(problem.choices or {}).values()])
@@ -46,7 +48,10 @@ def first(problem: Problem, text: str, grader: Grader, held_out: HeldOut) -> str
 
 def unended(unmarked: str | None, grader: Grader) -> str | None:
     """Say that *unmarked*, a reply without markers, does not end in the answer; else None."""
-    if unmarked is None or grader.strict(unmarked.rpartition("\n")[2]) is not None:
+    whole = isinstance(grader, Decider)  # whose answers may be of many lines
+    if unmarked is None:
+        return None
+    if grader.strict(unmarked if whole else unmarked.rpartition("\n")[2]) is not None:
         return None
     return "not in the answer format"
 

@@ -21,6 +21,9 @@ WAYS_OUT = {
     FORM: "the prompt of teach.prompts and grade.grader may speak of different answer forms",
     RIGHT_UNMARKED: "teach.unmarked: take teaches such replies",
     "wrong answer": "see field 'answer' of these problems, and whether grade.grader fits them",
+    "fails its tests": "see field 'answer' of these problems, the source of the tests, and the "
+    "replies with redistill show ID --replies",
+    "no usable verdict": "redistill judge shows what the judge replies",
     "bad request": "mend the teacher's section in params.yaml",
     UNCHANGED: "each is word for word the text that it was to replace, so none is refined; see "
     "both with redistill show ID --replies, then take another teach.refiner or teach.prompts; "

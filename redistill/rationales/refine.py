@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from redistill.diagnosis.nearest import Cases
-from redistill.grading.grader import Grader
+from redistill.grading.grader import Grader, foresee
 from redistill.problems.held_out import HeldOut
 from redistill.rationales import guards, probe
 from redistill.rationales.attempts import Attempts, Choose, attempt
-from redistill.rationales.teacher import Engaged, Reply, Request
+from redistill.rationales.teacher import Engaged, Reply, Request, replied
 from redistill.records import spool
 from redistill.records.balance import Balance
 from redistill.records.fingerprint import digest
@@ -228,10 +228,13 @@ class _Asked:
             first = afresh or 0
             numbers = range(first + draws.start, first + draws.stop)
             sitting = teacher.sitting("refine", self.round, numbers, first)
-            if afresh is None:
-                return teacher.module.refine(chosen, teacher.settings, sitting)
             problems = [request.problem for request in chosen]
-            return teacher.module.explain(problems, teacher.settings, sitting)
+            if afresh is None:
+                given = teacher.module.refine(chosen, teacher.settings, sitting)
+            else:
+                given = teacher.module.explain(problems, teacher.settings, sitting)
+            foresee(self.grader, replied(zip(problems, given, strict=True)))
+            return given
 
         def judge(place: int, reply: Reply) -> str | None:
             return fault(asked[place], reply, self.grader, self.held_out, self.guard)

@@ -2,7 +2,7 @@
 
 import importlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, Protocol, TypeVar, cast
@@ -80,6 +80,14 @@ class Reply:
     fingerprint: str | None = None
     kept: str | None = None
     unmarked: str | None = None
+
+
+def replied(
+    rows: Iterable[tuple[Problem, Sequence[Reply]]],
+) -> Iterator[tuple[Problem, str | None]]:
+    """Yield each text of *rows*, marked or not, with the problem that it answers."""
+    for problem, replies in rows:
+        yield from ((problem, reply.text or reply.unmarked) for reply in replies)
 
 
 @dataclass

@@ -71,7 +71,8 @@ def _layer(text: str) -> str:
     if opening := OPENING.match(text):
         text = text[opening.end() :].strip()
     for mark in CLOSING:
-        text = text.removesuffix(mark).rstrip()
+        if len(re.findall(rf"^[ \t]{{0,3}}{mark}", text, re.MULTILINE)) % 2 or "\n" not in text:
+            text = text.removesuffix(mark).rstrip()  # else it closes a fence within the text
     words = text.rsplit(None, 1)
     if len(words) > 1 and words[1] in LONE:
         return words[0]

@@ -38,6 +38,7 @@ def without_keys(settings: Mapping[str, Any]) -> dict[str, str] | None:
 def _names(content: Mapping[str, Any]) -> list[str]:
     """Every variable that a ``key:`` of a section names, or an ``env:`` in its headers or query."""
     sections = [s for s in content.values() if isinstance(s, Mapping)]
+    sections += [s for found in sections for s in found.values() if isinstance(s, Mapping)]
     keys = [section.get("key") for section in sections]
     for section in sections:
         added = [section.get("headers"), section.get("query")]

@@ -14,6 +14,8 @@ OTHER = {"no": "yes_for_no", "yes": "no_for_yes"}  # by the gold answer
 CHOSEN = ("distractor", *OTHER.values())
 HIDDEN = "not_shown"  # in place of a gap that the teacher of a control is not told
 ALL = (*OPERATION.values(), *PROCESS, *CHOSEN, "unknown")
+OF_CODE = ("no_code", "raises", "wrong_result", "over_limit")  # by what its tests came to
+PASSES = "passes"  # what the tests of right code come to
 WORDS = {  # as a teacher that is a language model is told
     "add": "it added wrongly",
     "subtract": "it subtracted wrongly",
@@ -28,6 +30,10 @@ WORDS = {  # as a teacher that is a language model is told
     "yes_for_no": "its yes is wrong",
     "no_for_yes": "its no is wrong",
     "unknown": "where it went wrong is not known",
+    "no_code": "its code does not run, or lacks the function",
+    "raises": "its function ends with an exception",
+    "wrong_result": "its function returns a wrong result",
+    "over_limit": "its function takes more than its time or memory",
     HIDDEN: "where it went wrong is not shown",
 }
 
@@ -44,10 +50,16 @@ def read(path: Path) -> Diagnosis:
     """Read the diagnosis in the metrics that `mine` wrote to *path*."""
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        common = [gap for gap in ALL if gap in content["profile"]["common"]]
+        common = [gap for gap in (*ALL, *OF_CODE) if gap in content["profile"]["common"]]
         return Diagnosis(common, bool(content["decision"]["stop"]))
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise RefusedError(f"{path}: not the diagnosis of a round: {problem}") from problem
+
+
+def listed(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return *counts* of every kind of gap, those of code where there are any."""
+    of_code = {gap: counts[gap] for gap in OF_CODE if counts.get(gap)}
+    return {gap: counts.get(gap, 0) for gap in ALL} | of_code
 
 
 def words(gap: str) -> str:

@@ -10,17 +10,26 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from redistill.grading import numbers, units
-from redistill.grading.grader import load_grader
+from redistill.grading.grader import Bench, Decider, load_grader
 from tests.imports import ROOT
+from tests.settings import shipped
 
 NAMES = sorted(f.stem for f in (ROOT / "redistill/graders").glob("[a-z]*.py"))
+DECIDING = ("judge", "tests")  # by a model, or by running code: they read, and do not compare
+READING = [name for name in NAMES if name not in DECIDING]
+BENCH = Bench.reading(shipped("own-answers"))
+BENCH.params.content["grade"]["tests"] = shipped("own-code").content["grade"]["tests"]
 DATA = ROOT.parent / "shared" / "data"
 GOLD = {"numeric": ["18", "-5", "1005", "0.5", "3/4"], "choice": list("ABCDE"),
         "yes_no": ["yes", "no"],
         "math": ["18", "-5", "3/4", r"2\sqrt{3}", "[0, 1)", "x^2+1"]}  # fmt: skip
 
 
-@pytest.mark.parametrize("name", NAMES)
+def test_those_that_decide_are_those_with_settings():
+    assert [name for name in NAMES if isinstance(BENCH(name), Decider)] == [*DECIDING]
+
+
+@pytest.mark.parametrize("name", READING)
 def test_every_gold_answer_is_itself_and_no_neighbour(name: str):
     grader = load_grader(name)
 
@@ -39,7 +48,7 @@ def test_every_gold_answer_is_itself_and_no_neighbour(name: str):
 @pytest.mark.parametrize("name", NAMES)
 @given(text=st.text(max_size=200))
 def test_no_text_is_an_error(name: str, text: str):
-    grader = load_grader(name)
+    grader = BENCH(name)
 
     for read in (grader.strict, grader.lenient):
         found = read(text)
@@ -54,7 +63,7 @@ def test_no_text_is_an_error(name: str, text: str):
     "piece", ["#### ", "9" * 10, "<<1+1=", "((((", "A ", "no ", "-$", ",", " "]
 )
 def test_a_long_text_takes_no_longer_than_its_end(name: str, piece: str):
-    grader = load_grader(name)
+    grader = BENCH(name)
 
     started = time.perf_counter()
     for _ in range(3):
@@ -64,7 +73,7 @@ def test_a_long_text_takes_no_longer_than_its_end(name: str, piece: str):
     assert time.perf_counter() - started < 0.5
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", READING)
 def test_the_examples_of_the_docstrings_hold(name: str):
     module = importlib.import_module(f"redistill.graders.{name}")
 

@@ -43,7 +43,7 @@ PARTS = [
     ".dvcignore",
     "data/external/README.md",
 ]
-PARTS += ["data/imported/README.md", "data/pretrained/README.md", ".gitignore"]
+PARTS += ["data/imported/README.md", "data/pretrained/README.md", "data/rubrics", ".gitignore"]
 
 
 class Project:

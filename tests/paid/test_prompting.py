@@ -16,7 +16,7 @@ from redistill.rationales.teacher import Request
 from redistill.records.types import Error, Exemplar, Problem, Rationale, Version
 from redistill.solutions import gaps
 
-KINDS = ["math", "choice", "yes_no", "brief"]
+KINDS = ["math", "choice", "yes_no", "brief", "open", "code"]
 FIELDS = {
     "question": "Who baked the forty loaves?",
     "choices": "the miller's cousin",
@@ -198,7 +198,7 @@ SAID = {  # what is true in these situations, and in no other
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ["math", "choice", "yes_no"])
+@pytest.mark.parametrize("kind", ["math", "choice", "yes_no", "open", "code"])
 @pytest.mark.parametrize("sentence", SAID)
 def test_a_prompt_says_what_is_true_of_its_situation_and_nothing_else(sentence: str, kind: str):
     said = {name for name, asked in SITUATIONS.items() if sentence in prompts.refine(asked, kind)}
@@ -248,7 +248,7 @@ def test_a_blank_in_a_field_is_text():
 def test_an_unknown_blank_and_an_unknown_kind_are_refused_by_name():
     with pytest.raises(RefusedError, match=r"unknown blank \[\[colour\]\]"):
         prompts.fill("[[colour]]", {"question": "q"})
-    with pytest.raises(RefusedError, match="known are brief, choice, math, yes_no"):
+    with pytest.raises(RefusedError, match="known are brief, choice, code, math, open, yes_no"):
         prompts.template("explain", "poetry")
 
 

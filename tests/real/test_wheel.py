@@ -20,7 +20,7 @@ from tests.loop.projects import COMMITTER, TINY
 pytestmark = [pytest.mark.slow, pytest.mark.processes]
 BUILT_OF = ("redistill", "stages", "params", "params.yaml", "dvc.yaml", "pyproject.toml",
             "README.md", "LICENSE", "data/external/README.md", "data/imported/README.md",
-            "data/pretrained/README.md")  # fmt: skip
+            "data/pretrained/README.md", "data/rubrics")  # fmt: skip
 ROUNDS = {"branches": {"r1": {"probe": False}, "r2": None, "r3": None},
           "rewrites": {"r2": None, "r3": None}}  # fmt: skip
 BEFORE_MINING = {"prepare", "base", "generate", "train", "answer", "probe", "grade"}

@@ -84,6 +84,11 @@ ACCEPTED: dict[str, tuple[Any, ...]] = {
     "body": ({},),
     "tables": ({},),
     "lora": (None,),  # a run that is not lora
+    "key": (None,),  # a service that needs none
+    "max_completion_tokens": (None,),
+    "least_kappa": SHARE,  # any agreement will do
+    "max_unusable": SHARE,  # of replies: every one has to be a verdict
+    "insist": (True,),
 }
 
 
