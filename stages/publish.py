@@ -6,7 +6,7 @@ import click
 
 from redistill.analysis.summary import Summary
 from redistill.console import drafts
-from redistill.datasets import files
+from redistill.datasets import contamination, files
 from redistill.datasets import rows as dataset_rows
 from redistill.datasets.publication import Publication
 from redistill.problems import sources
@@ -55,6 +55,7 @@ def main(
         params.section("prepare", PrepareSettings).task,
         params.section("teach", TeachSettings),
         params.section("student", StudentSettings),
+        contamination.read(metrics / "problems/all.json"),
     )
     made = Publication(views, splits, settings, origin, rounds, summary)
 

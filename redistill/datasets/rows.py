@@ -241,8 +241,17 @@ def gate(published: Views, splits: Mapping[Split, Sequence[Problem]]) -> dict[st
     return gate.found()
 
 
-def origin(task: str, teach: TeachSettings, student: StudentSettings) -> dict[str, Any]:
-    """Say where the problems, texts and students of a run come from, by its settings."""
+def origin(
+    task: str,
+    teach: TeachSettings,
+    student: StudentSettings,
+    near_duplicates: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """
+    Say where the problems, texts and students of a run come from, by its settings.
+
+    *near_duplicates* is what was found of them (`contamination.read`).
+    """
     found = load_task(task)
     files = [PROMPTS / f"{verb}-{teach.prompts}.txt" for verb in VERBS]
     return {
@@ -250,6 +259,7 @@ def origin(task: str, teach: TeachSettings, student: StudentSettings) -> dict[st
         "teach": {"teacher": teach.teacher, "refiner": teach.refiner},
         "prompts": {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in files},
         "student": {"model": student.model, "revision": student.revision},
+        "near_duplicates": near_duplicates,
     }
 
 

@@ -14,7 +14,8 @@ APART = 0.2  # how much less alike what is asked may be than what is told before
 VOUCHED = 2  # numbers in common from which the set likeness is enough
 
 TOKEN = re.compile(
-    r"(?<![^\W\d_])(?:\d+(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|(?<!\w)\.\d+|[^\W\d_]+|[+*/=<>^×÷√]"
+    r"(?<![\w.])1/(?=\d)|(?<![^\W\d_])(?:\d+(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?"
+    r"|(?<!\w)\.\d+|[^\W\d_]+|[+*/=<>^×÷√]"
 )
 SENTENCE = re.compile(r"[.?!]\s+")
 TITLE = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|St)\.")
@@ -36,7 +37,7 @@ COMMON = """
     there this that these those and or if then so with by from as has have had do does did who
     which will would can could how many much what s zero
 """
-SILENT = frozenset({*COMMON.split(), *NUMBERS, *LOOSE, *SCALES})
+SILENT = frozenset({"1/", *COMMON.split(), *NUMBERS, *LOOSE, *SCALES})
 SAME = dict.fromkeys(("altogether", "together", "combined", "collectively"), "total")
 SAME |= dict.fromkeys(("remain", "remains", "remaining"), "left")
 

@@ -27,8 +27,8 @@ class PrepareSettings(Section):
     task: Module
     max_loss: Share
     outside: dict[str, dict[str, Any]]
-    near_duplicates: Literal["report", "drop"] | None
-    alike: Above
+    near_duplicates: Literal["report", "drop"] | None = None  # absent in earlier projects
+    alike: Above = 0.4
 
 
 class Task(Protocol):

@@ -51,9 +51,7 @@ def svamp(tmp_path: Path, questions: list[str]) -> dict:
     rows = [problem(f"s{i}", question) for i, question in enumerate(questions)]
     jsonl.write(tmp_path / "svamp" / "test.jsonl", rows)
     tests = {"svamp": {**SECTION, "folder": str(tmp_path / "svamp")}}
-    prepare = task.PrepareSettings(
-        task="gsm8k", max_loss=0.0, outside=tests, near_duplicates=None, alike=0.4
-    )
+    prepare = task.PrepareSettings(task="gsm8k", max_loss=0.0, outside=tests)
     return task.further_tasks(of(), prepare)
 
 
