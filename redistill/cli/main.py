@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from redistill.analysis import experiments
-from redistill.cli import calls, checks, dvc_locks, look, project, results, share
+from redistill.cli import calls, checks, dvc_locks, harness, look, project, results, share
 from redistill.console import endings
 from redistill.console.exceptions import RefusedError
 from redistill.console.safe_text import safe_text
@@ -49,6 +49,6 @@ for command in (
     *(checks.doctor, checks.show_plan, checks.verify_files, checks.grade),
     *(calls.ledger, calls.retry, calls.store),
     *(results.ladder, results.show_transfer, results.check, results.sweep),
-    share.publish_set,
+    *(share.publish_set, harness.export, harness.import_),
 ):
     main.add_command(command)
