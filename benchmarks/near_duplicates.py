@@ -44,8 +44,7 @@ def main(labelled: bool, questions: int, of: Path | None) -> None:
 def judged(least: float) -> dict[str, Any]:
     """Judge every labelled pair at the likeness *least*: counts by kind, recall and precision."""
     counts, found = Counter[str](), Counter[str]()
-    for line in LABELLED.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
+    for row in _rows(LABELLED):
         for kind in SAME.keys() & row.keys():
             counts[kind] += 1
             found[kind] += alike(_told(row["question"]), _told(row[kind]), least)
@@ -81,10 +80,15 @@ def made(count: int, of: Path | None) -> list[str]:
         section = params.section("wordproblems", wordproblems.Settings)
         more = section.model_copy(update={"train": count - section.dev - section.test})
         return [problem.question for _, problem in wordproblems.problems(more, 1)]
-    rows = [json.loads(line)["question"] for line in of.read_text(encoding="utf-8").splitlines()]
+    rows = [row["question"] for row in _rows(of)]
     rng = random.Random(1)  # noqa: S311 - chance makes data here, no secrets
     again = -(-count // len(rows)) - 1
     return [*rows, *(_renumbered(row, rng) for _ in range(again) for row in rows)][:count]
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    lines = path.read_text(encoding="utf-8").split("\n")  # at no other end: texts have others
+    return [json.loads(line) for line in lines if line]
 
 
 def _renumbered(question: str, rng: random.Random) -> str:

@@ -78,6 +78,26 @@ def test_the_filters_beside_the_tasks_read_as_our_graders_do(tmp_path: Path):
     assert found == [["18", "81", reading.NONE, "18"]]
 
 
+@pytest.mark.parametrize(
+    ("grader", "gold", "texts"),
+    [
+        ("numeric", "18", ["#### 18.00", "#### 1,8", "18", "#### $18"]),
+        ("choice", "B", ["#### (b)", "#### C", "B", "#### B or C"]),
+        ("yes_no", "yes", ["#### True.", "#### no", "yes", "#### yes and no"]),
+    ],
+)
+def test_a_filter_gives_the_gold_exactly_where_the_grader_says_right(
+    grader: str, gold: str, texts: list[str]
+):
+    judge = load_grader(grader)
+    (found,) = reading.of(grader)([texts], [{"answer": gold}])
+
+    assert [text == gold for text in found] == [
+        judge.equal(judge.strict(text), gold) for text in texts
+    ]
+    assert found[0] == gold
+
+
 def test_a_folder_with_other_files_is_not_written_to(tmp_path: Path):
     (tmp_path / "notes.txt").write_text("mine")
 
