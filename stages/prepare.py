@@ -8,7 +8,7 @@ from redistill.console import drafts
 from redistill.grading import golds
 from redistill.grading.grader import Bench, GradeSettings
 from redistill.problems import held_out as questions
-from redistill.problems import own, sets, sources, splits
+from redistill.problems import near_duplicates, own, sets, sources, splits
 from redistill.problems.task import PrepareSettings, further_tasks, load_task
 from redistill.records import jsonl
 from redistill.records.json_file import write_json
@@ -49,17 +49,21 @@ def main(
     grader = params.section("grade", GradeSettings).grader
     golds.check_all(found, tests, grader, Bench(params, "prepare"))
     balance.check(settings.max_loss)
+    near = near_duplicates.look(found, tests, settings)
+    kept, tests = near.splits, near.tests
+    near.count(balance, balances)
     with drafts.together():
-        jsonl.write(train, sources.without(found["train"]))
-        jsonl.write(dev, sources.without(found["dev"]))
-        jsonl.write(test, sources.without(found["test"]))
-        sources.write(origins, Joined(*found.values()))
-        questions.write(held_out, questions.held_out(Joined(found["dev"], found["test"])))
+        jsonl.write(train, sources.without(kept["train"]))
+        jsonl.write(dev, sources.without(kept["dev"]))
+        jsonl.write(test, sources.without(kept["test"]))
+        sources.write(origins, Joined(*kept.values()))
+        questions.write(held_out, questions.held_out(Joined(kept["dev"], kept["test"])))
         sets.write_tests(outside, tests)
-        sizes = {name: len(problems) for name, problems in found.items()}
+        sizes = {name: len(problems) for name, problems in kept.items()}
         lost = {name: made.as_dict() for name, made in balances.items()}
         aside = own.left_out(task.files(section)) if hasattr(task, "files") else {}
         told = {"balance": balance.as_dict(), "sizes": sizes, "outside": lost}
+        told |= {"near_duplicates": near.report} if near.report else {}
         write_json(metrics, told | ({"left_out": aside} if aside else {}))
     click.echo("; ".join([f"{balance}: {sizes}", *map(str, balances.values())]))
     for name, fields in aside.items():

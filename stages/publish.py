@@ -6,8 +6,9 @@ import click
 
 from redistill.analysis.summary import Summary
 from redistill.console import drafts
-from redistill.datasets import files
+from redistill.datasets import contamination, files
 from redistill.datasets import rows as dataset_rows
+from redistill.datasets import views as dataset_views
 from redistill.datasets.publication import Publication
 from redistill.problems import sources
 from redistill.problems.sets import SPLITS
@@ -46,15 +47,16 @@ def main(
     splits = {s: spool.read(problems / f"{s}.jsonl", Problem) for s in SPLITS}
     lessons = {n: spool.read(rationales / f"{n}.jsonl", Rationale) for n in names}
     shown = {branches[name].from_ for name in names[1:]}
-    students = {n: dataset_rows.shown(predictions / n) for n in sorted(shown)}
+    students = {n: dataset_views.shown(predictions / n) for n in sorted(shown)}
     known, taught = sources.restored(splits["train"], problems), branches[names[-1]].lessons
 
-    views = dataset_rows.views(known, lessons[names[-1]], students, branches, taught)
+    views = dataset_views.views(known, lessons[names[-1]], students, branches, taught)
     rounds = dataset_rows.rounds(names, branches, lessons, metrics / "rationales")
     origin = dataset_rows.origin(
         params.section("prepare", PrepareSettings).task,
         params.section("teach", TeachSettings),
         params.section("student", StudentSettings),
+        contamination.read(metrics / "problems/all.json"),
     )
     made = Publication(views, splits, settings, origin, rounds, summary)
 

@@ -7,6 +7,7 @@ from redistill.analysis import summary
 from redistill.analysis.scores import score
 from redistill.analysis.summary import Measured, Training
 from redistill.datasets import card, files, rows
+from redistill.datasets import views as dataset_views
 from redistill.records.types import Lessons, Prediction, Problem, Rationale, Version
 from redistill.rounds.branches import Branch
 from tests.settings import PLAIN
@@ -21,6 +22,7 @@ ORIGIN = {
     "teach": {"teacher": "tutor", "refiner": "tutor"},
     "prompts": {"explain-math.txt": "0" * 64},
     "student": {"model": "embedded", "revision": None},
+    "near_duplicates": {"alike": 0.4, "dev": 1, "test": 2, "dropped": None},
 }
 COMPLETION = Prediction(
     id="t1", problem="t1", split="test", completion="#### 7", answer="7", verdict="correct",
@@ -75,14 +77,14 @@ def views(
     lessons: list[Rationale],
     *answers: Prediction,
     taught: Lessons = "latest",
-) -> rows.Views:
+) -> dataset_views.Views:
     """The views of *lessons*, the student of r0 having given *answers*."""
     students = {"r0": list(answers), "r1": []}
-    return rows.views(problems, lessons, students, BRANCHES, taught)
+    return dataset_views.views(problems, lessons, students, BRANCHES, taught)
 
 
 def provenance(
-    made: rows.Views,
+    made: dataset_views.Views,
     license: str | None = None,
     origin: dict[str, Any] | None = None,
     rounds: list[dict[str, Any]] | None = None,
@@ -102,12 +104,12 @@ def provenance(
     )
 
 
-def publish(folder: Path, made: rows.Views, license: str | None = None) -> Path:
+def publish(folder: Path, made: dataset_views.Views, license: str | None = None) -> Path:
     """The data set *made* in *folder*."""
     return write(folder, made, provenance(made, license))
 
 
-def write(folder: Path, made: rows.Views, found: dict[str, Any]) -> Path:
+def write(folder: Path, made: dataset_views.Views, found: dict[str, Any]) -> Path:
     """The data set *made* in *folder*, with the provenance *found*."""
     each = ((view, row) for view, rows in made.rows.items() for row in rows)
     files.write(folder, each, lambda: (found, card.card(found)))

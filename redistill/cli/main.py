@@ -7,7 +7,18 @@ from typing import Any
 import click
 
 from redistill.analysis import experiments
-from redistill.cli import calls, checks, dvc_locks, judge, look, project, results, share, why
+from redistill.cli import (
+    calls,
+    checks,
+    dvc_locks,
+    harness,
+    judge,
+    look,
+    project,
+    results,
+    share,
+    why,
+)
 from redistill.console import endings
 from redistill.console.exceptions import RefusedError
 from redistill.console.safe_text import safe_text
@@ -49,8 +60,7 @@ for command in (
     *(checks.doctor, checks.show_plan, checks.verify_files, checks.grade),
     *(calls.ledger, calls.retry, calls.store),
     *(results.ladder, results.show_transfer, results.check, results.sweep),
-    why.show_why,
-    judge.judge,
-    share.publish_set,
+    *(why.show_why, judge.judge),
+    *(share.publish_set, harness.export, harness.import_),
 ):
     main.add_command(command)

@@ -23,6 +23,8 @@ VIEWS = {
     "sft": "`prompt` and `completion`, for supervised fine-tuning: what the student was taught",
     "messages": "the same as a conversation of `user` and `assistant`",
     "preference": "`chosen`, a refined rationale, and `rejected`, what a student wrote before it",
+    "privileged_context": "the rationale as what a student that teaches itself may see (SDFT)",
+    "feedback": "what a student wrote, said to be wrong, as what it may see of it (SDPO)",
 }
 
 

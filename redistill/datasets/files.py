@@ -48,6 +48,12 @@ SCHEMAS: dict[str, pa.Schema] = {
     "preference": pa.schema(
         [(name, pa.string()) for name in ("id", "prompt", "chosen", "rejected")]
     ),
+    "privileged_context": pa.schema(
+        [(name, pa.string()) for name in ("id", "prompt", "privileged_context")]
+    ),
+    "feedback": pa.schema(
+        [(name, pa.string()) for name in ("id", "prompt", "privileged_context", "answer")]
+    ),
 }
 GROUP = 10_000  # rows of Parquet that are written, and read, at once
 PARQUET: dict[str, Any] = {  # said here, so that no default of another version changes a byte

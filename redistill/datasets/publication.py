@@ -5,7 +5,8 @@ from typing import Any
 
 from redistill.analysis.summary import Summary
 from redistill.datasets.card import card
-from redistill.datasets.rows import Gate, PublishSettings, Row, Tally, Views, provenance
+from redistill.datasets.rows import Gate, PublishSettings, Tally, provenance
+from redistill.datasets.views import Row, Views
 from redistill.records.types import Problem, Split
 
 

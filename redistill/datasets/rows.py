@@ -1,42 +1,33 @@
-"""The chosen round as a data set for others: four views of the same rows, and their provenance."""
+"""What goes with the rows of a data set: settings, counts, what may not be in them, provenance."""
 
 import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from redistill.analysis import summary as summaries
-from redistill.analysis.scores import HELD_OUT
 from redistill.analysis.summary import Summary
 from redistill.console.exceptions import RefusedError
+from redistill.datasets.views import VIEWS, Entry, Views
 from redistill.problems.overlap import question as asked
 from redistill.problems.sought import GRAM, Sought
 from redistill.problems.task import load_task
 from redistill.rationales.teacher import TeachSettings
-from redistill.records import lessons, spool
-from redistill.records.balance import Balance
 from redistill.records.json_file import read_json
-from redistill.records.lessons import Lesson
-from redistill.records.types import Lessons, Prediction, Problem, Rationale, Split
+from redistill.records.types import Problem, Rationale, Split
 from redistill.rounds.branches import FIRST, Branch
 from redistill.settings import secrets
 from redistill.settings.sections import Section
 from redistill.students.model.settings import StudentSettings
-from redistill.students.model.tokens import question
 
 VERBS = ("explain", "refine", "repair")  # of prompts
 PROMPTS = Path(__file__).parent.parent / "prompts"
 HELD: tuple[Split, ...] = ("dev", "test")  # the splits of which nothing is published
-VIEWS = ("records", "sft", "messages", "preference")
 COUNTED = {"sources": "source", "teachers": "teacher", "written_in": "round", "gaps": "gaps"}
-NOT_ONE = {"correct": "the student was right", "cut_off": "the student was cut off"}
-
-Row = dict[str, Any]
 
 
 class PublishSettings(Section):
@@ -49,66 +40,6 @@ class PublishSettings(Section):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
     license: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]{0,63}$")] | None
-
-
-@dataclass(frozen=True)
-class Entry:
-    """The rows of every view that a *problem* has, and why it has none of the preference view."""
-
-    problem: Problem
-    rows: dict[str, list[Row]]
-    unpaired: str | None
-
-
-@dataclass(frozen=True)
-class Views:
-    """
-    Four views of the *rationales* of a round, made entry by entry in the order of their ids.
-
-    *problems* are those of train, *students* the predictions that the teacher saw, by branch.
-    """
-
-    problems: Mapping[str, Problem]
-    rationales: Sequence[Rationale]
-    students: Mapping[str, Mapping[str, Prediction]]
-    branches: Mapping[str, Branch]
-    taught: Lessons
-
-    def each(self) -> Iterator[Entry]:
-        """Make the rows of one problem after the other."""
-        for lesson in self.rationales:
-            yield self._entry(self.problems[lesson.problem], lesson)
-
-    @property
-    def rows(self) -> dict[str, list[Row]]:
-        """All rows of every view."""
-        found: dict[str, list[Row]] = {name: [] for name in VIEWS}
-        for entry in self.each():
-            for name, rows in entry.rows.items():
-                found[name] += rows
-        return found
-
-    @property
-    def balance(self) -> Balance:
-        """Where the train problems went."""
-        lost = len(self.problems) - len(self.rationales)
-        rejected = {"no rationale": lost} if lost else {}
-        return Balance("publish", len(self.problems), len(self.rationales), rejected)
-
-    def _entry(self, problem: Problem, lesson: Rationale) -> Entry:
-        prompt = question(problem)
-        texts = lessons.taught([lesson], self.taught)
-        rows: dict[str, list[Row]] = {
-            "records": [_record(problem, lesson)],
-            "sft": [{"id": t.id, "prompt": f"{prompt}\n", "completion": t.text} for t in texts],
-            "messages": [_messages(text, prompt) for text in texts],
-            "preference": [],
-        }
-        wrong, reason = _wrong(lesson, self.students, self.branches)
-        if reason is None:
-            pair = {"chosen": lesson.text, "rejected": wrong}
-            rows["preference"].append({"id": lesson.id, "prompt": f"{prompt}\n", **pair})
-        return Entry(problem, rows, reason)
 
 
 class Tally:
@@ -152,41 +83,6 @@ def chain(chosen: str, branches: Mapping[str, Branch]) -> list[str]:
         if len(names) > len(branches):
             raise RefusedError(f"branches.{chosen}: its rounds do not lead back to {FIRST}")
     return names
-
-
-def views(
-    problems: Sequence[Problem],
-    rationales: Sequence[Rationale],
-    students: Mapping[str, Sequence[Prediction]],
-    branches: Mapping[str, Branch],
-    taught: Lessons,
-) -> Views:
-    """
-    Make four views of *rationales*, the chosen round's, each row for one of the train *problems*.
-
-    ``sft`` and ``messages`` have what its student was *taught*: where lessons accumulate, a row for
-    each text, the older ones with their round in the id. *students* has the predictions on train of
-    the students whose errors were shown to the teacher, by branch. Where such a student was wrong,
-    its completion is what the rationale that followed is preferred to. Raises RefusedError for a
-    rationale of a problem that is not in train, and for two of one problem.
-    """
-    known = spool.by_id(problems)
-    ordered = spool.in_order(rationales)
-    spool.by_problem(ordered, "rationales")
-    for lesson in ordered:
-        if lesson.problem not in known:
-            raise RefusedError(
-                f"rationale {lesson.id!r}: its problem {lesson.problem!r} is not in train"
-            )
-    answers = {name: spool.by_problem(found, name) for name, found in students.items()}
-    return Views(known, ordered, answers, branches, taught)
-
-
-def shown(folder: Path) -> Sequence[Prediction]:
-    """Read the predictions on train whose errors the teacher saw: those held out, if there are."""
-    held_out = folder / f"{HELD_OUT}.jsonl"
-    found = spool.read(held_out, Prediction) if held_out.is_file() else ()
-    return found or spool.read(folder / "train.jsonl", Prediction)
 
 
 class Gate:
@@ -241,8 +137,17 @@ def gate(published: Views, splits: Mapping[Split, Sequence[Problem]]) -> dict[st
     return gate.found()
 
 
-def origin(task: str, teach: TeachSettings, student: StudentSettings) -> dict[str, Any]:
-    """Say where the problems, texts and students of a run come from, by its settings."""
+def origin(
+    task: str,
+    teach: TeachSettings,
+    student: StudentSettings,
+    near_duplicates: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """
+    Say where the problems, texts and students of a run come from, by its settings.
+
+    *near_duplicates* is what was found of them (`contamination.read`).
+    """
     found = load_task(task)
     files = [PROMPTS / f"{verb}-{teach.prompts}.txt" for verb in VERBS]
     return {
@@ -250,6 +155,7 @@ def origin(task: str, teach: TeachSettings, student: StudentSettings) -> dict[st
         "teach": {"teacher": teach.teacher, "refiner": teach.refiner},
         "prompts": {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in files},
         "student": {"model": student.model, "revision": student.revision},
+        "near_duplicates": near_duplicates,
     }
 
 
@@ -315,56 +221,6 @@ def provenance(
     }
 
 
-def _record(problem: Problem, lesson: Rationale) -> Row:
-    """A row with its whole lineage; no value is null, since readers of JSONL guess types by it."""
-    choices = (problem.choices or {}).items()
-    return {
-        "id": lesson.id,
-        "problem": problem.id,
-        "question": problem.question,
-        "choices": [{"label": label, "text": text} for label, text in choices],
-        "answer": problem.answer,
-        "source": problem.source,
-        "rationale": lesson.text,
-        "round": lesson.round,
-        "parent": lesson.parent or "",
-        "teacher": lesson.teacher,
-        "status": lesson.status,
-        "reason": lesson.reason or "",
-        "gaps": list(lesson.gaps),
-        "fingerprint": lesson.fingerprint,
-        "history": [version.model_dump() for version in lesson.history],
-        "own": [version.model_dump() for version in lesson.own],
-    }
-
-
-def _messages(lesson: Lesson, prompt: str) -> Row:
-    turns = [("user", prompt), ("assistant", lesson.text)]
-    return {"id": lesson.id, "messages": [{"role": r, "content": text} for r, text in turns]}
-
-
-def _wrong(
-    lesson: Rationale,
-    answers: Mapping[str, Mapping[str, Prediction]],
-    branches: Mapping[str, Branch],
-) -> tuple[str, str | None]:
-    """The completion that *lesson* was written after, or why there is none to hold against it."""
-    if lesson.round == FIRST:
-        return "", "a first rationale"
-    if lesson.round not in branches:
-        raise RefusedError(f"rationale {lesson.id!r}: there is no round {lesson.round!r}")
-    found = answers[branches[lesson.round].from_].get(lesson.problem)
-    if found is None:
-        return "", "no completion of the student"
-    if found.verdict in NOT_ONE:
-        return "", NOT_ONE[found.verdict]
-    if found.lenient:
-        return "", "the student was right, in another format"
-    if not found.completion.strip():
-        return "", "the student wrote nothing"
-    return found.completion, None
-
-
 def _texts(entry: Entry) -> Iterator[str]:
     """Every text of an entry: question, choices, rationales, completions."""
     yield asked(entry.problem)
@@ -377,7 +233,7 @@ def _texts(entry: Entry) -> Iterator[str]:
 
 
 def _refuse_keys(entry: Entry) -> None:
-    for view in ("records", "preference"):
+    for view in ("records", "preference", "feedback"):
         for row in entry.rows[view]:
             if not secrets.SHAPE.search(json.dumps(row, ensure_ascii=False)):
                 continue

@@ -3,12 +3,12 @@
 import importlib
 import re
 from collections.abc import Sequence
-from typing import Any, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.problems.source import Rejected
 from redistill.records.types import Problem, Split
-from redistill.settings.bounds import Module, Share
+from redistill.settings.bounds import Above, Module, Share
 from redistill.settings.sections import Params, Section
 
 STATED = ("Settings", "problems", "GRADER", "PUBLISHED", "SOURCE", "LICENCE")
@@ -20,11 +20,15 @@ class PrepareSettings(Section):
 
     *outside* has the out-of-domain tests: further tasks, each with the settings that its own
     section would have. They stand here so that DVC tracks them: it cannot track a list of sections.
+    *near_duplicates* says what becomes of questions asked twice in other words, of which *alike* is
+    the share of words in common that makes them so; null does not look for any.
     """
 
     task: Module
     max_loss: Share
     outside: dict[str, dict[str, Any]]
+    near_duplicates: Literal["report", "drop"] | None = None  # absent in earlier projects
+    alike: Above = 0.4
 
 
 class Task(Protocol):

@@ -131,7 +131,8 @@ def test_the_best_round_is_published_whole_and_what_it_says_of_itself_is_so(proj
 
     assert manifest.verify(folder) == []
     assert found["round"] == "r0"  # a student too small to learn: nothing refined, nothing to pair
-    assert found["views"] == {"records": train, "sft": train, "messages": train, "preference": 0}
+    whole = dict.fromkeys(("records", "sft", "messages", "privileged_context"), train)
+    assert found["views"] == {**whole, "preference": 0, "feedback": 0}
     assert "Nothing was sent" in project.redistill("publish")
     assert "what their manifests say" in project.redistill("verify")
 

@@ -33,7 +33,10 @@ def snippet(library: str) -> str:
     return next(piece for piece in pieces if f"from {library} import" in piece)
 
 
-@pytest.mark.parametrize("library", ["trl", "transformers"])
+LIBRARIES = ["trl", "transformers", "trl.experimental.sdft", "trl.experimental.sdpo"]
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
 def test_a_published_set_trains_a_student_by_the_snippet_of_the_docs(library: str, tmp_path: Path):
     small(tmp_path / "data/published/wordproblems-refined")
     model, tokenizer, _, _ = make.begin("embedded", SHAPE, seed=1)
@@ -56,7 +59,8 @@ def test_a_published_set_trains_a_student_by_the_snippet_of_the_docs(library: st
     assert ran.returncode == 0, ran.stderr[-3000:]
     loss, steps = json.loads(ran.stdout.strip().splitlines()[-1])
     assert steps >= 1
-    assert 0 < loss < 20
+    assert abs(loss) < 20
+    assert loss > 0 or library == "trl.experimental.sdpo"  # which can find nothing to learn from
 
 
 def test_the_example_teaches_a_student_and_saves_it(tmp_path: Path):

@@ -7,7 +7,8 @@ import pytest
 from redistill.analysis import ladder, scores, summary
 from redistill.checks import check_params
 from redistill.console.exceptions import RefusedError
-from redistill.datasets import files, load, rows
+from redistill.datasets import files, load
+from redistill.datasets import views as dataset_views
 from redistill.datasets.take import take
 from redistill.diagnosis import mine, pool
 from redistill.grading.grader import load_grader
@@ -262,10 +263,10 @@ def test_the_table_of_rounds_has_a_column_for_held_out_beside_train():
 def test_the_preference_view_rejects_what_the_teacher_saw(tmp_path: Path):
     jsonl.write(tmp_path / "train.jsonl", [answered("p1", "by heart")])
     jsonl.write(tmp_path / "held-out.jsonl", [])
-    assert [p.completion for p in rows.shown(tmp_path)] == ["by heart"]
+    assert [p.completion for p in dataset_views.shown(tmp_path)] == ["by heart"]
 
     jsonl.write(tmp_path / "held-out.jsonl", [answered("p1", "held out")])
-    assert [p.completion for p in rows.shown(tmp_path)] == ["held out"]
+    assert [p.completion for p in dataset_views.shown(tmp_path)] == ["held out"]
 
 
 def test_folds_need_a_probe_of_every_branch_whose_errors_are_used():

@@ -60,6 +60,7 @@ ACCEPTED: dict[str, tuple[Any, ...]] = {
     "max_tokens": (None,),  # of a body, where the budget is in calls
     "probe": (True, None),  # of a branch and of teach
     "chat": (True,),
+    "near_duplicates": (None,),  # look for none
     "packing": (True,),
     "liger": (True,),
     "compile": (True,),

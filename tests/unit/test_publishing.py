@@ -16,6 +16,7 @@ from redistill.console.exceptions import RefusedError
 from redistill.datasets import card as cards
 from redistill.datasets import files
 from redistill.datasets import rows as dataset_rows
+from redistill.datasets import views as dataset_views
 from redistill.records import manifest
 from redistill.records.types import Problem, Version
 from tests.imports import ROOT
@@ -34,7 +35,7 @@ from tests.publications import (
 from tests.unit.test_showing import PAYLOADS
 
 
-def test_the_four_views_are_of_the_same_rows():
+def test_the_views_are_of_the_same_rows():
     asked = Problem(id="p1", question="Which?", answer="B", choices={"A": "x", "B": "y"})
 
     made = views([asked, problem("p2")], [first("p2"), refined("p1")], answered("p1", "#### A"))
@@ -47,8 +48,24 @@ def test_the_four_views_are_of_the_same_rows():
     assert made.rows["messages"][0] == {"id": "p1", "messages": turns}
     pair = {"id": "p1", "prompt": f"{prompt}\n", "chosen": text, "rejected": "#### A"}
     assert made.rows["preference"] == [pair]
+    assert made.rows["privileged_context"][0] == {
+        "id": "p1", "prompt": f"{prompt}\n", "privileged_context": text,
+    }  # fmt: skip
+    said = "An earlier answer to this, which is wrong:\n\n#### A\n\nWhere it goes wrong: it added"
+    assert made.rows["feedback"] == [{
+        "id": "p1", "prompt": f"{prompt}\n", "privileged_context": f"{said} wrongly.",
+        "answer": "B",
+    }]  # fmt: skip
     assert dataset_rows.Tally.of(made.each()).unpaired == {"a first rationale": 1}
     assert made.balance.holds
+
+
+@pytest.mark.parametrize("reason", ["not_shown", "unknown", "resampled", None])
+def test_feedback_names_no_gap_where_none_was_found_or_shown(reason: str | None):
+    lesson = refined("p1").model_copy(update={"reason": reason})
+    made = views([problem("p1")], [lesson], answered("p1", "#### 8"))
+
+    assert made.rows["feedback"][0]["privileged_context"].endswith("wrong:\n\n#### 8")
 
 
 def test_a_record_has_its_whole_lineage_and_no_null():
@@ -89,7 +106,7 @@ def test_the_rejected_text_is_that_of_the_student_before_the_text_was_written():
         "r1": [answered("p1", "late"), answered("p2", "late")],
     }
 
-    made = dataset_rows.views(
+    made = dataset_views.views(
         [problem("p1"), problem("p2")], [kept, later], students, BRANCHES, "latest"
     )
 
@@ -187,7 +204,7 @@ def test_the_manifest_has_size_hash_and_rows_of_every_file(tmp_path: Path):
             assert count == (folder / name).read_bytes().count(b"\n")
         else:
             assert count == pq.read_table(folder / name).num_rows
-    assert sorted(rows.values()) == [1, 1, 2, 2, 2, 2, 2, 2]
+    assert sorted(rows.values()) == [1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2]
 
 
 def test_a_view_without_rows_has_no_file_and_no_config(tmp_path: Path):
@@ -196,7 +213,8 @@ def test_a_view_without_rows_has_no_file_and_no_config(tmp_path: Path):
 
     assert not list(folder.glob("preference.*"))
     configs = DatasetCard.load(folder / "README.md").data.to_dict()["configs"]
-    assert [config["config_name"] for config in configs] == ["records", "sft", "messages"]
+    names = ["records", "sft", "messages", "privileged_context"]
+    assert [config["config_name"] for config in configs] == names
     assert manifest.verify(folder) == []
 
 

@@ -65,7 +65,7 @@ def test_a_push_is_private_and_one_commit_on_what_was_read(tmp_path: Path):
     assert hub.sent["parent_commit"] == "a" * 40
     assert manifest.verify(tmp_path / "sent") == []
     assert (tmp_path / "sent/README.md").read_bytes() == (folder / "README.md").read_bytes()
-    assert said == "me/small: private, 11 files"
+    assert said == "me/small: private, 15 files"
 
 
 def test_a_view_that_is_gone_is_removed_from_the_hub_and_no_file_of_others(tmp_path: Path):
@@ -179,7 +179,7 @@ def test_nothing_becomes_public_unasked(tmp_path: Path):
 
     with pytest.raises(RefusedError, match="--public"):
         push(folder, seen)
-    assert push(folder, asked, public=True) == "me/small: public, 11 files"
+    assert push(folder, asked, public=True) == "me/small: public, 15 files"
     assert "upload_folder" not in seen.calls
     assert asked.sent["private"] is False
 

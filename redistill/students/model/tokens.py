@@ -147,6 +147,12 @@ def _filled(template: str, system: str | None) -> str:
     return template.replace("[[system]]", system)
 
 
+def plain_prompt(template: str, system: str | None, problem: Problem) -> str:
+    """Write the whole prompt for *problem* in the plain format: *template*, *system* filled in."""
+    before, _, after = _filled(template, system).partition("[[question]]")
+    return f"{before}{question(problem)}{after}"
+
+
 def question(problem: Problem) -> str:
     """Write the question as the student reads it, its choices below it."""
     choices = [f"({letter}) {text}" for letter, text in (problem.choices or {}).items()]

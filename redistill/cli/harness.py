@@ -1,0 +1,126 @@
+"""The commands that speak with lm-evaluation-harness: tasks for it, and the samples it logged."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from redistill.cli import running, tables
+from redistill.console.exceptions import CONFIG, RefusedError
+from redistill.console.safe_text import safe_text
+from redistill.settings import sections
+
+if TYPE_CHECKING:
+    from redistill.harness.samples import Samples
+
+PARAMS = Path("params.yaml")
+FILE = click.Path(dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+SHOWN = 10  # samples that are judged in two ways
+
+
+@click.group("export")
+def export() -> None:
+    """Write what other tools read."""
+
+
+@click.group("import")
+def import_() -> None:
+    """Read what other tools wrote."""
+
+
+@export.command("lm-eval")
+@click.option("--student", type=FOLDER, default=Path("data/students/base"), show_default=True)
+@click.option("--out", type=FOLDER, default=Path("lm-eval"), show_default=True)
+def export_tasks(student: Path, out: Path) -> None:
+    """
+    Write the test split and the out-of-domain tests as tasks of lm-evaluation-harness.
+
+    The command that runs them for STUDENT is printed.
+    """
+    from redistill.grading.grader import GradeSettings
+    from redistill.harness import tasks
+    from redistill.problems import sets
+    from redistill.students.answer.settings import EvaluateSettings
+    from redistill.students.model.settings import StudentSettings
+
+    params = sections.read(PARAMS)
+    asked = params.section("student", StudentSettings)
+    limit = params.section("evaluate", EvaluateSettings).max_new_tokens
+    asking = tasks.Asking(asked, _chats(student, asked.chat), limit)
+    running.refuse(Path(), "data/problems/test.jsonl", "export it")
+    found = {"test": sets.read(Path("data/problems"))["test"]}
+    found |= sets.read(Path("data/problems/outside"))
+    names = tasks.write(out, found, asking, params.section("grade", GradeSettings).grader)
+    command = [
+        *("lm_eval", "--model", "hf", "--model_args", f"pretrained={student},dtype=float32"),
+        *("--include_path", str(out), "--tasks", ",".join(names), *asking.arguments()),
+        *("--log_samples", "--output_path", f"{out}-results"),
+    ]
+    click.echo(safe_text(f"{out}: {', '.join(names)}; run them with\n{shlex.join(command)}"))
+    if loss := asking.loss():
+        click.echo(safe_text(loss))
+
+
+@import_.command("lm-eval")
+@click.argument("samples", type=FILE)
+@click.argument("other", type=FILE, required=False)
+@click.option("--grader", "name", help="Who judges; without this the grader of params.yaml.")
+def import_samples(samples: Path, other: Path | None, name: str | None) -> None:
+    """Judge what lm-evaluation-harness logged by our graders; compare OTHER with SAMPLES."""
+    from redistill.analysis import comparison
+    from redistill.grading.grader import load_grader
+    from redistill.harness import samples as logged
+
+    grader = load_grader(name or _grader())
+    found = [logged.read(path, grader) for path in (samples, other) if path is not None]
+    head = ("samples", "n", "correct", "lenient", "no answer", "by the harness", "judged otherwise")
+    tables.table([head, *map(_cells, found)], title="Samples, by our grader")
+    for one in found:
+        for p in one.apart()[:SHOWN]:
+            said = "correct" if one.theirs[p.problem] else "wrong"
+            read = "none" if p.answer is None else repr(p.answer)
+            told = f"{one.path.name}: {p.problem}: {p.verdict} here, {said} there; answer {read}"
+            click.echo(safe_text(told))
+    if len(found) == 2:
+        row = logged.compare(*found)
+        least = "none" if row.smallest_points is None else f"{row.smallest_points:.1f} points"
+        told = (
+            f"{found[1].path.name} against {found[0].path.name}: {comparison.gain_text(row)} "
+            f"points (95 %), {row.fixed} solved by it alone, {row.broken} by the other alone, "
+            f"exact McNemar p {comparison.p_text(row.p)}; so many samples show a gain of {least} "
+            "in 4 cases of 5"
+        )
+        click.echo(safe_text(told))
+
+
+def _cells(found: "Samples") -> tuple[str, ...]:
+
+    n = len(found.predictions)
+    lenient = sum(p.lenient for p in found.predictions)
+    none = sum(p.verdict == "no_answer" for p in found.predictions)
+    theirs = f"{sum(found.theirs.values())} of {len(found.theirs)}" if found.theirs else "not said"
+    counts = (str(found.right), str(lenient), str(none), theirs, str(len(found.apart())))
+    return (found.path.name, str(n), *counts)
+
+
+def _grader() -> str:
+    from redistill.grading.grader import GradeSettings
+
+    if not PARAMS.is_file():
+        raise RefusedError(
+            "there is no params.yaml here to name a grader: add --grader numeric, choice, yes_no "
+            "or math",
+            code=CONFIG,
+        )
+    return sections.read(PARAMS).section("grade", GradeSettings).grader
+
+
+def _chats(student: Path, chat: bool | None) -> bool:
+    """Whether *student* is asked through a chat template: as set, else where it has one."""
+    if chat is not None:
+        return chat
+    from redistill.students.model import load
+
+    return bool(load.tokenizer(student).chat_template)

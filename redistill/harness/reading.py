@@ -1,0 +1,33 @@
+"""How an answer is read where lm-evaluation-harness asks: its custom filter, with our graders."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from redistill.grading.grader import Grader, load_grader
+
+NONE = "[no answer]"  # no gold is that
+Responses = Iterable[Sequence[str]]
+Filter = Callable[[Responses, Sequence[Mapping[str, Any]]], list[list[str]]]
+
+
+def of(name: str) -> Filter:
+    """
+    Make the filter that reads responses by the grader *name*, strictly.
+
+    What is the gold answer of its row in another spelling (18.00 for 18) becomes that spelling, so
+    that the metric ``exact_match`` counts it as `Grader.equal` does.
+    """
+    grader = load_grader(name)
+
+    def read(responses: Responses, docs: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+        pairs = zip(responses, docs, strict=True)
+        return [[_read(text, doc["answer"], grader) for text in texts] for texts, doc in pairs]
+
+    return read
+
+
+def _read(text: str, gold: str, grader: Grader) -> str:
+    found = grader.strict(text)
+    if grader.equal(found, gold):
+        return gold
+    return NONE if found is None or found == gold else found

@@ -1,0 +1,301 @@
+"""
+Questions that are asked twice in other words: within train, and across what must stay apart.
+
+MinHash signatures (datasketch) find the pairs that may be alike, `likeness` judges each: banding as
+in Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, section 3.4.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from itertools import chain
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from redistill.console.exceptions import RefusedError
+from redistill.problems.likeness import FEWEST, VOUCHED, Told, alike, likeness, told
+from redistill.problems.sets import ProblemSet
+from redistill.problems.task import PrepareSettings
+from redistill.records.balance import Balance
+from redistill.records.fingerprint import digest
+from redistill.records.types import Problem, Split
+
+PERMUTATIONS = 64  # of a signature: half of its words in common, and 0.01 % of pairs are missed
+LOOSE, TIGHT = (
+    2,
+    4,
+)  # values of a signature in a band: where numbers vouch for a pair, and elsewhere
+BANDS = PERMUTATIONS // LOOSE
+OUTSIDE = "outside/"  # before the name of a test, which can be that of a split
+BLOCK = 4096  # questions whose signatures are made at once
+ERROR = 0.15  # of a share of equal values, by which likeness is estimated: over 2 standard errors
+PART = 65_536  # pairs whose signatures are compared at once
+NEIGHBOURS = 8  # questions with the same band before each that it is compared with, and the first
+SHOWN = 20  # pairs that are told of
+ORDER: tuple[Split, ...] = ("test", "dev", "train")  # of two that are alike the later gives way
+Places = npt.NDArray[np.int64]
+Hashes = npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A question that is *like* one of a set that comes before its own, or of its own, *of*."""
+
+    set: str
+    place: int
+    of: str
+    twin: int
+    like: float
+
+
+@dataclass(frozen=True)
+class NearDuplicates:
+    """*splits* and *tests* as they go on, what was found in them, and what they *lost* of it."""
+
+    splits: dict[Split, Sequence[Problem]]
+    tests: dict[str, ProblemSet]
+    report: dict[str, Any] = field(default_factory=dict)
+    lost: Mapping[str, Counter[str]] = field(default_factory=dict)
+
+    def count(self, balance: Balance, outside: Mapping[str, Balance]) -> None:
+        """Count in *balance*, and for each test in *outside*, what was dropped."""
+        for name, reasons in self.lost.items():
+            counted = outside.get(name, balance)
+            counted.rows_out -= sum(reasons.values())
+            for reason, rows in reasons.items():
+                counted.rejected[reason] = counted.rejected.get(reason, 0) + rows
+
+
+def look(
+    splits: Mapping[Split, Sequence[Problem]],
+    tests: Mapping[str, ProblemSet],
+    settings: PrepareSettings,
+) -> NearDuplicates:
+    """
+    Look for near-duplicates as *settings* say, and leave them out where they say so.
+
+    Compared are train with itself, dev and test, dev with test, and out-of-domain *tests* with
+    train and dev. Of two that are alike the row of train gives way to one of dev and test, that of
+    dev to one of test, of two in train the later one, and the out-of-domain row to one of train and
+    dev. A question of fewer than FEWEST words is compared with none. In memory are 145 bytes of
+    each question. Raises RefusedError where a set would have nothing left.
+    """
+    if settings.near_duplicates is None:
+        return NearDuplicates(dict(splits), dict(tests))
+    known: dict[str, Sequence[Problem]] = {name: splits[name] for name in ORDER}
+    known |= {OUTSIDE + name: found.problems for name, found in tests.items()}
+    pairs = list(_Search(known, settings.alike).pairs())
+    report = _report(known, pairs, settings.alike)
+    gone = _giving_way(pairs) if settings.near_duplicates == "drop" else {}
+    kept = {name: _without(name, known[name], places) for name, places in gone.items()}
+    lost = {name.removeprefix(OUTSIDE): Counter(places.values()) for name, places in gone.items()}
+    if settings.near_duplicates == "drop":
+        report["dropped"] = {name: sum(reasons.values()) for name, reasons in lost.items()}
+    return NearDuplicates(
+        {name: kept.get(name, found) for name, found in splits.items()},
+        {n: replace(t, problems=kept.get(OUTSIDE + n, t.problems)) for n, t in tests.items()},
+        report,
+        lost,
+    )
+
+
+class _Search:
+    """All questions side by side, and the pairs of them that are alike by at least *least*."""
+
+    def __init__(self, known: Mapping[str, Sequence[Problem]], least: float) -> None:
+        self._sets = [*known]
+        self._problems = [*known.values()]
+        self._starts = np.cumsum([0, *map(len, self._problems)])
+        self._least = least
+        self._told = lru_cache(maxsize=BLOCK)(self._told_at)
+
+    def pairs(self) -> Iterator[Pair]:
+        """Judge every pair that shares a band, in the order of the later one."""
+        for code in self._likely().tolist():
+            later, earlier = divmod(code, int(self._starts[-1]))
+            one, other = self._told(later), self._told(earlier)
+            if alike(one, other, self._least):
+                of, twin = self._home(earlier)
+                name, place = self._home(later)
+                yield Pair(name, place, of, twin, likeness(one, other))
+
+    def _told_at(self, number: int) -> Told:
+        home = int(np.searchsorted(self._starts, number, side="right")) - 1
+        return told(self._problems[home][number - int(self._starts[home])])
+
+    def _home(self, number: int) -> tuple[str, int]:
+        home = int(np.searchsorted(self._starts, number, side="right")) - 1
+        return self._sets[home], number - int(self._starts[home])
+
+    def _likely(self) -> Places:
+        """The pairs that share a band and may be compared, each as one number, in order."""
+        signed = self._signed()
+        found = np.zeros(0, dtype=np.int64)
+        for band in range(BANDS):
+            values = signed.band(band)
+            order = np.argsort(values, kind="stable")
+            later, earlier = (order[places] for places in _runs(values[order]))
+            near = signed.near(later, earlier, self._least - ERROR)
+            pairs = self._coded(signed.numbers[later[near]], signed.numbers[earlier[near]])
+            found = np.unique(np.concatenate([found, pairs]))
+        return found
+
+    def _coded(self, later: Places, earlier: Places) -> Places:
+        """The pairs of *later* and *earlier* questions whose sets are compared."""
+        homes = (np.searchsorted(self._starts, n, side="right") - 1 for n in (later, earlier))
+        kept = self._compared()[tuple(homes)]
+        return later[kept] * int(self._starts[-1]) + earlier[kept]
+
+    def _compared(self) -> npt.NDArray[np.bool_]:
+        """Whether the questions of a set are compared with those of each that is before it."""
+        rows = [[_compared(name, of) for of in self._sets] for name in self._sets]
+        return np.array(rows, dtype=np.bool_)
+
+    def _signed(self) -> "_Signed":
+        """All questions that are compared, by their numbers, with their signatures."""
+        parts = [_Signed.of(block) for block in self._blocks()]
+        return _Signed(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+    def _blocks(self) -> Iterator[list[tuple[int, Told]]]:
+        block = []
+        for number, problem in enumerate(chain(*self._problems)):
+            found = told(problem)
+            if len(found.words) >= FEWEST:
+                block.append((number, found))
+            if len(block) == BLOCK:
+                yield block
+                block = []
+        yield block
+
+
+def _compared(name: str, of: str) -> bool:
+    """Whether what is alike in the set *name* and in *of*, which comes before it, is looked for."""
+    if name == of:
+        return name == "train"
+    return of in ORDER and (name in ORDER or of != "test")
+
+
+def _runs(band: Hashes) -> tuple[Places, Places]:
+    """The pairs of places of a sorted *band* with one value: near ones, and each with the first."""
+    places = np.arange(len(band))
+    begins = np.concatenate([[True], band[1:] != band[:-1]])[: len(band)]
+    first = np.maximum.accumulate(np.where(begins, places, 0))
+    pairs = [(places[first < places], first[first < places])]
+    for gap in range(1, NEIGHBOURS + 1):
+        near = places[gap:][places[gap:] - gap > first[gap:]]
+        pairs.append((near, near - gap))
+    later, earlier = (np.concatenate(found) for found in zip(*pairs, strict=True))
+    return later, earlier
+
+
+class _Signed(NamedTuple):
+    """Questions by their *numbers* in the search, each with its signature and what it counts."""
+
+    numbers: Places
+    signatures: npt.NDArray[np.uint16]
+    counts: Hashes  # a hash of the numbers in the question
+    vouched: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, block: Sequence[tuple[int, Told]]) -> "_Signed":
+        """Sign the questions of *block*."""
+        questions = [question for _, question in block]
+        return cls(
+            np.array([number for number, _ in block], dtype=np.int64),
+            _signatures(questions),
+            np.array([int(digest(*sorted(q.sure)), 16) for q in questions], dtype=np.uint64),
+            np.array([len(q.sure) >= VOUCHED for q in questions], dtype=np.bool_),
+        )
+
+    def band(self, band: int) -> Hashes:
+        """
+        Hash the band of each question.
+
+        Questions with other numbers share none; with few numbers a band has more values of the
+        signature, so that fewer pairs share one by chance.
+        """
+        first = band * LOOSE
+        loose = _mixed(self.counts, self.signatures[:, first : first + LOOSE])
+        first = band % (PERMUTATIONS // TIGHT) * TIGHT
+        tight = _mixed(self.counts, self.signatures[:, first : first + TIGHT])
+        return np.where(self.vouched, loose, tight)
+
+    def near(self, one: Places, other: Places, least: float) -> npt.NDArray[np.bool_]:
+        """Say of each pair whether *least* of the two signatures is the same."""
+        found = np.zeros(len(one), dtype=np.bool_)
+        for start in range(0, len(one), PART):
+            part = slice(start, start + PART)
+            same = self.signatures[one[part]] == self.signatures[other[part]]
+            found[part] = same.sum(axis=1) >= least * PERMUTATIONS
+        return found
+
+
+def _mixed(seed: Hashes, values: npt.NDArray[np.uint16]) -> Hashes:
+    """Mix *values* into *seed*, one column after the other (the constant is that of FNV-1a)."""
+    mixed = seed.copy()
+    for column in values.T.astype(np.uint64):
+        mixed = (mixed ^ column) * np.uint64(0x100000001B3)
+        mixed ^= mixed >> np.uint64(29)
+    return mixed
+
+
+def _signatures(questions: Sequence[Told]) -> npt.NDArray[np.uint16]:
+    """The MinHash signatures of the words of *questions*; no hash depends on the process."""
+    from datasketch import MinHash
+
+    words = ([word.encode("utf-8", "surrogatepass") for word in q.words] for q in questions)
+    made = MinHash.generator(words, num_perm=PERMUTATIONS, seed=1, hashfunc=_hashed)
+    values = [signature.hashvalues.astype(np.uint16) for signature in made]
+    return np.array(values, dtype=np.uint16).reshape(-1, PERMUTATIONS)
+
+
+@lru_cache(maxsize=100_000)
+def _hashed(word: bytes) -> int:
+    from datasketch.hashfunc import sha1_hash32
+
+    return int(sha1_hash32(word))
+
+
+def _giving_way(pairs: Sequence[Pair]) -> dict[str, dict[int, str]]:
+    """The places that are left out of each set, and why; one that is out drives no other out."""
+    gone: dict[str, dict[int, str]] = {}
+    for pair in pairs:
+        if pair.twin not in gone.get(pair.of, {}):
+            gone.setdefault(pair.set, {}).setdefault(pair.place, f"near-duplicate of {pair.of}")
+    return gone
+
+
+def _without(name: str, problems: Sequence[Problem], gone: Mapping[int, str]) -> list[Problem]:
+    kept = [problem for place, problem in enumerate(problems) if place not in gone]
+    if not kept:
+        raise RefusedError(
+            f"prepare.near_duplicates: every question of {name} is a near-duplicate; set it to "
+            "report, or raise prepare.alike"
+        )
+    return kept
+
+
+def _report(
+    known: Mapping[str, Sequence[Problem]], pairs: Sequence[Pair], least: float
+) -> dict[str, Any]:
+    """Say how many questions of each set are like one of another, and show the first pairs."""
+    places: dict[str, dict[str, set[int]]] = {}
+    for pair in pairs:
+        places.setdefault(pair.set, {}).setdefault(pair.of, set()).add(pair.place)
+        if pair.of != pair.set and pair.set in ORDER:
+            places.setdefault(pair.of, {}).setdefault(pair.set, set()).add(pair.twin)
+    counts = {one: {of: len(found) for of, found in other.items()} for one, other in places.items()}
+    shown = [
+        {
+            "id": known[pair.set][pair.place].id,
+            "set": pair.set,
+            "like": known[pair.of][pair.twin].id,
+            "of": pair.of,
+            "alike": round(pair.like, 3),
+        }
+        for pair in pairs[:SHOWN]
+    ]
+    return {"alike": least, "pairs": len(pairs), "questions": counts, "first": shown}
