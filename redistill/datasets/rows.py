@@ -49,6 +49,7 @@ class Tally:
         """Have counted nothing."""
         self.views: Counter[str] = Counter(dict.fromkeys(VIEWS, 0))
         self.counts: dict[str, Counter[str]] = {name: Counter() for name in COUNTED}
+        self.reasons: Counter[str] = Counter()  # why the last round rewrote a rationale
         self._unpaired: Counter[str] = Counter()
 
     @classmethod
@@ -71,6 +72,8 @@ class Tally:
         for name, field in COUNTED.items():
             for row in entry.rows["records"]:
                 self.counts[name].update(row[field] if name == "gaps" else [row[field]])
+        refined = (row for row in entry.rows["records"] if row["status"] == "refined")
+        self.reasons.update(row["reason"] for row in refined)
         if entry.unpaired is not None:
             self._unpaired[entry.unpaired] += 1
 
@@ -211,6 +214,7 @@ def provenance(
         "lessons": published.taught,
         **origin,
         **{name: dict(sorted(counts.items())) for name, counts in tally.counts.items()},
+        "reasons": dict(sorted(tally.reasons.items())),
         "rounds": list(rounds),
         "views": dict(tally.views),
         "unpaired": tally.unpaired,

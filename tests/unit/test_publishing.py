@@ -280,9 +280,18 @@ def test_text_from_outside_is_inert_in_the_card(payload: str):
     assert card.count(cards.START) == card.count(cards.END) == 1
 
 
+def test_the_card_says_why_texts_were_rewritten_though_their_teacher_names_no_gaps():
+    plain = refined("p1").model_copy(update={"reason": "distractor", "gaps": []})
+    kept = refined("p2").model_copy(update={"status": "kept", "reason": "not wrong"})
+    tally = dataset_rows.Tally.of(views([problem("p1"), problem("p2")], [plain, kept]).each())
+
+    assert tally.reasons == {"distractor": 1}
+
+
 def test_the_card_says_that_no_licence_is_stated_or_which(tmp_path: Path):
     without = DatasetCard.load(small(tmp_path / "set") / "README.md")
     stated = DatasetCard.load(small(tmp_path / "set", "cc-by-4.0") / "README.md")
+    assert "| why the last round rewrote some | " in stated.content
 
     assert "license" not in without.data.to_dict()
     assert "No licence is stated" in without.text
