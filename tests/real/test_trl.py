@@ -80,3 +80,28 @@ def test_the_example_teaches_a_student_and_saves_it(tmp_path: Path):
     assert re.search(r"^[0-9]+ rows, mean loss [0-9.]+$", ran.stdout, re.MULTILINE)
     before = (tmp_path / "student/model.safetensors").read_bytes()
     assert (tmp_path / "taught/model.safetensors").read_bytes() != before
+
+
+def test_the_example_distils_on_policy_from_a_teacher_of_another_tokenizer(tmp_path: Path):
+    small(tmp_path / "data/published/wordproblems-refined")
+    for name, seed, words in (("student", 1, 300), ("same", 2, 300), ("other", 3, 320)):
+        model, tokenizer, _, _ = make.begin(
+            "embedded", SHAPE.model_copy(update={"vocabulary": words}), seed=seed
+        )
+        load.save(model, tokenizer, tmp_path / name, {})
+    before = (tmp_path / "student/model.safetensors").read_bytes()
+
+    for teacher in ("same", "other"):
+        ran = subprocess.run(
+            [PYTHON, str(ROOT / "examples/trl_on_policy.py"), "data/published/wordproblems-refined",
+             "student", teacher, f"by-{teacher}"],
+            cwd=tmp_path, capture_output=True, text=True,
+            env={**os.environ, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "TRL_CPU": "1",
+                 "STEPS": "2", "BATCH": "2", "TOKENS": "8"},
+        )  # fmt: skip
+
+        assert ran.returncode == 0, ran.stderr[-3000:]
+        told = re.search(r"^2 steps, ([0-9,]+) tokens seen$", ran.stdout, re.MULTILINE)
+        assert told, ran.stdout
+        assert int(told[1].replace(",", "")) > 0
+        assert (tmp_path / f"by-{teacher}/model.safetensors").read_bytes() != before
