@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -174,16 +175,30 @@ def _lost(root: Path, running: Sequence[Task]) -> list[Task]:
 
 def _runs(noted: Path) -> bool:
     """Whether the process of DVC's that is *noted* still runs, and no other by its number."""
+    found = _read(noted)
+    if found is None:
+        return False
     try:
-        return any("dvc" in word for word in psutil.Process(read_json(noted)["pid"]).cmdline())
-    except psutil.NoSuchProcess:
+        return any("dvc" in word for word in psutil.Process(found["pid"]).cmdline())
+    except (psutil.NoSuchProcess, psutil.AccessDenied):  # none, or another user's by its number
         return False
 
 
 def _returned(noted: Path) -> int | None:
     """What the process that is *noted* ended with; None where nobody has seen its end."""
-    code: int | None = read_json(noted)["returncode"]
+    found = _read(noted)
+    code: int | None = found["returncode"] if found else 0
     return code
+
+
+def _read(noted: Path) -> dict[str, Any] | None:
+    """What is *noted* of a process; None where DVC has just taken the note away: it has ended."""
+    try:
+        return read_json(noted)
+    except RefusedError:
+        if noted.exists():
+            raise
+        return None
 
 
 def _failed(

@@ -27,7 +27,7 @@ from redistill.settings import sections
 PARAMS = Path("params.yaml")
 SUMMARY = Path("metrics/summary.json")
 ROUNDS = Path("metrics/rounds")
-SPLITS = ("train", "dev", "test")
+SPLITS = ("train", "dev")  # test is for the report: what is seen by chance is chosen by chance
 TIMING = Path("metrics/timing")
 REPORT = Path("data/report/index.html")
 FILE = click.Path(dir_okay=False, path_type=Path)

@@ -55,13 +55,14 @@ def in_git(root: Path) -> Finding:
     DVC refuses to make such a file again, after the stage has computed it.
     """
     listed = _listed(root, "--cached", *(f"data/{name}" for name in MADE)) or ()
-    found = [path for path in listed if not _known(root, path)]
+    found = [path for path in listed if not Path(path).name.startswith(".git")]
     if not found:
         return Finding("outputs", "holds", "git tracks none of what stages make; DVC does")
     those = "a file" if len(found) == 1 else f"{len(found)} files"
     told = f"git tracks {those} that stages make, {found[0]}, and DVC will refuse to make that anew"
     folders = " ".join(dict.fromkeys("/".join(path.split("/")[:2]) for path in found))
-    return Finding("outputs", "fails", f"{told}: git rm -r -q --cached {folders}, then git commit")
+    way = f"git rm -r -q --cached {folders} ':!*/.git*', then git commit"
+    return Finding("outputs", "fails", f"{told}: {way}")
 
 
 def _others(root: Path) -> list[str] | None:

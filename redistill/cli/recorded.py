@@ -11,7 +11,7 @@ from redistill.settings.sections import Params
 
 FILE = "params.yaml"
 ONCE = ("prepare", BASE, "generate")  # stages that every branch follows from
-EACH = ("refine", "train", "answer", "probe", "grade", "mine", "pool")  # up to its gaps
+EACH = ("refine", "train", "answer", "probe", "grade", "mine", "pool", "target", "take")
 
 
 def changed(root: Path, params: Params, branch: str) -> list[str]:

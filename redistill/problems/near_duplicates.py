@@ -24,10 +24,8 @@ from redistill.records.fingerprint import digest
 from redistill.records.types import Problem, Split
 
 PERMUTATIONS = 64  # of a signature: half of its words in common, and 0.01 % of pairs are missed
-LOOSE, TIGHT = (
-    2,
-    4,
-)  # values of a signature in a band: where numbers vouch for a pair, and elsewhere
+# values of a signature in a band: where numbers vouch for a pair, and elsewhere
+LOOSE, TIGHT = 2, 4
 BANDS = PERMUTATIONS // LOOSE
 OUTSIDE = "outside/"  # before the name of a test, which can be that of a split
 BLOCK = 4096  # questions whose signatures are made at once
@@ -87,8 +85,9 @@ def look(
         return NearDuplicates(dict(splits), dict(tests))
     known: dict[str, Sequence[Problem]] = {name: splits[name] for name in ORDER}
     known |= {OUTSIDE + name: found.problems for name, found in tests.items()}
-    pairs = list(_Search(known, settings.alike).pairs())
-    report = _report(known, pairs, settings.alike)
+    search = _Search(known, settings.alike)
+    pairs = list(search.pairs())
+    report = _report(known, pairs, settings.alike) | {"at_least": search.cut}
     gone = _giving_way(pairs) if settings.near_duplicates == "drop" else {}
     kept = {name: _without(name, known[name], places) for name, places in gone.items()}
     lost = {name.removeprefix(OUTSIDE): Counter(places.values()) for name, places in gone.items()}
@@ -103,13 +102,18 @@ def look(
 
 
 class _Search:
-    """All questions side by side, and the pairs of them that are alike by at least *least*."""
+    """
+    All questions side by side, and the pairs of them that are alike by at least *least*.
+
+    *cut* says that some questions have so many neighbours that not all were compared.
+    """
 
     def __init__(self, known: Mapping[str, Sequence[Problem]], least: float) -> None:
         self._sets = [*known]
         self._problems = [*known.values()]
         self._starts = np.cumsum([0, *map(len, self._problems)])
         self._least = least
+        self.cut = False
         self._told = lru_cache(maxsize=BLOCK)(self._told_at)
 
     def pairs(self) -> Iterator[Pair]:
@@ -138,6 +142,7 @@ class _Search:
             values = signed.band(band)
             order = np.argsort(values, kind="stable")
             later, earlier = (order[places] for places in _runs(values[order]))
+            self.cut |= _longest(values[order]) > NEIGHBOURS + 2
             near = signed.near(later, earlier, self._least - ERROR)
             pairs = self._coded(signed.numbers[later[near]], signed.numbers[earlier[near]])
             found = np.unique(np.concatenate([found, pairs]))
@@ -189,6 +194,12 @@ def _runs(band: Hashes) -> tuple[Places, Places]:
         pairs.append((near, near - gap))
     later, earlier = (np.concatenate(found) for found in zip(*pairs, strict=True))
     return later, earlier
+
+
+def _longest(band: Hashes) -> int:
+    """How many places of a sorted *band* have the same value, at most."""
+    begins = np.flatnonzero(np.concatenate([[True], band[1:] != band[:-1], [True]]))
+    return int(np.diff(begins).max())
 
 
 class _Signed(NamedTuple):

@@ -1,5 +1,6 @@
 """What stages make is DVC's to keep: git ignores it, and doctor says where git tracks some."""
 
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -44,8 +45,7 @@ def test_a_student_that_was_committed_is_named_with_what_lets_go_of_it(tmp_path:
 
     assert found.state == "fails"
     assert f"git tracks a file that stages make, {file.relative_to(tmp_path)}" in found.told
-    subprocess.run(
-        found.told.partition("anew: ")[2].split(",")[0].split(), cwd=tmp_path, check=True
-    )
+    git(tmp_path, *shlex.split(found.told.partition("anew: git ")[2].split(",")[0]))
     assert file.is_file()
+    assert git(tmp_path, "ls-files") == ["data/students/.gitignore"]
     assert own_data.in_git(tmp_path).state == "holds"

@@ -116,6 +116,7 @@ def test_near_duplicates_are_counted_between_the_sets_and_stay():
     assert found.report["questions"] == {
         "train": {"test": 2, "train": 1}, "test": {"train": 1}, "outside/svamp": {"train": 2 - 1},
     }  # fmt: skip
+    assert found.report["at_least"] is False
     assert found.report["first"][0] == {
         "id": "train-0", "set": "train", "like": "test-0", "of": "test", "alike": 0.75,
     }  # fmt: skip
@@ -158,6 +159,7 @@ def test_of_many_with_one_wording_each_is_compared_with_the_one_in_test():
     found = near_duplicates.look(splits(many, [TAXI], [JARS]), {}, settings()).report
 
     assert found["questions"]["train"]["test"] == 80
+    assert found["at_least"] is True  # the 40 before each are not all compared
 
 
 def test_no_hash_of_the_process_decides_what_is_found():

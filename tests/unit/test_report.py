@@ -470,11 +470,13 @@ def test_rounds_shows_what_is_graded_before_there_is_a_report(
     monkeypatch.chdir(tmp_path)
     nothing = CliRunner().invoke(main, ["rounds"])
     score = FACTS.summary.branches["r0"].test.as_dict() | {"k": 3, "n": 6, "accuracy": 0.5}
-    json_file.write_json(tmp_path / "metrics/rounds/r0.json", {"scores": {"test": score}})
+    scores = {"dev": score, "test": score | {"k": 5}}
+    json_file.write_json(tmp_path / "metrics/rounds/r0.json", {"scores": scores})
 
     told = CliRunner().invoke(main, ["rounds"])
 
     assert nothing.exit_code != 0
     assert told.exit_code == 0
     assert "50.0 % (3/6)" in told.output
+    assert "5/6" not in told.output  # of test
     assert "dvc repro has come to the stage report" in told.output
