@@ -47,7 +47,7 @@ slow: $(READY)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[slow]'
 	@PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -m slow -rs tests/loop tests/real
 
-# What docs/reliability.md quotes, as the tests print it: every kill and failing write (half an hour)
+# What docs/reliability.md quotes, as the tests print it: every kill and failing write (an hour or more)
 figures: $(READY)
 	@echo "== the tests of paid calls, the slow ones too"
 	@PATH="$(CURDIR)/$(BIN):$$PATH" REDISTILL_RESULTS=docs/results python -m pytest -m "" -s tests/paid \
