@@ -20,6 +20,7 @@ from redistill.sandbox.inside import system_calls, values
 
 FILES, FILE_SIZE = 32, 1024 * 1024  # open at once, and bytes of the largest
 NAMES = 80  # characters of a source line that is named
+UNFIT = (StopIteration, StopAsyncIteration, UnicodeError)  # the first end a map or zip in the tests
 DEFINED = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
@@ -162,15 +163,18 @@ def ask(tests: str, links: tuple[BinaryIO, BinaryIO]) -> tuple[str, str]:
     space |= {name: asker.function(name) for name in free_names(tree)}
     steps = [one for one in tree.body if not isinstance(one, (*DEFINED, ast.Assign))]
     for one in tree.body:
-        where = _where(tests, one, steps)
+        where, failed = _where(tests, one, steps), None
         try:
             exec(compile(ast.Module([one], []), "tests", "exec"), space)  # noqa: S102
-        except LackingError as fault:
-            return "no_code", str(fault)
-        except GoneError:
-            return "over_limit", where
         except BaseException as fault:
-            return ("raises" if fault is asker.raised else "wrong_result"), where
+            failed = "raises" if fault is asker.raised else "wrong_result"
+        # First, as the tests may have caught it: no except of theirs makes an end a result.
+        if isinstance(asker.ended, LackingError):
+            return "no_code", str(asker.ended)
+        if asker.ended is not None:
+            return "over_limit", where
+        if failed is not None:
+            return failed, where
     return ("passes", f"{len(steps)} of {len(steps)}") if asker.asked else ("no_code", "not called")
 
 
@@ -198,11 +202,16 @@ def free_names(tree: ast.AST) -> set[str]:
 
 
 class Asker:
-    """Calls functions of the other process; *raised* is the last exception that came from there."""
+    """
+    Calls functions of the other process; *raised* is the last exception that came from there.
+
+    *ended* is why no call after it is answered, whatever the tests make of it: None while they are.
+    """
 
     def __init__(self, source: BinaryIO, sink: BinaryIO) -> None:
         self._source, self._sink = source, sink
         self.raised: BaseException | None = None
+        self.ended: GoneError | LackingError | None = None
         self.asked = 0
 
     def begin(self) -> None:
@@ -215,7 +224,13 @@ class Asker:
         """Return what stands in the tests for the function *name* of the code."""
 
         def call(*args: Any, **named: Any) -> Any:
-            return self._call(name, args, named)
+            if self.ended is not None:
+                raise self.ended
+            try:
+                return self._call(name, args, named)
+            except (GoneError, LackingError) as fault:
+                self.ended = fault
+                raise
 
         call.__name__ = name
         return call
@@ -248,7 +263,7 @@ class Asker:
 
     def _exception(self, name: str) -> BaseException:
         kind = getattr(builtins, name, None)
-        real = isinstance(kind, type) and issubclass(kind, Exception) and kind is not UnicodeError
+        real = isinstance(kind, type) and issubclass(kind, Exception) and kind not in UNFIT
         try:
             self.raised = kind(name) if real and kind is not None else RuntimeError(name)
         except TypeError:  # one that takes other arguments
