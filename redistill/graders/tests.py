@@ -21,6 +21,10 @@ FAILS, UNRUN = "fails its tests", "not run"
 FENCED = re.compile(r"^[ \t]{0,3}(?:```|~~~)[^\n]{0,40}\n(.*?)(?:^[ \t]{0,3}(?:```|~~~)[ \t]*$|\Z)",
                     re.MULTILINE | re.DOTALL)  # fmt: skip
 ASKING = "no name in the tests is one that the code could define"
+UNCALLED = (
+    "its tests end before they call a function of the code; have them call it where they stand, "
+    "not in a function that nobody calls, and import the standard library alone"
+)
 
 
 def settings_of(params: Params) -> Limits:
@@ -97,8 +101,9 @@ class Examiner:
         """
         Find each of *problems* whose tests are none.
 
-        They have to be Python, and to call something that the code defines; where *thorough*, no
-        code at all must fail them, and the code of the problem's solution, if it has some, pass.
+        They have to be Python, and to call something that the code defines; where *thorough*, they
+        are run without code, which has to end where it lacks the first function, and with the
+        code of the problem's solution, if it has some, which has to pass.
         """
         sound = []
         for problem in problems:
@@ -112,8 +117,8 @@ class Examiner:
         self._run((p.answer, "") for p in sound)
         self._run((p.answer, worked[p.id]) for p in sound if p.id in worked)
         for problem in sound:
-            if self._results[problem.answer, ""].passed:
-                yield problem, "its tests pass without any code"
+            if not (bare := self._results[problem.answer, ""]).lacks:
+                yield problem, f"{UNCALLED} ({bare})"
             code = worked.get(problem.id)
             if code is not None and not (result := self._results[problem.answer, code]).passed:
                 yield problem, f"its own solution fails the tests ({result})"

@@ -182,6 +182,20 @@ def test_the_process_with_the_code_is_never_shown_what_it_is_to_return():
         ("assert double(2 == 4", None, "its tests are no Python"),
         ("assert 1 + 1 == 2", None, "no name in the tests"),
         ("assert double(2) == 5", RIGHT, "its own solution fails the tests"),
+        ("double", None, r"before they call a function of the code.*\(no_code: not called\)"),
+        ("def test_it():\n    assert double(1) == 2", None, "before they call.*not called"),
+        (
+            "if __name__ == '__main__':\n    assert double(1) == 2",
+            None,
+            "before they call.*not called",
+        ),
+        ("import numpy as np\nassert double(np.int64(1)) == 2", None, "before.*import numpy as np"),
+        ("assert double == 4", None, "before they call.*assert double == 4"),
+        (
+            "assert double(1) == 2\n#" + "#" * exam.LONGEST,
+            None,
+            "before they call.*longer than 65536",
+        ),
     ],
 )
 def test_tests_that_can_show_nothing_are_found_before_anything_is_paid(

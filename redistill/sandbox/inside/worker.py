@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 from redistill.sandbox.inside import system_calls, values
 
 FILES, FILE_SIZE = 32, 1024 * 1024  # open at once, and bytes of the largest
+LACKS = "has no function"  # before its name
 NAMES = 80  # characters of a source line that is named
 UNFIT = (StopIteration, StopAsyncIteration, UnicodeError)  # the first end a map or zip in the tests
 DEFINED = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -250,7 +251,7 @@ class Asker:
         if reply.get("mark") != mark:
             raise GoneError("it answers what it was not asked")
         if "lacking" in reply:
-            raise LackingError(f"has no function {name}")
+            raise LackingError(f"{LACKS} {name}")
         if "raised" in reply:
             raise self._exception(_name(reply["raised"]))
         try:
