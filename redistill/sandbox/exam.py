@@ -15,7 +15,7 @@ from typing import IO, Annotated
 from pydantic import Field
 
 from redistill.sandbox.inside.worker import LACKS
-from redistill.sandbox.walls import Wall
+from redistill.sandbox.walls import ENVIRONMENT, Wall
 from redistill.settings.sections import Section
 
 LONGEST = 64 * 1024  # characters of code or tests
@@ -116,7 +116,7 @@ class _Run:
             stdin=source,
             stdout=sink,
             stderr=subprocess.DEVNULL,
-            env={},
+            env=ENVIRONMENT,
             cwd="/",
             pass_fds=passed,
             start_new_session=True,

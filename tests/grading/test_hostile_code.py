@@ -253,6 +253,12 @@ def test_what_takes_too_long_is_said_to(name: str, wall: walls.Wall):
     assert sat(LOADS[name], wall, limits=BRIEF).kind == "over_limit"
 
 
+def test_sets_of_texts_have_one_order_in_all_processes(wall: walls.Wall):
+    order = "[*{*'abcdefghijkl'}]"
+
+    assert sat(f"return {order}", wall, f"assert f() == {order}").passed
+
+
 def test_no_secret_of_the_environment_is_there(wall: walls.Wall, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("REDISTILL_TEST_KEY", "s3cret-of-ours")
 
