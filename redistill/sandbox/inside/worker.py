@@ -79,13 +79,13 @@ def lock(memory: int, seconds: int, threads: int, user: int) -> None:
         resource.RLIMIT_MEMLOCK: 0,
         resource.RLIMIT_MSGQUEUE: 0,
     }
-    system_calls.end_with_parent()
     if threads:
         limits[resource.RLIMIT_NPROC] = threads
     if user:
         os.setgroups([])
         os.setgid(user)
         os.setuid(user)
+    system_calls.end_with_parent()  # not before: a change of user takes it back
     for limit, most in limits.items():
         resource.setrlimit(limit, (most, most))
     system_calls.forbid()
