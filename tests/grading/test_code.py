@@ -48,6 +48,17 @@ def grader() -> Examiner:
         ("So:\n####\n~~~\nx = 1\n~~~\nDone.", "x = 1", "x = 1"),
         ("So:\n####\n```python\nx = 1", "x = 1", "x = 1"),
         ("First\n```\ny = 2\n```\nthen\n```py\nx = 1\n```\nDone.", None, "x = 1"),
+        ("####\n```python\n#### x\nx = 1\n```", "#### x\nx = 1", "#### x\nx = 1"),
+        ("#### ~~~\nx = 1\n#### x\n~~~", "x = 1\n#### x", "x = 1\n#### x"),
+        (
+            "####\n```\nx = 1  #### one\n#### x",
+            "x = 1  #### one\n#### x",
+            "x = 1  #### one\n#### x",
+        ),
+        ("####\ny = 2\n####\nx = 1  #### one", "x = 1  #### one", "x = 1  #### one"),
+        ("```\n#### y\ny = 2\n```\n  ####\nx = 1", "x = 1", "x = 1"),
+        ("```\n#### y\ny = 2\n```\nDone.", None, "#### y\ny = 2"),
+        ("Behind #### stands the code.", None, None),
         ("It is easy.", None, None),
         ("####", None, None),
         ("####\n```\n```", None, None),
@@ -227,6 +238,14 @@ def test_a_rationale_with_code_passes_the_guards_of_texts(grader: Examiner):
     assert guards.first(DOUBLE, fenced, grader, HeldOut()) is None
     assert guards.unended(RIGHT, grader) is None
     assert guards.unended("no code", grader) == "not in the answer format"
+
+
+def test_a_comment_of_code_is_no_part_of_what_is_read_as_language(grader: Examiner):
+    commented = RIGHT.replace("    return", "#### so the student forgot this\n    return")
+
+    assert grader.prose(commented) == "Twice n is n + n.\n"
+    assert grader.prose(f"```\n#### n\nn + n\n```\nSo.\n{RIGHT}") == "\nSo.\nTwice n is n + n.\n"
+    assert guards.first(DOUBLE, commented, grader, HeldOut()) is None
 
 
 def test_a_fence_that_is_closed_within_a_reply_stays_closed():
