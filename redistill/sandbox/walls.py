@@ -111,14 +111,24 @@ def prove(wall: Wall) -> None:
 
     Raises RefusedError (78) where it can, or where it cannot even start.
     """
-    command = [*wall.command(), *CHECK, str(wall.threads), str(wall.user())]
-    ran = subprocess.run(  # noqa: S603 - our own program
-        command, capture_output=True, text=True, env=ENVIRONMENT, cwd="/", timeout=SLOW, check=False
-    )
-    if ran.returncode or ran.stdout != HELD:
-        told = (ran.stdout or ran.stderr).strip().rpartition("\n")[2] or f"code {ran.returncode}"
+    if told := _open(wall):
         raise RefusedError(
             f"{NEEDS}, and {wall.bubblewrap or 'the filter of system calls'} does not hold it on "
             f"this machine ({told}); have user namespaces allowed, or take another machine",
             code=CONFIG,
         )
+
+
+def _open(wall: Wall) -> str:
+    """What a process behind *wall* can do, or why none starts there; empty where all is well."""
+    command = [*wall.command(), *CHECK, str(wall.threads), str(wall.user())]
+    try:
+        ran = subprocess.run(  # noqa: S603 - our own program
+            command, capture_output=True, text=True, env=ENVIRONMENT, cwd="/", timeout=SLOW,
+            check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return f"no end within {SLOW:g} s"
+    if not ran.returncode and ran.stdout == HELD:
+        return ""
+    return (ran.stdout or ran.stderr).strip().rpartition("\n")[2] or f"code {ran.returncode}"

@@ -292,6 +292,21 @@ def test_a_wall_that_does_not_hold_is_refused(tmp_path: Path):
         walls.prove(walls.Wall(str(loose)))
 
 
+def test_a_wall_behind_which_nothing_ends_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    slow = tmp_path / "bwrap"
+    slow.write_text("#!/bin/sh\nexec sleep 60\n")
+    slow.chmod(0o755)
+    monkeypatch.setattr(walls, "SLOW", 0.5)
+
+    with pytest.raises(
+        RefusedError, match=r"does not hold it .*\(no end within 0.5 s\)"
+    ) as refused:
+        walls.prove(walls.Wall(str(slow)))
+    assert refused.value.code == 78
+
+
 def test_a_machine_whose_calls_are_not_known_runs_nothing(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(system_calls.platform, "machine", lambda: "pdp11")
 
