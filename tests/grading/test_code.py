@@ -2,7 +2,9 @@
 
 import ast
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +12,7 @@ from redistill.console.exceptions import RefusedError
 from redistill.diagnosis.locate import locate
 from redistill.graders.tests import Examiner, configured
 from redistill.grading import golds, predictions
-from redistill.grading.grader import Bench, decide
+from redistill.grading.grader import Bench, decide, foresee
 from redistill.problems.held_out import HeldOut
 from redistill.problems.sets import ProblemSet
 from redistill.rationales import guards, wrapping
@@ -267,6 +269,24 @@ def test_predictions_of_code_are_graded(grader: Examiner):
     )
 
     assert [p.verdict for p in found.predictions["dev"]] == ["correct", "wrong", "no_answer"]
+
+
+def test_code_without_the_marker_is_run_together_with_the_rest(monkeypatch: pytest.MonkeyPatch):
+    sizes: list[int] = []
+
+    def counted(pairs: Sequence[tuple[str, str]], *given: Any) -> list[exam.Result]:
+        sizes.append(len(pairs))
+        return [exam.Result("passes", "1 of 1") for _ in pairs]
+
+    monkeypatch.setattr(exam, "sit_all", counted)
+    fresh = Examiner(LIMITS, works=True)
+    texts = [f"```\ndef double(n): return {n}\n```" for n in range(9)]
+
+    foresee(fresh, [(DOUBLE, None), *((DOUBLE, text) for text in texts)])
+    found = [decide(DOUBLE, text, fresh) for text in texts]
+
+    assert sizes == [9]
+    assert all(one.lenient and not one.strict for one in found)
 
 
 def test_without_bubblewrap_nothing_is_run_unless_the_settings_insist(
