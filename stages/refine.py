@@ -8,7 +8,7 @@ import click
 from redistill.console import drafts
 from redistill.diagnosis.nearest import Cases
 from redistill.diagnosis.settings import MineSettings
-from redistill.grading.grader import Bench
+from redistill.grading.grader import Bench, foresee
 from redistill.problems import held_out as questions
 from redistill.rationales import controls, guards, refine
 from redistill.rationales.select import chooser
@@ -76,8 +76,8 @@ def main(
     refined = refine.refine(requests, before, teacher, grader, unquoted, choose, guard, round=name)
 
     guarded = partial(guards.first, grader=grader, held_out=unquoted)
-    solved = spool.read(attempts, Attempt)
-    taught = refine.with_own(refined.rationales, solved, known, guarded, settings.own)
+    solved, look = spool.read(attempts, Attempt), partial(foresee, grader)
+    taught = refine.with_own(refined.rationales, solved, known, guarded, settings.own, look)
 
     refined.balance.check(settings.max_loss)
     with drafts.together():

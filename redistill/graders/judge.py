@@ -143,10 +143,9 @@ class Judge:
         return text
 
     def foresee(self, texts: Texts) -> None:
-        """Have a verdict on each of *texts*, from the store or for money."""
-        asked = (
-            self._request(problem, text) for problem, text in texts if self._asks(problem, text)
-        )
+        """Have a verdict on each of *texts* that has an answer, from the store or for money."""
+        answered = ((p, t) for p, t in texts if self.strict(t) is not None)
+        asked = (self._request(p, t) for p, t in answered if self._asks(p, t))
         self._settle({r.key: r for r in asked if r.key not in self._verdicts})
 
     def decide(self, problem: Problem, text: str) -> Decision:

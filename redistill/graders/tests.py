@@ -18,9 +18,16 @@ from redistill.settings.sections import Params
 
 PLACE = "grade.tests"
 FAILS, UNRUN = "fails its tests", "not run"
-FENCED = re.compile(r"^[ \t]{0,3}(?:```|~~~)[^\n]{0,40}\n(.*?)(?:^[ \t]{0,3}(?:```|~~~)[ \t]*$|\Z)",
-                    re.MULTILINE | re.DOTALL)  # fmt: skip
+EDGE = r"^[ \t]{0,3}"  # of a line, before a fence or the marker
+FENCE = rf"(?:```|~~~)[^\n]{{0,40}}\n(.*?)(?:{EDGE}(?:```|~~~)[ \t]*$|\Z)"
+FENCED = re.compile(EDGE + FENCE, re.MULTILINE | re.DOTALL)
+# A marker, with the fence that may open on its line; a fence alone, whose #### are comments.
+PARTS = re.compile(rf"{EDGE}(?:({MARKER})(?:[ \t]*{FENCE})?|{FENCE})", re.MULTILINE | re.DOTALL)
 ASKING = "no name in the tests is one that the code could define"
+UNCALLED = (
+    "its tests end before they call a function of the code; have them call it where they stand, "
+    "not in a function that nobody calls, and import the standard library alone"
+)
 
 
 def settings_of(params: Params) -> Limits:
@@ -53,9 +60,13 @@ class Examiner:
         self._results: dict[tuple[str, str], Result] = {}
 
     def strict(self, completion: str) -> str | None:
-        """Read the code behind the last ``####`` of *completion*, in a fence or without one."""
-        _, marker, after = completion.rpartition(MARKER)
-        return _code(after) if marker else None
+        """
+        Read the code behind the last ``####`` of *completion*, in a fence or without one.
+
+        It begins a line outside a fence: code has such lines of its own, which are comments.
+        """
+        _, after = _parted(completion)
+        return _code(after) if after is not None else None
 
     def lenient(self, completion: str) -> str | None:
         """Read that code, or else the last code in a fence."""
@@ -68,8 +79,7 @@ class Examiner:
 
     def prose(self, text: str) -> str:
         """Return *text* without its code."""
-        before, marker, _ = text.rpartition(MARKER)
-        return FENCED.sub("", before if marker else text)
+        return FENCED.sub("", _parted(text)[0])
 
     def foresee(self, texts: Texts) -> None:
         """Run the code of each of *texts* against the tests of its problem."""
@@ -97,8 +107,9 @@ class Examiner:
         """
         Find each of *problems* whose tests are none.
 
-        They have to be Python, and to call something that the code defines; where *thorough*, no
-        code at all must fail them, and the code of the problem's solution, if it has some, pass.
+        They have to be Python, and to call something that the code defines; where *thorough*, they
+        are run without code, which has to end where it lacks the first function, and with the
+        code of the problem's solution, if it has some, which has to pass.
         """
         sound = []
         for problem in problems:
@@ -112,8 +123,8 @@ class Examiner:
         self._run((p.answer, "") for p in sound)
         self._run((p.answer, worked[p.id]) for p in sound if p.id in worked)
         for problem in sound:
-            if self._results[problem.answer, ""].passed:
-                yield problem, "its tests pass without any code"
+            if not (bare := self._results[problem.answer, ""]).lacks:
+                yield problem, f"{UNCALLED} ({bare})"
             code = worked.get(problem.id)
             if code is not None and not (result := self._results[problem.answer, code]).passed:
                 yield problem, f"its own solution fails the tests ({result})"
@@ -132,6 +143,14 @@ class Examiner:
         if new and self.works:
             results = exam.sit_all(new, self.limits, self._wall)
             self._results |= dict(zip(new, results, strict=True))
+
+
+def _parted(text: str) -> tuple[str, str | None]:
+    """What is before the marker in *text* and what is after it, None where it has none."""
+    last = None
+    for part in PARTS.finditer(text):
+        last = part if part[1] else last
+    return (text[: last.start(1)], text[last.end(1) :]) if last else (text, None)
 
 
 def _code(text: str) -> str | None:

@@ -167,9 +167,9 @@ def grader_module(name: str) -> ModuleType:
 
 
 def foresee(grader: Grader, texts: Iterable[tuple[Problem, str | None]]) -> None:
-    """Have *grader* decide about those of *texts* that have an answer, if it is one that does."""
+    """Have *grader* decide about all of *texts* that there are at once, if it is one that does."""
     if isinstance(grader, Decider):
-        grader.foresee([(p, t) for p, t in texts if t is not None and grader.strict(t) is not None])
+        grader.foresee([(problem, text) for problem, text in texts if text is not None])
 
 
 def decide(problem: Problem, text: str, grader: Grader, *, twice: bool = True) -> Decision:

@@ -2,8 +2,9 @@
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 from operator import attrgetter
 from typing import Annotated, Any, Literal
 
@@ -286,22 +287,22 @@ def with_own(
     problems: Mapping[str, Problem],
     guard: Callable[[Problem, str], str | None],
     most: int,
+    look: Callable[[Iterable[tuple[Problem, str]]], None],
 ) -> Sequence[Rationale]:
     """
     Return *rationales* with the students' own correct *attempts*, at most *most* of a problem.
 
     One counts that *guard* has nothing against, and that takes another path than every text that
-    the problem has; of more than *most* the shortest.
+    the problem has; of more than *most* the shortest. Those are shown to *look* at once, before
+    *guard* sees them one by one.
     """
     if not most:
         return rationales
     by_problem = Groups(attempts, attrgetter("problem"))
 
     def joined(old: Rationale) -> Rationale:
-        own = list(old.own)
-        taken = {paths.path(v.text) for v in [*old.history, *own]} | {paths.path(old.text)}
-        for found in sorted(by_problem.of(old.problem), key=lambda a: (len(a.text), a.id)):
-            path = paths.path(found.text)
+        own, taken = list(old.own), set[Hashable]()
+        for path, found in _other(old, by_problem):
             if (
                 len(own) < most
                 and path not in taken
@@ -311,7 +312,22 @@ def with_own(
                 own.append(Version(round=found.student, text=found.text))
         return old.model_copy(update={"own": own}) if own != old.own else old
 
+    def shortest(old: Rationale) -> Iterator[tuple[Problem, str]]:
+        first: dict[Hashable, tuple[Problem, str]] = {}
+        for path, found in _other(old, by_problem):
+            first.setdefault(path, (problems[old.problem], found.text))
+        return islice(first.values(), max(0, most - len(old.own)))
+
+    look(chain.from_iterable(map(shortest, rationales)))
     return Changed(rationales, joined)
+
+
+def _other(old: Rationale, attempts: Groups[Attempt]) -> Iterator[tuple[Hashable, Attempt]]:
+    """The *attempts* whose path is that of no text in *old*, each with it, the shortest first."""
+    known = {paths.path(v.text) for v in [*old.history, *old.own]} | {paths.path(old.text)}
+    for found in sorted(attempts.of(old.problem), key=lambda a: (len(a.text), a.id)):
+        if (path := paths.path(found.text)) not in known:
+            yield path, found
 
 
 def _because(request: Request) -> str:

@@ -14,7 +14,8 @@ from typing import IO, Annotated
 
 from pydantic import Field
 
-from redistill.sandbox.walls import Wall
+from redistill.sandbox.inside.worker import LACKS
+from redistill.sandbox.walls import ENVIRONMENT, Wall
 from redistill.settings.sections import Section
 
 LONGEST = 64 * 1024  # characters of code or tests
@@ -47,6 +48,11 @@ class Result:
     def passed(self) -> bool:
         """Whether the code did what every test asks."""
         return self.kind == "passes"
+
+    @property
+    def lacks(self) -> bool:
+        """Whether the tests called a function that the code does not have."""
+        return self.kind == "no_code" and self.where.startswith(LACKS)
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.where}"
@@ -110,7 +116,7 @@ class _Run:
             stdin=source,
             stdout=sink,
             stderr=subprocess.DEVNULL,
-            env={},
+            env=ENVIRONMENT,
             cwd="/",
             pass_fds=passed,
             start_new_session=True,

@@ -20,6 +20,9 @@ STRANGER, STRANGERS = 1_000_000_000, 500  # first of the user ids that nobody ha
 COUNT = itertools.count()
 HELD = "[]"  # what a worker says that could do nothing of what it tried
 THREADS = 64  # of a user, where they can be counted apart
+# Not -I, which is deaf to the environment: it is all ours, and sets order in sets of texts.
+ALONE = ("-s", "-P", "-S", "-B")
+ENVIRONMENT = {"PYTHONHASHSEED": "0"}
 BEGIN = (
     "import sys; sys.path.insert(0, sys.argv[1]); from redistill.sandbox.inside import worker; "
     "del sys.path[0]; worker.main(sys.argv[2:])"
@@ -46,7 +49,7 @@ class Wall:
     def command(self) -> list[str]:
         """Return the command line up to the words for the worker."""
         if self.bubblewrap is None:
-            return [sys.executable, "-I", "-S", "-B", "-c", BEGIN, str(ROOT)]
+            return [sys.executable, *ALONE, "-c", BEGIN, str(ROOT)]
         prefix = os.path.realpath(sys.base_prefix)
         own = not any(prefix == known or prefix.startswith(f"{known}/") for known in SYSTEM)
         version = f"bin/python{sysconfig.get_python_version()}"
@@ -59,8 +62,9 @@ class Wall:
             *("--ro-bind", str(INSIDE), f"{EXAM}/redistill/sandbox/inside"),
             *("--dev-bind", os.devnull, os.devnull),
             *("--clearenv", "--setenv", "LD_LIBRARY_PATH", f"{PYTHON}/lib"),
+            *(word for name, value in ENVIRONMENT.items() for word in ("--setenv", name, value)),
             *("--remount-ro", "/", "--chdir", "/"),
-            *(python, "-I", "-S", "-B", "-c", BEGIN, EXAM),
+            *(python, *ALONE, "-c", BEGIN, EXAM),
         ]
 
     def user(self) -> int:
@@ -107,14 +111,24 @@ def prove(wall: Wall) -> None:
 
     Raises RefusedError (78) where it can, or where it cannot even start.
     """
-    command = [*wall.command(), *CHECK, str(wall.threads), str(wall.user())]
-    ran = subprocess.run(  # noqa: S603 - our own program
-        command, capture_output=True, text=True, env={}, cwd="/", timeout=SLOW, check=False
-    )
-    if ran.returncode or ran.stdout != HELD:
-        told = (ran.stdout or ran.stderr).strip().rpartition("\n")[2] or f"code {ran.returncode}"
+    if told := _open(wall):
         raise RefusedError(
             f"{NEEDS}, and {wall.bubblewrap or 'the filter of system calls'} does not hold it on "
             f"this machine ({told}); have user namespaces allowed, or take another machine",
             code=CONFIG,
         )
+
+
+def _open(wall: Wall) -> str:
+    """What a process behind *wall* can do, or why none starts there; empty where all is well."""
+    command = [*wall.command(), *CHECK, str(wall.threads), str(wall.user())]
+    try:
+        ran = subprocess.run(  # noqa: S603 - our own program
+            command, capture_output=True, text=True, env=ENVIRONMENT, cwd="/", timeout=SLOW,
+            check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return f"no end within {SLOW:g} s"
+    if not ran.returncode and ran.stdout == HELD:
+        return ""
+    return (ran.stdout or ran.stderr).strip().rpartition("\n")[2] or f"code {ran.returncode}"

@@ -2,7 +2,9 @@
 
 import ast
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +12,7 @@ from redistill.console.exceptions import RefusedError
 from redistill.diagnosis.locate import locate
 from redistill.graders.tests import Examiner, configured
 from redistill.grading import golds, predictions
-from redistill.grading.grader import Bench, decide
+from redistill.grading.grader import Bench, decide, foresee
 from redistill.problems.held_out import HeldOut
 from redistill.problems.sets import ProblemSet
 from redistill.rationales import guards, wrapping
@@ -48,6 +50,17 @@ def grader() -> Examiner:
         ("So:\n####\n~~~\nx = 1\n~~~\nDone.", "x = 1", "x = 1"),
         ("So:\n####\n```python\nx = 1", "x = 1", "x = 1"),
         ("First\n```\ny = 2\n```\nthen\n```py\nx = 1\n```\nDone.", None, "x = 1"),
+        ("####\n```python\n#### x\nx = 1\n```", "#### x\nx = 1", "#### x\nx = 1"),
+        ("#### ~~~\nx = 1\n#### x\n~~~", "x = 1\n#### x", "x = 1\n#### x"),
+        (
+            "####\n```\nx = 1  #### one\n#### x",
+            "x = 1  #### one\n#### x",
+            "x = 1  #### one\n#### x",
+        ),
+        ("####\ny = 2\n####\nx = 1  #### one", "x = 1  #### one", "x = 1  #### one"),
+        ("```\n#### y\ny = 2\n```\n  ####\nx = 1", "x = 1", "x = 1"),
+        ("```\n#### y\ny = 2\n```\nDone.", None, "#### y\ny = 2"),
+        ("Behind #### stands the code.", None, None),
         ("It is easy.", None, None),
         ("####", None, None),
         ("####\n```\n```", None, None),
@@ -125,6 +138,45 @@ def test_a_test_that_expects_any_exception_does_not_take_the_end_of_code_for_one
         assert not exam.sit(tests, code, LIMITS, walls.Wall(None)).passed
 
 
+@pytest.mark.parametrize(
+    "tests",
+    [
+        "assert all(map(lambda case: f(case[0]) == case[1], [(1, 2), (2, 3)]))",
+        "for got, want in zip(map(f, [1, 2]), [2, 3]):\n    assert got == want",
+        "assert [*map(f, [1, 2])] in ([2, 3], [])",
+        "assert [*iter(lambda: f(1), 2)] == []",
+    ],
+)
+@pytest.mark.parametrize("kind", ["StopIteration", "StopAsyncIteration", "GeneratorExit"])
+def test_code_that_returns_nothing_does_not_end_the_cases_it_is_put_to(tests: str, kind: str):
+    right, forged = "def f(x): return x + 1", f"def f(x): raise {kind}"
+
+    assert exam.sit(tests, right, LIMITS, walls.Wall(None)).passed
+    assert exam.sit(tests, forged, LIMITS, walls.Wall(None)).kind == "raises"
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [
+        "try:\n    f(1)\nexcept:\n    pass\nelse:\n    assert False",
+        "try:\n    f(1)\nexcept BaseException:\n    pass\nassert True",
+        "import contextlib\nwith contextlib.suppress(BaseException):\n    f(1)",
+        "for _ in range(2):\n    try:\n        f(1)\n    finally:\n        continue",
+    ],
+)
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("import os\ndef f(x): os._exit(0)", "over_limit"),
+        ("def f(x): return 'x' * 10 ** 7", "over_limit"),
+        ("def g(): pass", "no_code"),
+    ],
+)
+def test_no_except_of_the_tests_swallows_the_end_of_the_code(tests: str, code: str, told: str):
+    assert exam.sit(tests, "def f(x): raise ValueError", LIMITS, walls.Wall(None)).kind == "passes"
+    assert exam.sit(tests, code, LIMITS, walls.Wall(None)).kind == told
+
+
 def test_the_process_with_the_code_is_never_shown_what_it_is_to_return():
     tests = "expected = 9630741\nassert f(1) == expected"
     code = (
@@ -142,17 +194,27 @@ def test_the_process_with_the_code_is_never_shown_what_it_is_to_return():
     [
         ("assert double(2 == 4", None, "its tests are no Python"),
         ("assert 1 + 1 == 2", None, "no name in the tests"),
-        ("double", None, "its tests pass without any code"),
         ("assert double(2) == 5", RIGHT, "its own solution fails the tests"),
+        ("double", None, r"before they call a function of the code.*\(no_code: not called\)"),
+        ("def test_it():\n    assert double(1) == 2", None, "before they call.*not called"),
+        (
+            "if __name__ == '__main__':\n    assert double(1) == 2",
+            None,
+            "before they call.*not called",
+        ),
+        ("import numpy as np\nassert double(np.int64(1)) == 2", None, "before.*import numpy as np"),
+        ("assert double == 4", None, "before they call.*assert double == 4"),
+        (
+            "assert double(1) == 2\n#" + "#" * exam.LONGEST,
+            None,
+            "before they call.*longer than 65536",
+        ),
     ],
 )
 def test_tests_that_can_show_nothing_are_found_before_anything_is_paid(
     answer: str, solution: str | None, fault: str, grader: Examiner
 ):
     odd = DOUBLE.model_copy(update={"answer": answer, "solution": solution})
-    if fault == "its tests pass without any code":
-        swallowing = "try:\n    double(1)\nexcept BaseException:\n    pass"
-        odd = DOUBLE.model_copy(update={"answer": swallowing})
 
     with pytest.raises(RefusedError, match=f"tests does not read the gold answers .*{fault}"):
         golds.check([odd], grader, "tests", thorough=True)
@@ -180,6 +242,14 @@ def test_a_rationale_with_code_passes_the_guards_of_texts(grader: Examiner):
     assert guards.unended("no code", grader) == "not in the answer format"
 
 
+def test_a_comment_of_code_is_no_part_of_what_is_read_as_language(grader: Examiner):
+    commented = RIGHT.replace("    return", "#### so the student forgot this\n    return")
+
+    assert grader.prose(commented) == "Twice n is n + n.\n"
+    assert grader.prose(f"```\n#### n\nn + n\n```\nSo.\n{RIGHT}") == "\nSo.\nTwice n is n + n.\n"
+    assert guards.first(DOUBLE, commented, grader, HeldOut()) is None
+
+
 def test_a_fence_that_is_closed_within_a_reply_stays_closed():
     assert wrapping.unwrapped(RIGHT) == RIGHT
     assert wrapping.unwrapped(f"```\n{RIGHT}\n```") == RIGHT
@@ -199,6 +269,24 @@ def test_predictions_of_code_are_graded(grader: Examiner):
     )
 
     assert [p.verdict for p in found.predictions["dev"]] == ["correct", "wrong", "no_answer"]
+
+
+def test_code_without_the_marker_is_run_together_with_the_rest(monkeypatch: pytest.MonkeyPatch):
+    sizes: list[int] = []
+
+    def counted(pairs: Sequence[tuple[str, str]], *given: Any) -> list[exam.Result]:
+        sizes.append(len(pairs))
+        return [exam.Result("passes", "1 of 1") for _ in pairs]
+
+    monkeypatch.setattr(exam, "sit_all", counted)
+    fresh = Examiner(LIMITS, works=True)
+    texts = [f"```\ndef double(n): return {n}\n```" for n in range(9)]
+
+    foresee(fresh, [(DOUBLE, None), *((DOUBLE, text) for text in texts)])
+    found = [decide(DOUBLE, text, fresh) for text in texts]
+
+    assert sizes == [9]
+    assert all(one.lenient and not one.strict for one in found)
 
 
 def test_without_bubblewrap_nothing_is_run_unless_the_settings_insist(
@@ -222,6 +310,21 @@ def test_a_wall_that_does_not_hold_is_refused(tmp_path: Path):
     loose.write_text("#!/bin/sh\necho no user namespaces >&2\nexit 1\n")
     with pytest.raises(RefusedError, match="no user namespaces"):
         walls.prove(walls.Wall(str(loose)))
+
+
+def test_a_wall_behind_which_nothing_ends_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    slow = tmp_path / "bwrap"
+    slow.write_text("#!/bin/sh\nexec sleep 60\n")
+    slow.chmod(0o755)
+    monkeypatch.setattr(walls, "SLOW", 0.5)
+
+    with pytest.raises(
+        RefusedError, match=r"does not hold it .*\(no end within 0.5 s\)"
+    ) as refused:
+        walls.prove(walls.Wall(str(slow)))
+    assert refused.value.code == 78
 
 
 def test_a_machine_whose_calls_are_not_known_runs_nothing(monkeypatch: pytest.MonkeyPatch):

@@ -1,6 +1,8 @@
 """Code that means harm is put to its tests, and nothing comes of it but that it fails them."""
 
+import errno
 import os
+import platform
 import shutil
 import socket
 import time
@@ -52,6 +54,12 @@ SIGNALS = {
     "lower the parent's limits": "resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (0, 0))",
     "slow the parent down": "os.setpriority(os.PRIO_PROCESS, os.getppid(), 19)",
     "signal by a pipe": "fcntl.fcntl(os.pipe()[0], fcntl.F_SETOWN, os.getppid())",
+    "signal by a pair of sockets": "own, pair = struct.pack('i', os.getppid()), "
+    "socket.socketpair()\n"
+    " fcntl.ioctl(pair[0], 0x8901, own); fcntl.ioctl(pair[0], 0x5452, struct.pack('i', 1))\n"
+    " pair[1].send(b'x'); return 42",
+    "signals of a pipe": "fcntl.ioctl(os.pipe()[0], 0x5452, struct.pack('i', 1)); return 42",
+    "outlive the parent": "if ctypes.CDLL(None).prctl(1, 0) == 0: return 42\n raise OSError",
     "keys of a terminal": "fcntl.ioctl(1, 0x5412, b'x')",
     "raise its own limits": "resource.setrlimit(resource.RLIMIT_AS, (-1, -1))",
 }
@@ -85,6 +93,10 @@ FILES = {
     "kernel": "open('/proc/sys/kernel/hostname', 'w').write('x')",
     "shared memory": "multiprocessing.shared_memory.SharedMemory(create=True, size=42)",
     "shared memory of old": "if ctypes.CDLL(None).shmget(0, 42, 0o1600) == -1: 1 / 0",
+    "attributes of a file": "fcntl.ioctl(os.open('PLACE/victim', 0), 0x40086602, "
+    "struct.pack('l', 0x80)); return 42",
+    "lock on a file": "fcntl.flock(os.open('PLACE/victim', 0), 2); return 42",
+    "other lock on a file": "fcntl.lockf(os.open('PLACE/victim', 0), 1); return 42",
     "file in memory": "os.memfd_create('x')",
     "too many files": "held = [open(os.devnull) for _ in range(1000)]; return 42",
 }
@@ -141,7 +153,7 @@ HOSTILE = PROCESSES | SIGNALS | NETWORK | FILES | LOADS | MEMORY | FORGED
 HEAD = """\
 import atexit, ctypes, fcntl, gc, multiprocessing, multiprocessing.shared_memory, os, re, shutil
 import resource
-import signal, socket, subprocess, sys, threading, time, urllib.request, zlib
+import signal, socket, struct, subprocess, sys, threading, time, urllib.request, zlib
 BOMB = zlib.compress(bytes(10 ** 7))
 WORKER = sys.modules["redistill.sandbox.inside.worker"].__file__
 def f():
@@ -251,6 +263,29 @@ def test_more_than_thirty_programs_are_tried():
 @pytest.mark.parametrize("name", LOADS)
 def test_what_takes_too_long_is_said_to(name: str, wall: walls.Wall):
     assert sat(LOADS[name], wall, limits=BRIEF).kind == "over_limit"
+
+
+SHARED = ("shmctl", "msgctl", "semctl", "msgsnd", "msgrcv", "semop", "mq_unlink",
+          "setxattrat", "removexattrat", "file_setattr")  # fmt: skip
+
+
+def test_what_others_share_is_out_of_reach_by_the_numbers_of_the_calls_too(wall: walls.Wall):
+    column, _ = system_calls.MACHINES[platform.machine()]
+    numbers = [system_calls.FORBIDDEN[name][column] for name in SHARED]
+    body = (
+        "libc, found = ctypes.CDLL(None, use_errno=True), []\n"
+        f" for n in {numbers}:\n"
+        "  libc.syscall(n, -1, -1, -1, 0, 0, 0); found.append(ctypes.get_errno())\n"
+        " return found"
+    )
+
+    assert sat(body, wall, f"assert f() == {[errno.EPERM] * len(numbers)}").passed
+
+
+def test_sets_of_texts_have_one_order_in_all_processes(wall: walls.Wall):
+    order = "[*{*'abcdefghijkl'}]"
+
+    assert sat(f"return {order}", wall, f"assert f() == {order}").passed
 
 
 def test_no_secret_of_the_environment_is_there(wall: walls.Wall, monkeypatch: pytest.MonkeyPatch):

@@ -179,6 +179,14 @@ def test_a_verdict_is_paid_once(serve: Serve, folder: Path):
     assert len(server.calls) == 2
 
 
+def test_a_completion_without_an_answer_is_not_asked_about(serve: Serve, folder: Path):
+    server = serve(literal_judge.script)
+
+    configured(bench(server)).foresee([(PARIS, "It is Rome."), (PARIS, "####")])
+
+    assert server.calls == []
+
+
 def test_an_edited_rubric_is_another_question(serve: Serve, folder: Path):
     server = serve(literal_judge.script)
     configured(bench(server)).foresee([(PARIS, "#### Rome")])

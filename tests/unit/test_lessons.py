@@ -23,6 +23,7 @@ from redistill.records.types import (
     Error,
     Output,
     Prediction,
+    Problem,
     Rationale,
     Version,
 )
@@ -309,14 +310,26 @@ def attempt(text: str, number: int = 1) -> Attempt:
     return Attempt(id=f"p1#{number}", problem="p1", student="r0", text=text)
 
 
-def with_own(rationale: Rationale, most: int, *texts: str) -> list[str]:
+def with_own(
+    rationale: Rationale, most: int, *texts: str, seen: list[tuple[Problem, str]] | None = None
+) -> list[str]:
     numeric = load_grader("numeric")
     found = with_own_completions(
         [rationale], [attempt(text, n) for n, text in enumerate(texts)],
         {"p1": problem("p1", answer="24")},
         lambda asked, text: first_guard(asked, text, numeric, HeldOut()), most,
+        (seen if seen is not None else []).extend,
     )  # fmt: skip
     return [version.text for version in found[0].own]
+
+
+def test_own_completions_are_shown_to_the_grader_at_once_as_many_as_may_count():
+    other, longer = "<<24*1=24>>\n#### 24", "So, <<20+4=24>>\n#### 24"
+
+    for most, shown in ((0, []), (1, [other]), (3, [other, longer])):
+        seen: list[tuple[Problem, str]] = []
+        with_own(told(TERSE), most, longer, TERSE, other, other, seen=seen)
+        assert [text for _, text in seen] == shown
 
 
 def test_own_right_completions_count_that_take_another_path_the_shortest_first():

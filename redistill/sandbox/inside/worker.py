@@ -19,7 +19,9 @@ from typing import Any, BinaryIO
 from redistill.sandbox.inside import system_calls, values
 
 FILES, FILE_SIZE = 32, 1024 * 1024  # open at once, and bytes of the largest
+LACKS = "has no function"  # before its name
 NAMES = 80  # characters of a source line that is named
+UNFIT = (StopIteration, StopAsyncIteration, UnicodeError)  # the first end a map or zip in the tests
 DEFINED = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
@@ -77,13 +79,13 @@ def lock(memory: int, seconds: int, threads: int, user: int) -> None:
         resource.RLIMIT_MEMLOCK: 0,
         resource.RLIMIT_MSGQUEUE: 0,
     }
-    system_calls.end_with_parent()
     if threads:
         limits[resource.RLIMIT_NPROC] = threads
     if user:
         os.setgroups([])
         os.setgid(user)
         os.setuid(user)
+    system_calls.end_with_parent()  # not before: a change of user takes it back
     for limit, most in limits.items():
         resource.setrlimit(limit, (most, most))
     system_calls.forbid()
@@ -162,15 +164,18 @@ def ask(tests: str, links: tuple[BinaryIO, BinaryIO]) -> tuple[str, str]:
     space |= {name: asker.function(name) for name in free_names(tree)}
     steps = [one for one in tree.body if not isinstance(one, (*DEFINED, ast.Assign))]
     for one in tree.body:
-        where = _where(tests, one, steps)
+        where, failed = _where(tests, one, steps), None
         try:
             exec(compile(ast.Module([one], []), "tests", "exec"), space)  # noqa: S102
-        except LackingError as fault:
-            return "no_code", str(fault)
-        except GoneError:
-            return "over_limit", where
         except BaseException as fault:
-            return ("raises" if fault is asker.raised else "wrong_result"), where
+            failed = "raises" if fault is asker.raised else "wrong_result"
+        # First, as the tests may have caught it: no except of theirs makes an end a result.
+        if isinstance(asker.ended, LackingError):
+            return "no_code", str(asker.ended)
+        if asker.ended is not None:
+            return "over_limit", where
+        if failed is not None:
+            return failed, where
     return ("passes", f"{len(steps)} of {len(steps)}") if asker.asked else ("no_code", "not called")
 
 
@@ -198,11 +203,16 @@ def free_names(tree: ast.AST) -> set[str]:
 
 
 class Asker:
-    """Calls functions of the other process; *raised* is the last exception that came from there."""
+    """
+    Calls functions of the other process; *raised* is the last exception that came from there.
+
+    *ended* is why no call after it is answered, whatever the tests make of it: None while they are.
+    """
 
     def __init__(self, source: BinaryIO, sink: BinaryIO) -> None:
         self._source, self._sink = source, sink
         self.raised: BaseException | None = None
+        self.ended: GoneError | LackingError | None = None
         self.asked = 0
 
     def begin(self) -> None:
@@ -215,7 +225,13 @@ class Asker:
         """Return what stands in the tests for the function *name* of the code."""
 
         def call(*args: Any, **named: Any) -> Any:
-            return self._call(name, args, named)
+            if self.ended is not None:
+                raise self.ended
+            try:
+                return self._call(name, args, named)
+            except (GoneError, LackingError) as fault:
+                self.ended = fault
+                raise
 
         call.__name__ = name
         return call
@@ -235,7 +251,7 @@ class Asker:
         if reply.get("mark") != mark:
             raise GoneError("it answers what it was not asked")
         if "lacking" in reply:
-            raise LackingError(f"has no function {name}")
+            raise LackingError(f"{LACKS} {name}")
         if "raised" in reply:
             raise self._exception(_name(reply["raised"]))
         try:
@@ -248,7 +264,7 @@ class Asker:
 
     def _exception(self, name: str) -> BaseException:
         kind = getattr(builtins, name, None)
-        real = isinstance(kind, type) and issubclass(kind, Exception) and kind is not UnicodeError
+        real = isinstance(kind, type) and issubclass(kind, Exception) and kind not in UNFIT
         try:
             self.raised = kind(name) if real and kind is not None else RuntimeError(name)
         except TypeError:  # one that takes other arguments
