@@ -116,6 +116,8 @@ class Judge:
     *unasked* are the calls without an answer that a look at what is stored has come across.
     """
 
+    PAID = True
+
     def __init__(self, settings: Settings, limits: SpendingSettings, bench: Bench) -> None:
         self.settings, self.limits, self.bench = settings, limits, bench
         self.unasked: dict[str, Request] = {}

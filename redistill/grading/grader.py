@@ -166,6 +166,11 @@ def grader_module(name: str) -> ModuleType:
         ) from None
 
 
+def paid(grader: object) -> bool:
+    """Say whether verdicts of *grader*, a module or what it made, cost money."""
+    return bool(getattr(grader, "PAID", False))
+
+
 def foresee(grader: Grader, texts: Iterable[tuple[Problem, str | None]]) -> None:
     """Have *grader* decide about those of *texts* that have an answer, if it is one that does."""
     if isinstance(grader, Decider):
