@@ -61,7 +61,7 @@ class _Run:
 
     @property
     def grader(self) -> Grader:
-        return Bench.reading(self.params).own
+        return Bench.reading(self.params, trusts=True).own
 
     @property
     def branches(self) -> dict[str, Branch]:
@@ -148,6 +148,17 @@ def judged(root: Path, params: Params, texts: int) -> str | None:
     return (
         f"The judge is asked about at most {texts + answers:,} texts besides: {texts:,} of the "
         f"teacher, {answers:,} of students; repeated ones and those without an answer cost nothing."
+    )
+
+
+def unjudged(params: Params) -> str | None:
+    """Say what is taken for accepted where texts are judged by a model, or by running code."""
+    name = params.section("grade", GradeSettings).grader
+    if not hasattr(grader_module(name), "configured"):
+        return None
+    return (
+        f"No verdict of the grader {name} is bought or made here: a stored reply without one "
+        "counts as accepted, and is asked about again where the run rejects it."
     )
 
 

@@ -11,7 +11,7 @@ from redistill.analysis.agreement import Agreement, cohen
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.grading import judging, labelled
 from redistill.grading.answers import MARKER
-from redistill.grading.grader import WRONG, Bench, Decision, GradeSettings, Texts
+from redistill.grading.grader import UNASKED, WRONG, Bench, Decision, GradeSettings, Texts
 from redistill.grading.judging import Verdict
 from redistill.grading.labelled import Labelled
 from redistill.llm import answers, chat_service, client, other_models, store
@@ -29,7 +29,7 @@ PAID = True
 PLACE = "grade.judge"
 HERE = "REDISTILL_JUDGE_URL"  # where the same service is reached from this machine
 STAGE = "judge"  # of its calls, in the ledger
-UNUSABLE, UNASKED = "no usable verdict", "no verdict stored"
+UNUSABLE = "no usable verdict"
 BLOCK = 500  # requests that are looked up at a time
 
 
@@ -161,10 +161,10 @@ class Judge:
         key = self._request(problem, text).key
         if key not in self._verdicts:
             self.foresee([(problem, text)])
-        verdict = self._verdicts.get(key)
+        if (verdict := self._verdicts.get(key)) is None:
+            return Decision(answer, self.bench.trusts, self.bench.trusts, UNASKED)
         right = verdict == "right"
-        fault = {None: UNASKED, "unusable": UNUSABLE}.get(verdict, WRONG)
-        return Decision(answer, right, right, fault)
+        return Decision(answer, right, right, UNUSABLE if verdict == "unusable" else WRONG)
 
     def unread(
         self, problems: Iterable[Problem], *, thorough: bool

@@ -1,6 +1,7 @@
 """A language model as the grader: paid once, strictly read, measured first, and not talked over."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from redistill.rationales import guards
 from redistill.records import jsonl
 from redistill.records.types import Completion, Output, Problem
 from tests.paid import literal_judge
+from tests.paid.run import Run, solving
 from tests.paid.server import Script, Server, always, answer, status
 from tests.settings import of, shipped
 
@@ -391,10 +393,11 @@ def test_raters_of_one_label_have_no_kappa():
     assert cohen([]).kappa is None
 
 
-def settings_file(folder: Path, server: Server, **changes: Any) -> None:
+def settings_file(folder: Path, server: Server, *, code: Any = None, **changes: Any) -> None:
     """Write the shipped settings with a judge, whose rubrics are in *folder*."""
     content = dict(shipped().content)
     content |= bench(server, **changes).params.content
+    content["grade"] |= {"tests": code} if code else {}
     (folder.parents[1] / "params.yaml").write_text(json.dumps(content), encoding="utf-8")
 
 
@@ -425,9 +428,12 @@ def test_a_plan_bounds_what_the_judge_is_asked(serve: Serve, folder: Path):
     assert plan.judged(Path(), shipped(), 7) is None
 
 
-def test_grading_anew_by_a_judge_that_was_not_asked_is_refused(serve: Serve, folder: Path):
+@pytest.mark.parametrize("grader", ["judge", "tests"])
+def test_grading_anew_by_a_judge_that_was_not_asked_is_refused(
+    grader: str, serve: Serve, folder: Path
+):
     server = serve(literal_judge.script)
-    settings_file(folder, server)
+    settings_file(folder, server, code=shipped("own-code").content["grade"]["tests"])
     output = Output(text="#### Rome", eos=True, tokens=1)
     for split in ("train", "dev", "test"):
         problem = PARIS.model_copy(update={"id": split})
@@ -439,10 +445,34 @@ def test_grading_anew_by_a_judge_that_was_not_asked_is_refused(serve: Serve, fol
         jsonl.write(Path(f"data/completions/r0/{split}.jsonl"), [done])
         jsonl.write(Path(f"data/predictions/r0/{split}.jsonl"), [graded])
 
-    said = CliRunner().invoke(main, ["grade"])
+    said = CliRunner().invoke(main, ["grade", "--grader", grader])
 
     assert said.exit_code == 65
-    assert "judge: 1 verdict on these completions to be asked for" in said.output + str(
+    assert f"{grader}: 1 verdict on these completions to be asked for" in said.output + str(
         said.exception
     )
     assert server.calls == []
+
+
+def test_replies_that_nobody_has_judged_are_not_called_rejected(serve: Serve, tmp_path: Path):
+    server = serve(solving())
+    run = Run(tmp_path, server.url, 2, teach={"attempts": 2})
+    run.stage("generate")
+    run.settings["grade"] |= {"grader": "judge", "judge": section(server)}
+    run.save()
+    rubrics = tmp_path / "data/rubrics"
+    rubrics.mkdir()
+    (rubrics / "reference.txt").write_text("CORRECT if it says the same as the reference.")
+
+    looked = run.redistill("show", "p00000", "--replies")
+    planned = run.redistill("plan", "--json")
+    told = run.redistill("plan")
+    os.replace(tmp_path / "out.jsonl", tmp_path / "data/rationales/r0.jsonl")
+    taught = run.redistill("show", "p00000", "--replies")
+
+    assert "not judged: no verdict stored" in looked
+    assert (json.loads(planned)[0]["cached"], json.loads(planned)[0]["new"]) == (2, 0)
+    assert "a stored reply without one counts as accepted" in " ".join(told.split())
+    assert "accepted, and taught" in taught
+    assert "rejected" not in looked + taught
+    assert len(server.calls) == 2
