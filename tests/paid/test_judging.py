@@ -240,8 +240,46 @@ def test_too_many_replies_that_are_no_verdict_are_refused(serve: Serve, folder: 
     judge = configured(bench(serve(always(answer("CORRECT")))))
     judge.decide(PARIS, "#### Rome")
 
-    with pytest.raises(RefusedError, match="1 of 1 replies of m are no verdict"):
+    with pytest.raises(RefusedError, match="1 of 1 replies of m are no verdict") as refused:
         judge.figures()
+
+    told = str(refused.value)
+    assert "the first that is none is of p: 'CORRECT'. A new run finds the same" in told
+    assert "raise max_unusable" in told
+    assert "redistill retry --where stage=judge" in told
+    assert "redistill judge" not in told
+
+
+def test_a_verdict_that_is_cut_off_is_named_with_the_way_out(serve: Serve, folder: Path):
+    judge = configured(bench(serve(always(answer("Let me see", finish="length")))))
+    judge.decide(PARIS, "#### Rome")
+
+    with pytest.raises(RefusedError, match=r"is of p: truncated: .*raise max_completion_tokens"):
+        judge.figures()
+
+
+def test_of_a_judge_whose_first_replies_are_no_verdicts_the_others_are_not_bought(
+    serve: Serve, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("redistill.graders.judge.BLOCK", 3)
+    texts = [(PARIS, f"#### Rome {n}") for n in range(7)]
+    vague, clear = serve(always(answer("CORRECT"))), serve(literal_judge.script)
+
+    with pytest.raises(RefusedError, match="3 of 3 replies of m are no verdict"):
+        configured(bench(vague)).foresee(texts)
+    judge = configured(bench(clear))
+    judge.foresee(texts)
+
+    assert len(vague.calls) == 3
+    assert judge.figures()["verdicts"] == {"right": 0, "wrong": 7, "unusable": 0}
+
+
+def test_a_text_without_an_answer_is_foreseen_without_a_call(serve: Serve, folder: Path):
+    server = serve(literal_judge.script)
+
+    configured(bench(server)).foresee([(PARIS, "It is Paris.")])
+
+    assert server.calls == []
 
 
 def test_a_judge_that_agrees_with_people_goes_to_work_and_its_kappa_is_told(
