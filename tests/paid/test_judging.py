@@ -18,11 +18,13 @@ from redistill.graders.judge import configured
 from redistill.grading import judging, predictions
 from redistill.grading.grader import Bench, decide, load_grader, predict
 from redistill.grading.labelled import Labelled
+from redistill.problems import sets
 from redistill.problems.held_out import HeldOut
 from redistill.problems.sets import ProblemSet
 from redistill.rationales import guards
 from redistill.records import jsonl
 from redistill.records.types import Completion, Output, Problem
+from tests import forks
 from tests.paid import literal_judge
 from tests.paid.run import Run, solving
 from tests.paid.server import Script, Server, always, answer, status
@@ -452,6 +454,43 @@ def test_the_command_shows_kappa_and_where_people_differ(serve: Serve, folder: P
     assert len(server.calls) == 30
     assert CliRunner().invoke(main, ["judge"]).exit_code == 0
     assert len(server.calls) == 30
+
+
+def test_labelled_answers_that_are_set_aside_are_asked_about_again_by_no_stage(
+    serve: Serve, folder: Path
+):
+    label(folder)
+    settings_file(folder, serve(literal_judge.script), **MEASURED)
+    CliRunner().invoke(main, ["judge"])
+
+    said = CliRunner().invoke(main, ["retry", "--where", "stage=judge"]).output
+
+    assert "set aside: 30 answers" in said
+    assert "ask again for verdicts on labelled answers: redistill judge" in said
+    assert "dvc repro" not in said
+
+
+@pytest.mark.parametrize(
+    ("place", "stage"), [("completions", "grade@r0"), ("completions-outside", "grade-outside@r0")]
+)
+def test_verdicts_that_are_set_aside_name_the_stage_that_asked(
+    place: str, stage: str, serve: Serve, tmp_path: Path
+):
+    server = serve(literal_judge.script)
+    run = Run(tmp_path, server.url, 1, grade={"grader": "judge", "judge": section(server)})
+    (tmp_path / "data/rubrics").mkdir()
+    (tmp_path / "data/rubrics/reference.txt").write_text("CORRECT if it says the same.")
+    sets.write_tests(tmp_path / "data/exams", {"capitals": ProblemSet([PARIS])})
+    output = Output(text="#### Rome", eos=True, tokens=1)
+    done = Completion(id="p", problem="p", split="test", output=output)
+    jsonl.write(tmp_path / f"data/{place}/r0/capitals.jsonl", [done])
+    words = f"--completions data/{place}/r0 --problems data/exams --out out --metrics scores.json"
+
+    graded = forks.run("stages.grade", words.split(), tmp_path, **run.env())
+    said = run.redistill("retry", "--where", "stage=judge")
+
+    assert graded.returncode == 0, graded.stderr
+    assert f"ask again: dvc repro --force --single-item {stage} && dvc repro" in said
 
 
 def test_a_plan_bounds_what_the_judge_is_asked(serve: Serve, folder: Path):
