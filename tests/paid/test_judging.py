@@ -494,14 +494,27 @@ def test_verdicts_that_are_set_aside_name_the_stage_that_asked(
 
 
 def test_a_plan_bounds_what_the_judge_is_asked(serve: Serve, folder: Path):
-    params = bench(serve(always(status(500)))).params
+    label(folder)
+    params = bench(serve(always(status(500))), **MEASURED).params
     whole = of(**(dict(shipped().content) | params.content))
     jsonl.write(Path("data/problems/train.jsonl"), [PARIS])
+    rounds = len(whole.content["rewrites"]) + 1
+    rules, folds = whole.content["teach"], whole.content["mine"] | {"folds": 4}
+    branches = {n: b | {"probe": n == "r0"} for n, b in whole.content["branches"].items()}
+    free = rounds * rules["attempts"] * rules["draws"]  # the tutor asks nobody
 
-    told = plan.judged(Path(), whole, 7)
+    told = plan.judged(Path(), of(**whole.content | {"branches": branches}), 7)
+    held = plan.judged(Path(), of(**whole.content | {"mine": folds, "branches": branches}), 7)
 
+    assert rules["teacher"] == rules["refiner"] == "tutor"
     assert told is not None
-    assert "at most 12 texts besides: 7 of the teacher, 5 of students" in told
+    assert held is not None
+    of_students = len(branches) * (1 + whole.content["evaluate"]["samples"])
+    assert f"{7 + free} of the teacher, {of_students} of students, 30 that are labelled" in told
+    assert f"at most {37 + free + of_students} texts besides" in told
+    more = of_students + of_students // len(branches)
+    assert f"{7 + free} of the teacher, {more} of students, 30 that are labelled" in held
+    assert "Texts of data sets that are taken and answers to out-of-domain tests come" in told
     assert plan.judged(Path(), shipped(), 7) is None
 
 
