@@ -14,6 +14,8 @@ from redistill.records.types import Completion
 from redistill.settings.sections import Params
 from stages import FILE, FOLDER, TeachingStage
 
+OUTSIDE = "completions-outside"  # where answers to out-of-domain tests lie, a stage of their own
+
 
 @click.command(cls=TeachingStage, name="grade")
 @click.option("--completions", type=FOLDER, required=True, help="What the student wrote.")
@@ -32,7 +34,8 @@ def main(
 ) -> None:
     """Grade what a student answered."""
     grader = params.section("grade", GradeSettings).grader
-    bench = Bench(params, f"grade@{completions.name}")
+    stage = "grade-outside" if completions.parent.name == OUTSIDE else "grade"
+    bench = Bench(params, f"{stage}@{completions.name}")
     known = sets.read(problems, spool.read)
     written = {name: spool.read(completions / f"{name}.jsonl", Completion) for name in known}
     probed = spool.read(held_out, Completion) if held_out else None

@@ -4,7 +4,7 @@ from redistill.analysis.summary import ReportSettings
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.datasets.rows import PublishSettings
 from redistill.diagnosis.settings import MineSettings
-from redistill.grading.grader import Bench, GradeSettings, grader_module
+from redistill.grading.grader import Bench, GradeSettings, grader_module, paid
 from redistill.llm.budget import SpendingSettings
 from redistill.problems.task import PrepareSettings, further_tasks, load_task
 from redistill.rationales import prompt
@@ -96,7 +96,7 @@ def read_by(params: Params) -> dict[str, type[Section]]:
         models[name] = module.Settings
         if teaching.paid(module):
             models["spending"] = SpendingSettings
-    if getattr(grader_module(params.section("grade", GradeSettings).grader), "PAID", False):
+    if paid(grader_module(params.section("grade", GradeSettings).grader)):
         models["spending"] = SpendingSettings
     if params.section("student", StudentSettings).model == EMBEDDED:
         models[EMBEDDED] = Shape

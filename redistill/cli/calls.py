@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from redistill.cli import tables
+from redistill.cli.judge import LABELLED
 from redistill.console.counted import counted
 from redistill.console.safe_text import safe_text
 from redistill.llm.budget import money
@@ -53,7 +54,10 @@ def retry(conditions: tuple[str, ...]) -> None:
     with store.writing(store.path()) as writer:
         chosen = writer.retire({name: value for name, _, value in pairs})
     click.echo(f"set aside: {counted(len(chosen), 'answer')}")
-    stages = sorted({_stage(stage, round) for _, stage, round, _ in chosen})
+    asking = {_stage(stage, round) for _, stage, round, _ in chosen}
+    stages = sorted(name for name in asking if name is not None)
+    if None in asking:
+        click.echo("ask again for verdicts on labelled answers: redistill judge")
     if stages:
         told = f"ask again: dvc repro --force --single-item {' '.join(stages)} && dvc repro"
         click.echo(safe_text(told))
@@ -146,8 +150,12 @@ def reconcile() -> None:
     )
 
 
-def _stage(stage: str, round: str) -> str:
-    """The stage of dvc.yaml that made a call: that of a judge stands in place of the round."""
+def _stage(stage: str, round: str) -> str | None:
+    """
+    The stage of dvc.yaml that made a call: that of a judge stands in place of the round.
+
+    None for a call of redistill judge, which is no stage.
+    """
     if stage == "judge":
-        return round
+        return None if round == LABELLED else round
     return stage if stage == "generate" else f"{stage}@{round}"

@@ -70,6 +70,7 @@ def show_plan(as_json: bool) -> None:
         plans.over_budget(params, rows[-1]),
         plans.probes(params),
         plans.judged(Path(), params, rows[-1].cached + rows[-1].new),
+        plans.unjudged(params),
         plans.on_dev(Path(), params),
         ready.missing(Path(), params),
     ):
@@ -142,7 +143,8 @@ def grade(name: str | None, examples: int) -> None:
     if bench.unasked:
         raise RefusedError(
             f"{chosen}: {counted(bench.unasked, 'verdict')} on these completions to be asked for, "
-            "and this command asks nobody; set grade.grader and run dvc repro"
+            "or got by running code, and this command does neither; set grade.grader and run dvc "
+            "repro"
         )
     title = f"Verdicts, as they are -> by the grader {chosen}"
     tables.table([regrade.HEAD, *(one.cells() for one in found)], title=title)

@@ -70,10 +70,10 @@ def export_tasks(student: Path, out: Path) -> None:
 def import_samples(samples: Path, other: Path | None, name: str | None) -> None:
     """Judge what lm-evaluation-harness logged by our graders; compare OTHER with SAMPLES."""
     from redistill.analysis import comparison
-    from redistill.grading.grader import load_grader
+    from redistill.harness import reading
     from redistill.harness import samples as logged
 
-    grader = load_grader(name or _grader())
+    grader = reading.comparing(name or _grader())
     found = [logged.read(path, grader) for path in (samples, other) if path is not None]
     head = ("samples", "n", "correct", "lenient", "no answer", "by the harness", "judged otherwise")
     tables.table([head, *map(_cells, found)], title="Samples, by our grader")

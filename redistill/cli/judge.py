@@ -12,6 +12,7 @@ from redistill.grading.judging import Verdict
 from redistill.settings import sections
 
 KINDS: tuple[Verdict, ...] = ("right", "wrong", "unusable")
+LABELLED = "labelled"  # in the ledger, where calls of a run have their stage
 SHOWN = 300  # characters of an answer, or a reply
 
 
@@ -25,7 +26,7 @@ def judge(examples: int) -> None:
     """
     from redistill.graders.judge import configured
 
-    found = configured(Bench(sections.read(PARAMS), "labelled"))
+    found = configured(Bench(sections.read(PARAMS), LABELLED))
     sample = found.sample
     counts = Counter((row.right, verdict) for row, verdict, _ in sample)
     head = ("people say", *(f"judge: {kind}" for kind in KINDS))

@@ -11,8 +11,8 @@ from redistill.console.preflight import gate
 from redistill.diagnosis import smallest_gain
 from redistill.diagnosis.nearest import Cases
 from redistill.diagnosis.settings import MineSettings
-from redistill.grading import golds
-from redistill.grading.grader import Bench, Grader, GradeSettings, grader_module
+from redistill.grading import golds, labelled
+from redistill.grading.grader import Bench, Grader, GradeSettings, grader_module, paid
 from redistill.llm import budget, purchase
 from redistill.llm.budget import Amount, SpendingSettings
 from redistill.problems import held_out
@@ -61,7 +61,7 @@ class _Run:
 
     @property
     def grader(self) -> Grader:
-        return Bench.reading(self.params).own
+        return Bench.reading(self.params, trusts=True).own
 
     @property
     def branches(self) -> dict[str, Branch]:
@@ -137,17 +137,47 @@ def judged(root: Path, params: Params, texts: int) -> str | None:
     """
     Say how often a grader that is paid may be asked, beside the *texts* that a teacher writes.
 
-    None for a grader that costs nothing. Out-of-domain tests are not counted.
+    None for a grader that costs nothing. Texts of data sets that are taken and out-of-domain tests
+    are not counted.
     """
-    if not getattr(grader_module(params.section("grade", GradeSettings).grader), "PAID", False):
+    from redistill.graders import judge
+
+    if not paid(grader_module(params.section("grade", GradeSettings).grader)):
         return None
-    files = (root / f"data/problems/{split}.jsonl" for split in SPLITS)
-    problems = sum(len(jsonl.read(file, Problem)) for file in files if file.is_file())
+    files = {split: root / f"data/problems/{split}.jsonl" for split in SPLITS}
+    sizes = {name: len(jsonl.read(f, Problem)) for name, f in files.items() if f.is_file()}
+    train, found = sizes.get("train", 0), branches.branches(params).values()
+    folds = params.section("mine", MineSettings).folds
+    held = 0 if folds is None else train * sum(branch.probe for branch in found)
     drawn = 1 + params.section("evaluate", EvaluateSettings).samples
-    answers = len(branches.branches(params)) * problems * drawn
+    answers = (len(found) * sum(sizes.values()) + held) * drawn
+    texts += train * _free_texts(params)
+    asked = judge.settings_of(params).labelled
+    sample = 0 if asked is None else len(labelled.read(root / asked))
     return (
-        f"The judge is asked about at most {texts + answers:,} texts besides: {texts:,} of the "
-        f"teacher, {answers:,} of students; repeated ones and those without an answer cost nothing."
+        f"The judge is asked about at most {texts + answers + sample:,} texts besides: {texts:,} "
+        f"of the teacher, {answers:,} of students, {sample:,} that are labelled; repeated ones and "
+        "those without an answer cost nothing. Texts of data sets that are taken and answers to "
+        "out-of-domain tests come on top."
+    )
+
+
+def _free_texts(params: Params) -> int:
+    """How many texts a problem gets at most of teachers that ask no model, in all stages."""
+    rules = params.section("teach", TeachSettings)
+    times = 0 if engage(params, "explain").asks else 1
+    times += 0 if engage(params, "refine").asks else len(targets.rewrites(params))
+    return times * rules.attempts * rules.draws
+
+
+def unjudged(params: Params) -> str | None:
+    """Say what is taken for accepted where texts are judged by a model, or by running code."""
+    name = params.section("grade", GradeSettings).grader
+    if not hasattr(grader_module(name), "configured"):
+        return None
+    return (
+        f"No verdict of the grader {name} is bought or made here: a stored reply without one "
+        "counts as accepted, and is asked about again where the run rejects it."
     )
 
 

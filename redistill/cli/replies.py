@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from redistill.console.exceptions import RefusedError
-from redistill.grading.grader import Bench, Grader
+from redistill.grading.grader import UNJUDGED, Bench, Grader
 from redistill.llm import asked, response, store
 from redistill.llm.asked import Asked
 from redistill.problems import held_out
@@ -120,20 +120,28 @@ def _without(outcome: str) -> str:
 def _told(run: Known, call: Asked, given: Reply, request: Request | None) -> str:
     """Whether the reply *given* is accepted, as a first text or as the rewrite of *request*."""
 
+    unjudged = []  # why it cannot be told, here, whether the grader accepts the text
+
     def fault(reply: Reply) -> str | None:
         if request is None:
-            return generate.fault(run.problem, reply, run.grader, run.unquoted)
-        guard = run.params.section("guard", guards.GuardSettings)
-        return refine.fault(request, reply, run.grader, run.unquoted, guard)
+            reason = generate.fault(run.problem, reply, run.grader, run.unquoted)
+        else:
+            guard = run.params.section("guard", guards.GuardSettings)
+            reason = refine.fault(request, reply, run.grader, run.unquoted, guard)
+        unjudged.extend([reason] if reason in UNJUDGED else [])
+        return reason
 
     taken, reason = attempts.judged(given, fault, run.rules)
+    kept = run.rationale(call.round)
+    own = kept is not None and kept.round == call.round
+    taught = own and kept is not None and kept.fingerprint == call.fingerprint
+    if unjudged and (given.text is not None or run.rules.unmarked == "take"):
+        return "accepted, and taught" if taught else f"not judged: {unjudged[0]}"
     if taken.text is None or reason is not None:
         return f"rejected: {reason or 'no text'}"
-    kept = run.rationale(call.round)
-    if kept is None or kept.round != call.round:
+    if not own:
         return "accepted"
-    same = kept.fingerprint == call.fingerprint
-    return "accepted, and taught" if same else "accepted, and another one is taught"
+    return "accepted, and taught" if taught else "accepted, and another one is taught"
 
 
 def _requests(run: Known, name: str) -> refine.Requests | None:

@@ -9,12 +9,13 @@ from pydantic import Field
 
 from redistill.analysis.agreement import Agreement, cohen
 from redistill.console.exceptions import CONFIG, RefusedError
+from redistill.console.safe_text import safe_text
 from redistill.grading import judging, labelled
 from redistill.grading.answers import MARKER
-from redistill.grading.grader import WRONG, Bench, Decision, GradeSettings, Texts
+from redistill.grading.grader import UNASKED, WRONG, Bench, Decision, GradeSettings, Texts
 from redistill.grading.judging import Verdict
 from redistill.grading.labelled import Labelled
-from redistill.llm import answers, chat_service, client, other_models, store
+from redistill.llm import answers, chat_service, client, other_models, purchase, store
 from redistill.llm.budget import Prices, SpendingSettings
 from redistill.llm.chat_service import Service
 from redistill.llm.headers import Variable
@@ -29,8 +30,9 @@ PAID = True
 PLACE = "grade.judge"
 HERE = "REDISTILL_JUDGE_URL"  # where the same service is reached from this machine
 STAGE = "judge"  # of its calls, in the ledger
-UNUSABLE, UNASKED = "no usable verdict", "no verdict stored"
-BLOCK = 500  # requests that are looked up at a time
+UNUSABLE = "no usable verdict"
+BLOCK = 500  # requests that are looked up at a time, and verdicts that are looked at first
+SHOWN = 200  # characters of a reply in a message
 
 
 class Settings(Section):
@@ -116,10 +118,13 @@ class Judge:
     *unasked* are the calls without an answer that a look at what is stored has come across.
     """
 
+    PAID = True
+
     def __init__(self, settings: Settings, limits: SpendingSettings, bench: Bench) -> None:
         self.settings, self.limits, self.bench = settings, limits, bench
         self.unasked: dict[str, Request] = {}
         self._verdicts: dict[str, Verdict] = {}
+        self._odd = ""  # what came, of the first reply that is no verdict
         self._service = service(settings)
         self._told: set[tuple[str, str]] = set()
 
@@ -158,10 +163,10 @@ class Judge:
         key = self._request(problem, text).key
         if key not in self._verdicts:
             self.foresee([(problem, text)])
-        verdict = self._verdicts.get(key)
+        if (verdict := self._verdicts.get(key)) is None:
+            return Decision(answer, self.bench.trusts, self.bench.trusts, UNASKED)
         right = verdict == "right"
-        fault = {None: UNASKED, "unusable": UNUSABLE}.get(verdict, WRONG)
-        return Decision(answer, right, right, fault)
+        return Decision(answer, right, right, UNUSABLE if verdict == "unusable" else WRONG)
 
     def unread(
         self, problems: Iterable[Problem], *, thorough: bool
@@ -186,7 +191,7 @@ class Judge:
         """
         counts = Counter(self._verdicts.values())
         told = {kind: counts[kind] for kind in ("right", "wrong", "unusable")}
-        self._refuse_unusable(counts["unusable"], counts.total())
+        self._refuse_unusable(counts["unusable"], counts.total(), self._odd)
         agreement = {"agreement": self.agreement.as_dict()} if self._measured else {}
         return {"model": self.settings.model, "verdicts": told, **agreement}
 
@@ -205,7 +210,7 @@ class Judge:
         found = [(row, self._request(row.problem, row.completion, row.completion)) for row in rows]
         readings = self._answers({request.key: request for _, request in found})
         return [
-            (row, _verdict(readings, r), readings[r.key].text if r.key in readings else "")
+            (row, _verdict(readings, r), _came(readings[r.key]) if r.key in readings else "")
             for row, r in found
         ]
 
@@ -243,13 +248,31 @@ class Judge:
         return self._service.request(written, 0, problem.id, None)
 
     def _settle(self, requests: dict[str, Request]) -> None:
-        """Have the verdicts that *requests* ask for, as far as this judge is to work for them."""
+        """
+        Have the verdicts that *requests* ask for, as far as this judge is to work for them.
+
+        Those that are not bought in batches are not all bought where of the first ones too many are
+        no verdicts.
+        """
         if requests and self._measured:
             self._refuse_disagreeing()
+        keys = list(requests)
+        first = BLOCK if len(keys) > BLOCK and self.bench.works and not purchase.manner() else 0
+        if first:
+            self._note({key: requests[key] for key in keys[:first]})
+            unusable = sum(self._verdicts[key] == "unusable" for key in keys[:first])
+            self._refuse_unusable(unusable, first, self._odd)
+        self._note({key: requests[key] for key in keys[first:]})
+
+    def _note(self, requests: dict[str, Request]) -> None:
+        """Have the answers to *requests*, and keep the verdict in each."""
         readings = self._answers(requests)
         for key, request in requests.items():
-            if key in readings:
-                self._verdicts[key] = _verdict(readings, request)
+            if key not in readings:
+                continue
+            self._verdicts[key] = _verdict(readings, request)
+            if self._verdicts[key] == "unusable":
+                self._odd = self._odd or f"{request.problem}: {_came(readings[key])}"
 
     def _answers(self, requests: dict[str, Request]) -> dict[str, Reading]:
         """The answers to *requests* in the store; what is missing is asked for, or noted."""
@@ -269,8 +292,8 @@ class Judge:
 
     def _refuse_disagreeing(self) -> None:
         least = self.settings.least_kappa
-        verdicts = [verdict for _, verdict, _ in self.sample]
-        self._refuse_unusable(verdicts.count("unusable"), len(verdicts))
+        odd = [f"{row.id}: {came}" for row, verdict, came in self.sample if verdict == "unusable"]
+        self._refuse_unusable(len(odd), len(self.sample), "".join(odd[:1]))
         found = self.agreement
         if least is not None and (found.kappa is None or found.kappa < least):
             raise RefusedError(
@@ -280,13 +303,24 @@ class Judge:
                 "or take another model"
             )
 
-    def _refuse_unusable(self, unusable: int, n: int) -> None:
+    def _refuse_unusable(self, unusable: int, n: int, first: str) -> None:
+        """Refuse more than *max_unusable* such of *n*; *first* says what came in place of one."""
         if unusable > self.settings.max_unusable * n:
             raise RefusedError(
                 f"{PLACE}: {unusable} of {n} replies of {self.settings.model} are no verdict, and "
                 f"max_unusable is {self.settings.max_unusable:g}; a verdict is the mark of the "
-                "call and CORRECT or INCORRECT, alone: redistill judge shows what came instead"
+                f"call and CORRECT or INCORRECT, alone, and the first that is none is of "
+                f"{safe_text(first)}. A new run finds the same replies in the store: raise "
+                "max_completion_tokens or max_tokens in the body where they are cut off, mend the "
+                "rubric, raise max_unusable, or have them asked for again by redistill retry "
+                "--where stage=judge --where problem=ID"
             )
+
+
+def _came(reading: Reading) -> str:
+    """What came as *reading*, as far as a message shows it: why it is none, and its text."""
+    ended = "" if reading.outcome == "answered" else f"{reading.outcome.replace('_', ' ')}: "
+    return f"{ended}{reading.text[:SHOWN]!r}"
 
 
 def _verdict(readings: dict[str, Reading], request: Request) -> Verdict:

@@ -9,7 +9,7 @@ from typing import Any
 
 from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.grading.answers import MARKER
-from redistill.grading.grader import Bench, Decision, GradeSettings, Texts
+from redistill.grading.grader import UNRUN, Bench, Decision, GradeSettings, Texts
 from redistill.records.types import Problem
 from redistill.sandbox import exam, walls
 from redistill.sandbox.exam import Limits, Result
@@ -17,7 +17,7 @@ from redistill.sandbox.inside.worker import free_names
 from redistill.settings.sections import Params
 
 PLACE = "grade.tests"
-FAILS, UNRUN = "fails its tests", "not run"
+FAILS = "fails its tests"
 EDGE = r"^[ \t]{0,3}"  # of a line, before a fence or the marker
 FENCE = rf"(?:```|~~~)[^\n]{{0,40}}\n(.*?)(?:{EDGE}(?:```|~~~)[ \t]*$|\Z)"
 FENCED = re.compile(EDGE + FENCE, re.MULTILINE | re.DOTALL)
@@ -44,7 +44,7 @@ def settings_of(params: Params) -> Limits:
 
 def configured(bench: Bench) -> "Examiner":
     """Make the grader of the run of *bench*; raises RefusedError (78) where nothing can be run."""
-    return Examiner(settings_of(bench.params), works=bench.works)
+    return Examiner(settings_of(bench.params), works=bench.works, trusts=bench.trusts)
 
 
 class Examiner:
@@ -52,11 +52,13 @@ class Examiner:
     A grader that runs code: the gold answer of a problem is the source of its tests.
 
     What was run once is not run again. Where it does not work, for a look at what is there, it
-    knows of no code whether it is right.
+    knows of no code whether it is right: it notes tests and code as *unasked*, and takes the code
+    for right where it *trusts*.
     """
 
-    def __init__(self, limits: Limits, *, works: bool) -> None:
-        self.limits, self.works = limits, works
+    def __init__(self, limits: Limits, *, works: bool, trusts: bool = False) -> None:
+        self.limits, self.works, self.trusts = limits, works, trusts
+        self.unasked: set[tuple[str, str]] = set()
         self._results: dict[tuple[str, str], Result] = {}
 
     def strict(self, completion: str) -> str | None:
@@ -94,7 +96,7 @@ class Examiner:
         readings = [(problem.answer, code) for code in (strict, lenient) if code is not None]
         self._run(readings)
         if not all(pair in self._results for pair in readings):
-            return Decision(strict, False, False, UNRUN)
+            return Decision(strict, self.trusts, self.trusts, UNRUN)
         loose = self._results[problem.answer, lenient].passed
         if strict is None:
             return Decision(None, False, loose)
@@ -140,7 +142,9 @@ class Examiner:
 
     def _run(self, pairs: Iterable[tuple[str, str]]) -> None:
         new = [pair for pair in dict.fromkeys(pairs) if pair not in self._results]
-        if new and self.works:
+        if not self.works:
+            self.unasked.update(new)
+        elif new:
             results = exam.sit_all(new, self.limits, self._wall)
             self._results |= dict(zip(new, results, strict=True))
 

@@ -13,6 +13,8 @@ from redistill.settings.bounds import Module
 from redistill.settings.sections import Params, Section
 
 WRONG = "wrong answer"
+UNASKED, UNRUN = "no verdict stored", "not run"
+UNJUDGED = (UNASKED, UNRUN)
 Texts = Sequence[tuple[Problem, str]]
 
 
@@ -50,7 +52,7 @@ class Decision:
     """
     What a grader makes of a text: the *answer* in it, and whether either reading of it is right.
 
-    *fault* says why the strict one is not.
+    *fault* says why the strict one is not; UNJUDGED are those of a look, in which nobody judged.
     """
 
     answer: str | None
@@ -96,18 +98,20 @@ class Bench:
     The graders of a run, each made once.
 
     *at* is the stage, with its round, for which they work. Those that ask a model or run code do
-    so only where *works*; else they know what is stored, and nothing about the rest.
+    so only where *works*; else they know what is stored, and of the rest they say that it is not
+    judged, which is no pass unless the bench *trusts*.
     """
 
     params: Params
     at: str
     works: bool = True
+    trusts: bool = False
     _made: dict[str, Grader] = field(default_factory=dict, compare=False)
 
     @classmethod
-    def reading(cls, params: Params) -> "Bench":
+    def reading(cls, params: Params, *, trusts: bool = False) -> "Bench":
         """Make a bench that asks nobody, for a look at what is there."""
-        return cls(params, "look", works=False)
+        return cls(params, "look", works=False, trusts=trusts)
 
     @property
     def own(self) -> Grader:
@@ -122,7 +126,7 @@ class Bench:
 
     @property
     def unasked(self) -> int:
-        """How many verdicts a look at what is stored has missed."""
+        """How many verdicts a look at what is there has missed."""
         return sum(len(getattr(grader, "unasked", ())) for grader in self._made.values())
 
     def figures(self) -> dict[str, Any]:
@@ -164,6 +168,11 @@ def grader_module(name: str) -> ModuleType:
         raise RefusedError(
             f"grade.grader: there is no redistill/graders/{name}.py", code=CONFIG
         ) from None
+
+
+def paid(grader: object) -> bool:
+    """Say whether verdicts of *grader*, a module or what it made, cost money."""
+    return bool(getattr(grader, "PAID", False))
 
 
 def foresee(grader: Grader, texts: Iterable[tuple[Problem, str | None]]) -> None:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from redistill.console import drafts
 from redistill.console.exceptions import RefusedError
-from redistill.grading.grader import load_grader
+from redistill.harness import reading
 from redistill.problems.sets import ProblemSet
 from redistill.records import json_file
 from redistill.records.types import Problem
@@ -118,7 +118,7 @@ def _write_rows(path: Path, found: ProblemSet, asking: Asking) -> None:
 
 def _reading(graders: list[str]) -> str:
     for name in graders:
-        load_grader(name)
+        reading.comparing(name)
     lines = [f'{name} = reading.of("{name}")' for name in graders]
     head = '"""The filters of the tasks beside this file: how Redistill reads an answer."""'
     return "\n".join([head, "", "from redistill.harness import reading", "", *lines, ""])

@@ -292,7 +292,7 @@ def _judge(batch: Batch, readings: Sequence[Reading]) -> None:
     if len(bad) >= client.MAX_BAD and len(bad) == len(readings):
         raise RefusedError(
             f"the server refused all {len(bad)} requests of the batch {batch.name} as malformed "
-            f"({bad[-1].detail}); mend the teacher's section in params.yaml",
+            f"({bad[-1].detail}); mend the section of params.yaml that asks {batch.endpoint}",
             code=CONFIG,
         )
     final = [reading for reading in readings if reading.outcome in FINAL]

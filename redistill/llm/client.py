@@ -85,7 +85,7 @@ def ask(
     SIGINT or SIGTERM.
     """
     unique = {request.key: request for request in requests}
-    _recover(writer, settings.prices)
+    _recover(writer, {(r.endpoint, r.model) for r in unique.values()}, settings.prices)
     readings = answers.renewed(writer, unique)
     other_models.check(unique, readings, settings)
     missing = [request for key, request in unique.items() if key not in readings]
@@ -97,9 +97,14 @@ def ask(
     return readings
 
 
-def _recover(writer: Writer, prices: budget.Prices) -> None:
-    """Read the bodies that a killed run had stored, but not come to read."""
-    received = writer.received()
+def _recover(writer: Writer, asked: set[tuple[str, str]], prices: budget.Prices) -> None:
+    """
+    Read the bodies that a killed run had stored, but not come to read.
+
+    Only those of the endpoints and models that are *asked* now, whose *prices* these are: another
+    model has its own, and is recovered when it is asked. Until then it counts as reserved.
+    """
+    received = [row for row in writer.received() if (row[1].endpoint, row[1].model) in asked]
     with writer.transaction() as connection:
         for number, request, status, body in received:
             raw = Raw(status, body)
@@ -344,7 +349,8 @@ class _Run:
             self._stop(
                 RefusedError(
                     f"the server refused {self.bad} requests in a row as malformed "
-                    f"({reading.detail}); mend the teacher's section in params.yaml",
+                    f"({reading.detail}); mend the section of params.yaml that asks "
+                    f"{request.model}",
                     code=CONFIG,
                 )
             )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
 
-from redistill.grading.grader import Grader, foresee
+from redistill.grading.grader import Grader, foresee, paid
 from redistill.problems.held_out import HeldOut
 from redistill.rationales import guards, probe
 from redistill.rationales.attempts import Attempts, Choose, attempt
@@ -86,7 +86,7 @@ class _Asked:
 
     def about(self, problems: Sequence[Problem]) -> Iterator[Rationale]:
         """Ask about *problems*, in portions where the teacher can be asked so."""
-        for portion in self.teacher.portions(problems):
+        for portion in self.teacher.portions(problems, bought=paid(self.grader)):
             found = self._attempt(portion)
             self.attempts.count(found)
             self.lost.update(reason for reason in found.reasons if reason is not None)

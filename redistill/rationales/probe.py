@@ -23,7 +23,9 @@ WAYS_OUT = {
     "wrong answer": "see field 'answer' of these problems, and whether grade.grader fits them",
     "fails its tests": "see field 'answer' of these problems, the source of the tests, and the "
     "replies with redistill show ID --replies",
-    "no usable verdict": "redistill judge shows what the judge replies",
+    "no usable verdict": "where the replies of the judge are cut off, raise max_completion_tokens "
+    "or max_tokens in grade.judge.body, else mend the rubric; redistill store export FILE has "
+    "them, as those of the stage judge",
     "bad request": "mend the teacher's section in params.yaml",
     UNCHANGED: "each is word for word the text that it was to replace, so none is refined; see "
     "both with redistill show ID --replies, then take another teach.refiner or teach.prompts; "

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from redistill.diagnosis.nearest import Cases
-from redistill.grading.grader import Grader, foresee
+from redistill.grading.grader import Grader, foresee, paid
 from redistill.problems.held_out import HeldOut
 from redistill.rationales import guards, probe
 from redistill.rationales.attempts import Attempts, Choose, attempt
@@ -212,7 +212,7 @@ class _Asked:
 
     def _results(self) -> Iterator["_Result"]:
         """Ask about all requests, in portions where the teacher can be asked so."""
-        for portion in self.teacher.portions(self.requests.placed):
+        for portion in self.teacher.portions(self.requests.placed, bought=paid(self.grader)):
             placed = [*portion]
             found = self._attempt([request for _, request in placed])
             self.attempts.count(found)

@@ -162,14 +162,15 @@ class Engaged:
         """Whether it asks a language model, which takes time or money."""
         return bool(getattr(self.module, "ASKS", False))
 
-    def portions(self, things: Sequence[T]) -> Iterator[Sequence[T]]:
+    def portions(self, things: Sequence[T], *, bought: bool) -> Iterator[Sequence[T]]:
         """
         Return the parts of *things* that it is asked about one after the other.
 
         A language model is asked about all together, since answers are bought together, and so is
-        a teacher among whose texts the student chooses, which is opened for it.
+        a teacher whose texts are judged by verdicts that are *bought*, and one among whose texts
+        the student chooses, which is opened for it.
         """
-        whole = self.asks or self.rules.choose in BY_STUDENT
+        whole = self.asks or bought or self.rules.choose in BY_STUDENT
         size = len(things) if whole else PORTION
         for start in range(0, len(things), max(size, 1)):
             yield things if whole else things[start : start + size]

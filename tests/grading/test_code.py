@@ -225,8 +225,17 @@ def test_a_look_runs_nothing():
     looking = Examiner(LIMITS, works=False)
 
     assert decide(DOUBLE, RIGHT, looking).fault == "not run"
+    assert len(looking.unasked) == 1
     assert [*looking.unread([DOUBLE], thorough=True)] == []
     assert sum(looking.figures()["runs"].values()) == 0
+
+
+def test_a_look_that_trusts_takes_code_for_right_and_other_faults_for_faults():
+    trusting = Examiner(LIMITS, works=False, trusts=True)
+
+    assert guards.first(DOUBLE, WRONG, trusting, HeldOut()) is None
+    assert guards.first(DOUBLE, "no code", trusting, HeldOut()) == "not in the answer format"
+    assert len(trusting.unasked) == 1
 
 
 def test_a_rationale_with_code_passes_the_guards_of_texts(grader: Examiner):

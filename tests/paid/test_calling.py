@@ -648,6 +648,7 @@ def test_requests_that_the_server_refuses_in_a_row_stop_the_run(serve: Serve):
         ask(server, [request(n) for n in range(50)], policy=replace(QUICK, concurrency=1))
 
     assert refusal.value.code == 78
+    assert "mend the section of params.yaml that asks m" in str(refusal.value)
     assert len(server.calls) == client.MAX_BAD
 
 
@@ -700,3 +701,29 @@ def test_the_raw_body_of_a_run_that_died_before_reading_it_is_read_by_the_next(
 
     assert one(server).text == "hi"
     assert server.calls == []
+
+
+def test_what_a_killed_run_bought_of_another_model_is_not_counted_at_the_prices_of_this_one(
+    serve: Serve,
+):
+    server = serve(always(answer()))
+    body = (
+        b'{"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}], '
+        b'"usage": {"prompt_tokens": 7, "completion_tokens": 5}}'
+    )
+    theirs = request(1, model="dear")
+    with store.writing(store.path()) as writer, writer.transaction() as connection:
+        intent = store.Intent(
+            theirs.key, theirs.canonical, "generate", "r0", "p", "dear", 50, 20, 9
+        )
+        writer.receive(connection, writer.intend(connection, intent), 200, body)
+    dear, cheap = Prices(input=10, output=20, batch=None), Prices(input=1, output=2, batch=None)
+
+    ask(server, [request(2)], limits=FREE.model_copy(update={"prices": cheap}))
+    found = ask(server, [theirs], limits=FREE.model_copy(update={"prices": dear}))
+
+    assert found[theirs.key].text == "hi"
+    assert len(server.calls) == 1
+    with store.reading(store.path()) as known:
+        (nano,) = [row["nano"] for row in known.ledger() if row["model"] == "dear"]
+    assert nano == 1000 * (7 * 10 + 5 * 20)

@@ -1,6 +1,7 @@
 """A language model as the grader: paid once, strictly read, measured first, and not talked over."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,15 @@ from redistill.graders.judge import configured
 from redistill.grading import judging, predictions
 from redistill.grading.grader import Bench, decide, load_grader, predict
 from redistill.grading.labelled import Labelled
+from redistill.problems import sets
 from redistill.problems.held_out import HeldOut
 from redistill.problems.sets import ProblemSet
 from redistill.rationales import guards
 from redistill.records import jsonl
 from redistill.records.types import Completion, Output, Problem
+from tests import forks
 from tests.paid import literal_judge
+from tests.paid.run import Run, solving
 from tests.paid.server import Script, Server, always, answer, status
 from tests.settings import of, shipped
 
@@ -246,8 +250,46 @@ def test_too_many_replies_that_are_no_verdict_are_refused(serve: Serve, folder: 
     judge = configured(bench(serve(always(answer("CORRECT")))))
     judge.decide(PARIS, "#### Rome")
 
-    with pytest.raises(RefusedError, match="1 of 1 replies of m are no verdict"):
+    with pytest.raises(RefusedError, match="1 of 1 replies of m are no verdict") as refused:
         judge.figures()
+
+    told = str(refused.value)
+    assert "the first that is none is of p: 'CORRECT'. A new run finds the same" in told
+    assert "raise max_unusable" in told
+    assert "redistill retry --where stage=judge" in told
+    assert "redistill judge" not in told
+
+
+def test_a_verdict_that_is_cut_off_is_named_with_the_way_out(serve: Serve, folder: Path):
+    judge = configured(bench(serve(always(answer("Let me see", finish="length")))))
+    judge.decide(PARIS, "#### Rome")
+
+    with pytest.raises(RefusedError, match=r"is of p: truncated: .*raise max_completion_tokens"):
+        judge.figures()
+
+
+def test_of_a_judge_whose_first_replies_are_no_verdicts_the_others_are_not_bought(
+    serve: Serve, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("redistill.graders.judge.BLOCK", 3)
+    texts = [(PARIS, f"#### Rome {n}") for n in range(7)]
+    vague, clear = serve(always(answer("CORRECT"))), serve(literal_judge.script)
+
+    with pytest.raises(RefusedError, match="3 of 3 replies of m are no verdict"):
+        configured(bench(vague)).foresee(texts)
+    judge = configured(bench(clear))
+    judge.foresee(texts)
+
+    assert len(vague.calls) == 3
+    assert judge.figures()["verdicts"] == {"right": 0, "wrong": 7, "unusable": 0}
+
+
+def test_a_text_without_an_answer_is_foreseen_without_a_call(serve: Serve, folder: Path):
+    server = serve(literal_judge.script)
+
+    configured(bench(server)).foresee([(PARIS, "It is Paris.")])
+
+    assert server.calls == []
 
 
 def test_a_judge_that_agrees_with_people_goes_to_work_and_its_kappa_is_told(
@@ -399,10 +441,11 @@ def test_raters_of_one_label_have_no_kappa():
     assert cohen([]).kappa is None
 
 
-def settings_file(folder: Path, server: Server, **changes: Any) -> None:
+def settings_file(folder: Path, server: Server, *, code: Any = None, **changes: Any) -> None:
     """Write the shipped settings with a judge, whose rubrics are in *folder*."""
     content = dict(shipped().content)
     content |= bench(server, **changes).params.content
+    content["grade"] |= {"tests": code} if code else {}
     (folder.parents[1] / "params.yaml").write_text(json.dumps(content), encoding="utf-8")
 
 
@@ -421,21 +464,74 @@ def test_the_command_shows_kappa_and_where_people_differ(serve: Serve, folder: P
     assert len(server.calls) == 30
 
 
+def test_labelled_answers_that_are_set_aside_are_asked_about_again_by_no_stage(
+    serve: Serve, folder: Path
+):
+    label(folder)
+    settings_file(folder, serve(literal_judge.script), **MEASURED)
+    CliRunner().invoke(main, ["judge"])
+
+    said = CliRunner().invoke(main, ["retry", "--where", "stage=judge"]).output
+
+    assert "set aside: 30 answers" in said
+    assert "ask again for verdicts on labelled answers: redistill judge" in said
+    assert "dvc repro" not in said
+
+
+@pytest.mark.parametrize(
+    ("place", "stage"), [("completions", "grade@r0"), ("completions-outside", "grade-outside@r0")]
+)
+def test_verdicts_that_are_set_aside_name_the_stage_that_asked(
+    place: str, stage: str, serve: Serve, tmp_path: Path
+):
+    server = serve(literal_judge.script)
+    run = Run(tmp_path, server.url, 1, grade={"grader": "judge", "judge": section(server)})
+    (tmp_path / "data/rubrics").mkdir()
+    (tmp_path / "data/rubrics/reference.txt").write_text("CORRECT if it says the same.")
+    sets.write_tests(tmp_path / "data/exams", {"capitals": ProblemSet([PARIS])})
+    output = Output(text="#### Rome", eos=True, tokens=1)
+    done = Completion(id="p", problem="p", split="test", output=output)
+    jsonl.write(tmp_path / f"data/{place}/r0/capitals.jsonl", [done])
+    words = f"--completions data/{place}/r0 --problems data/exams --out out --metrics scores.json"
+
+    graded = forks.run("stages.grade", words.split(), tmp_path, **run.env())
+    said = run.redistill("retry", "--where", "stage=judge")
+
+    assert graded.returncode == 0, graded.stderr
+    assert f"ask again: dvc repro --force --single-item {stage} && dvc repro" in said
+
+
 def test_a_plan_bounds_what_the_judge_is_asked(serve: Serve, folder: Path):
-    params = bench(serve(always(status(500)))).params
+    label(folder)
+    params = bench(serve(always(status(500))), **MEASURED).params
     whole = of(**(dict(shipped().content) | params.content))
     jsonl.write(Path("data/problems/train.jsonl"), [PARIS])
+    rounds = len(whole.content["rewrites"]) + 1
+    rules, folds = whole.content["teach"], whole.content["mine"] | {"folds": 4}
+    branches = {n: b | {"probe": n == "r0"} for n, b in whole.content["branches"].items()}
+    free = rounds * rules["attempts"] * rules["draws"]  # the tutor asks nobody
 
-    told = plan.judged(Path(), whole, 7)
+    told = plan.judged(Path(), of(**whole.content | {"branches": branches}), 7)
+    held = plan.judged(Path(), of(**whole.content | {"mine": folds, "branches": branches}), 7)
 
+    assert rules["teacher"] == rules["refiner"] == "tutor"
     assert told is not None
-    assert "at most 12 texts besides: 7 of the teacher, 5 of students" in told
+    assert held is not None
+    of_students = len(branches) * (1 + whole.content["evaluate"]["samples"])
+    assert f"{7 + free} of the teacher, {of_students} of students, 30 that are labelled" in told
+    assert f"at most {37 + free + of_students} texts besides" in told
+    more = of_students + of_students // len(branches)
+    assert f"{7 + free} of the teacher, {more} of students, 30 that are labelled" in held
+    assert "Texts of data sets that are taken and answers to out-of-domain tests come" in told
     assert plan.judged(Path(), shipped(), 7) is None
 
 
-def test_grading_anew_by_a_judge_that_was_not_asked_is_refused(serve: Serve, folder: Path):
+@pytest.mark.parametrize("grader", ["judge", "tests"])
+def test_grading_anew_by_a_judge_that_was_not_asked_is_refused(
+    grader: str, serve: Serve, folder: Path
+):
     server = serve(literal_judge.script)
-    settings_file(folder, server)
+    settings_file(folder, server, code=shipped("own-code").content["grade"]["tests"])
     output = Output(text="#### Rome", eos=True, tokens=1)
     for split in ("train", "dev", "test"):
         problem = PARIS.model_copy(update={"id": split})
@@ -447,10 +543,34 @@ def test_grading_anew_by_a_judge_that_was_not_asked_is_refused(serve: Serve, fol
         jsonl.write(Path(f"data/completions/r0/{split}.jsonl"), [done])
         jsonl.write(Path(f"data/predictions/r0/{split}.jsonl"), [graded])
 
-    said = CliRunner().invoke(main, ["grade"])
+    said = CliRunner().invoke(main, ["grade", "--grader", grader])
 
     assert said.exit_code == 65
-    assert "judge: 1 verdict on these completions to be asked for" in said.output + str(
+    assert f"{grader}: 1 verdict on these completions to be asked for" in said.output + str(
         said.exception
     )
     assert server.calls == []
+
+
+def test_replies_that_nobody_has_judged_are_not_called_rejected(serve: Serve, tmp_path: Path):
+    server = serve(solving())
+    run = Run(tmp_path, server.url, 2, teach={"attempts": 2})
+    run.stage("generate")
+    run.settings["grade"] |= {"grader": "judge", "judge": section(server)}
+    run.save()
+    rubrics = tmp_path / "data/rubrics"
+    rubrics.mkdir()
+    (rubrics / "reference.txt").write_text("CORRECT if it says the same as the reference.")
+
+    looked = run.redistill("show", "p00000", "--replies")
+    planned = run.redistill("plan", "--json")
+    told = run.redistill("plan")
+    os.replace(tmp_path / "out.jsonl", tmp_path / "data/rationales/r0.jsonl")
+    taught = run.redistill("show", "p00000", "--replies")
+
+    assert "not judged: no verdict stored" in looked
+    assert (json.loads(planned)[0]["cached"], json.loads(planned)[0]["new"]) == (2, 0)
+    assert "a stored reply without one counts as accepted" in " ".join(told.split())
+    assert "accepted, and taught" in taught
+    assert "rejected" not in looked + taught
+    assert len(server.calls) == 2

@@ -198,3 +198,16 @@ def test_without_settings_the_grader_has_to_be_named(tmp_path: Path, monkeypatch
 
     assert ran.exit_code == 78
     assert "add --grader" in ran.output
+
+
+@pytest.mark.parametrize("name", ["judge", "tests"])
+def test_a_grader_that_needs_the_problem_is_refused_with_those_that_do(name: str, tmp_path: Path):
+    path = logged(tmp_path / "samples.jsonl", sample(0, "#### 18"))
+    said = CliRunner().invoke(main, ["import", "lm-eval", str(path), "--grader", name])
+
+    with pytest.raises(RefusedError, match="numeric, choice, yes_no and math do that") as refused:
+        tasks.write(tmp_path / "out", {"test": ProblemSet([FIGS])}, asking(), name)
+
+    assert said.exit_code == refused.value.code == 78
+    assert f"{name} asks a model about the problem or runs its tests" in said.output
+    assert not (tmp_path / "out").exists()

@@ -1,12 +1,12 @@
 """Stages without a model go through their records in portions, and come to the same as at once."""
 
 import tracemalloc
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from redistill.grading.grader import load_grader
+from redistill.grading.grader import Decision, Grader, Texts, load_grader
 from redistill.problems import splits
 from redistill.problems.held_out import HeldOut
 from redistill.rationales import generate, guards, refine, teacher
@@ -59,14 +59,16 @@ def engaged(module: object, choose: str = "first", settings: object = TERSE) -> 
     return Engaged("t", module, settings, rules)  # type: ignore[arg-type]
 
 
-def first(module: Engaged, problems: Sequence[Problem] = PROBLEMS) -> generate.Generated:
+def first(
+    module: Engaged, problems: Sequence[Problem] = PROBLEMS, grader: Grader = NUMERIC
+) -> generate.Generated:
     return generate.generate(
-        problems, module, NUMERIC, HeldOut(), lambda texts: [0 for _ in texts],
+        problems, module, grader, HeldOut(), lambda texts: [0 for _ in texts],
         round="r0", max_loss=1.0,
     )  # fmt: skip
 
 
-def again(module: Engaged) -> refine.Refined:
+def again(module: Engaged, grader: Grader = NUMERIC) -> refine.Refined:
     before = [*first(engaged(Watched())).rationales]
     errors = [
         Error(id=p.id, problem=p.id, split="train", completion="?", verdict="wrong", gap="add")
@@ -75,7 +77,7 @@ def again(module: Engaged) -> refine.Refined:
     known = {p.id: p for p in PROBLEMS}
     asked = refine.to_rewrite(known, before, errors, Diagnosis([], stop=False), RULES)
     return refine.refine(
-        asked, before, module, NUMERIC, HeldOut(), lambda texts: [0 for _ in texts], GUARD,
+        asked, before, module, grader, HeldOut(), lambda texts: [0 for _ in texts], GUARD,
         round="r1",
     )  # fmt: skip
 
@@ -122,6 +124,51 @@ def test_a_model_and_a_choice_by_the_student_are_asked_about_all_at_once(
     first(engaged(watched, choose))
 
     assert watched.given == [7]
+
+
+class Paid:
+    """The numeric grader as if its verdicts cost money, with how many were ordered at a time."""
+
+    PAID = True
+
+    def __init__(self) -> None:
+        self.ordered: list[int] = []
+
+    def strict(self, completion: str) -> str | None:
+        return NUMERIC.strict(completion)
+
+    lenient = strict
+
+    def equal(self, answer: str | None, gold: str) -> bool:
+        return NUMERIC.equal(answer, gold)
+
+    def prose(self, text: str) -> str:
+        return text
+
+    def foresee(self, texts: Texts) -> None:
+        self.ordered.append(len(texts))
+
+    def decide(self, problem: Problem, text: str) -> Decision:
+        answer = self.strict(text)
+        return Decision(answer, *[self.equal(answer, problem.answer)] * 2)
+
+    def unread(self, problems: object, *, thorough: bool) -> Iterator[tuple[Problem, str]]:
+        return iter(())
+
+    def figures(self) -> dict[str, object]:
+        return {}
+
+
+def test_verdicts_that_cost_money_are_ordered_all_at_once(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(teacher, "PORTION", 2)
+    judge = Paid()
+
+    first(engaged(Watched()), grader=judge)
+    assert judge.ordered == [7]
+
+    judge.ordered.clear()
+    again(engaged(Watched()), grader=judge)
+    assert judge.ordered == [5, 0]  # the tutor has no second text
 
 
 def test_a_source_to_replay_is_read_once_for_all_portions_and_anew_when_it_changes(
