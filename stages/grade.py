@@ -1,23 +1,34 @@
 """Grade what a student answered: predictions with their verdicts, and the scores."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from redistill.console import drafts
 from redistill.grading import predictions
-from redistill.grading.grader import Bench, GradeSettings
+from redistill.grading.grader import Bench, GradeSettings, asks_money
 from redistill.problems import sets
 from redistill.records import jsonl, spool
 from redistill.records.json_file import write_json
 from redistill.records.types import Completion
+from redistill.settings import sections
 from redistill.settings.sections import Params
-from stages import FILE, FOLDER, TeachingStage
+from stages import FILE, FOLDER, PARAMS, Stage
 
 OUTSIDE = "completions-outside"  # where answers to out-of-domain tests lie, a stage of their own
 
 
-@click.command(cls=TeachingStage, name="grade")
+class GradingStage(Stage):
+    """A stage that grades, which needs a key where the grader asks a model."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, with keys in its environment only where the grader needs one."""
+        self.keeps_keys = asks_money(sections.read(PARAMS))
+        return super().invoke(ctx)
+
+
+@click.command(cls=GradingStage, name="grade")
 @click.option("--completions", type=FOLDER, required=True, help="What the student wrote.")
 @click.option("--problems", type=FOLDER, required=True, help="The sets of problems.")
 @click.option("--out", type=FOLDER, required=True, help="Where the predictions go.")

@@ -14,10 +14,11 @@ from redistill.records.json_file import write_json
 from redistill.records.types import Problem
 from redistill.rounds import targets
 from redistill.settings.sections import Params
-from stages import FILE, FOLDER, TeachingStage
+from stages import FILE, FOLDER
+from stages.grade import GradingStage
 
 
-@click.command(cls=TeachingStage, name="take")
+@click.command(cls=GradingStage, name="take")
 @click.option("--name", required=True, help="The source, and the name of the rationales.")
 @click.option("--problems", type=FILE, required=True, help="The train problems.")
 @click.option("--held-out", type=FILE, required=True, help="Digests of what may not be quoted.")

@@ -22,7 +22,7 @@ ORIGIN = {
     "teach": {"teacher": "tutor", "refiner": "tutor"},
     "prompts": {"explain-math.txt": "0" * 64},
     "student": {"model": "embedded", "revision": None},
-    "near_duplicates": {"alike": 0.4, "dev": 1, "test": 2, "dropped": None},
+    "near_duplicates": {"alike": 0.4, "dev": 1, "test": 2, "at_least": False, "dropped": None},
 }
 COMPLETION = Prediction(
     id="t1", problem="t1", split="test", completion="#### 7", answer="7", verdict="correct",

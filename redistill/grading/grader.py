@@ -175,6 +175,11 @@ def paid(grader: object) -> bool:
     return bool(getattr(grader, "PAID", False))
 
 
+def asks_money(params: Params) -> bool:
+    """Say whether the grader that *params* name asks a model, for money."""
+    return paid(grader_module(params.section("grade", GradeSettings).grader))
+
+
 def foresee(grader: Grader, texts: Iterable[tuple[Problem, str | None]]) -> None:
     """Have *grader* decide about all of *texts* that there are at once, if it is one that does."""
     if isinstance(grader, Decider):

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redistill.console.exceptions import RefusedError
-from redistill.llm import batch_file, budget, endpoint, response, store
+from redistill.llm import batch_file, budget, chat_service, endpoint, response, store
 from redistill.llm import batches as batched
 from redistill.llm.request import Request
 from redistill.rationales.teacher import Sitting
@@ -446,7 +446,7 @@ def test_what_another_run_puts_into_a_batch_meanwhile_is_not_asked_live(
             run.stage("generate", code=4, **FILES)
         return policy()
 
-    monkeypatch.setattr(openai, "policy", slowly)
+    monkeypatch.setattr(chat_service, "policy", slowly)
     with pytest.raises(RefusedError, match="3 of the requests wait in the batch"):
         openai.explain(run.problems, settings, sitting)
 

@@ -326,7 +326,7 @@ def test_a_plan_bounds_a_round_whose_errors_were_mined_with_other_settings(
         ("openai", {"base_url": "https://host:abc/v1"}, 78, "no http"),
         ("openai", {"body": {"max_tokens": 9, "stream": True}}, 78, "stream is not set there"),
         ("teach", {"attempts": 0}, 78, "teach.attempts: Input should be greater"),
-        ("teach", {"prompts": "poetry"}, 78, "known are brief, choice, math, yes_no"),
+        ("teach", {"prompts": "poetry"}, 78, "known are brief, choice, code, math, open, yes_no"),
     ],
 )
 def test_settings_that_cannot_work_are_one_sentence_and_cost_nothing(

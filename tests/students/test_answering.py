@@ -201,7 +201,7 @@ def test_pass_rates_are_drawn_for_train_and_dev_and_never_for_test(
     train, scores = graded.predictions["train"], graded.figures()["scores"]
     drawn = {name: [len(c.drawn) for c in found] for name, found in answered.completions.items()}
     assert drawn == {"train": [3] * 4, "dev": [3] * 2, "test": [0] * 6}
-    assert [(p.samples, p.passes) for p in train + graded.predictions["dev"]] == [(3, 2)] * 6
+    assert [(p.samples, p.passes) for p in (*train, *graded.predictions["dev"])] == [(3, 2)] * 6
     assert {p.samples for p in graded.predictions["test"]} == {None}
     assert train[0].slips == [Slip(completion="#### 0", answer="0", verdict="wrong")]
     assert scores["train"]["accuracy"] == 1.0
