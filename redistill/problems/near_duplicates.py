@@ -86,15 +86,17 @@ def look(
     known: dict[str, Sequence[Problem]] = {name: splits[name] for name in ORDER}
     known |= {OUTSIDE + name: found.problems for name, found in tests.items()}
     search = _Search(known, settings.alike)
-    pairs = list(search.pairs())
-    report = _report(known, pairs, settings.alike) | {"at_least": search.cut}
-    gone = _giving_way(pairs) if settings.near_duplicates == "drop" else {}
+    found = _Found(known, giving_way=settings.near_duplicates == "drop")
+    for pair in search.pairs():
+        found.add(pair)
+    gone = found.gone
+    report = {"alike": settings.alike, **found.told(), "at_least": search.cut}
     kept = {name: _without(name, known[name], places) for name, places in gone.items()}
     lost = {name.removeprefix(OUTSIDE): Counter(places.values()) for name, places in gone.items()}
     if settings.near_duplicates == "drop":
         report["dropped"] = {name: sum(reasons.values()) for name, reasons in lost.items()}
     return NearDuplicates(
-        {name: kept.get(name, found) for name, found in splits.items()},
+        {name: kept.get(name, rows) for name, rows in splits.items()},
         {n: replace(t, problems=kept.get(OUTSIDE + n, t.problems)) for n, t in tests.items()},
         report,
         lost,
@@ -118,7 +120,7 @@ class _Search:
 
     def pairs(self) -> Iterator[Pair]:
         """Judge every pair that shares a band, in the order of the later one."""
-        for code in self._likely().tolist():
+        for code in _each(self._likely()):
             later, earlier = divmod(code, int(self._starts[-1]))
             one, other = self._told(later), self._told(earlier)
             if alike(one, other, self._least):
@@ -270,13 +272,10 @@ def _hashed(word: bytes) -> int:
     return int(sha1_hash32(word))
 
 
-def _giving_way(pairs: Sequence[Pair]) -> dict[str, dict[int, str]]:
-    """The places that are left out of each set, and why; one that is out drives no other out."""
-    gone: dict[str, dict[int, str]] = {}
-    for pair in pairs:
-        if pair.twin not in gone.get(pair.of, {}):
-            gone.setdefault(pair.set, {}).setdefault(pair.place, f"near-duplicate of {pair.of}")
-    return gone
+def _each(codes: Places) -> Iterator[int]:
+    """Yield *codes* as numbers of Python, which take five times their room, some at a time."""
+    for start in range(0, len(codes), PART):
+        yield from codes[start : start + PART].tolist()
 
 
 def _without(name: str, problems: Sequence[Problem], gone: Mapping[int, str]) -> list[Problem]:
@@ -289,24 +288,53 @@ def _without(name: str, problems: Sequence[Problem], gone: Mapping[int, str]) ->
     return kept
 
 
-def _report(
-    known: Mapping[str, Sequence[Problem]], pairs: Sequence[Pair], least: float
-) -> dict[str, Any]:
-    """Say how many questions of each set are like one of another, and show the first pairs."""
-    places: dict[str, dict[str, set[int]]] = {}
-    for pair in pairs:
-        places.setdefault(pair.set, {}).setdefault(pair.of, set()).add(pair.place)
+class _Found:
+    """
+    What pairs come to, one after the other.
+
+    *gone* are the places that are left out of each set, and why, where they are *giving_way*; one
+    that is out drives no other out.
+    """
+
+    def __init__(self, known: Mapping[str, Sequence[Problem]], *, giving_way: bool) -> None:
+        self._known, self._giving_way = known, giving_way
+        self._alike: dict[str, dict[str, npt.NDArray[np.bool_]]] = {}
+        self._first: list[Pair] = []
+        self._pairs = 0
+        self.gone: dict[str, dict[int, str]] = {}
+
+    def add(self, pair: Pair) -> None:
+        """Count one more *pair*."""
+        self._pairs += 1
+        if len(self._first) < SHOWN:
+            self._first.append(pair)
+        self._note(pair.set, pair.of, pair.place)
         if pair.of != pair.set and pair.set in ORDER:
-            places.setdefault(pair.of, {}).setdefault(pair.set, set()).add(pair.twin)
-    counts = {one: {of: len(found) for of, found in other.items()} for one, other in places.items()}
-    shown = [
-        {
-            "id": known[pair.set][pair.place].id,
-            "set": pair.set,
-            "like": known[pair.of][pair.twin].id,
-            "of": pair.of,
-            "alike": round(pair.like, 3),
+            self._note(pair.of, pair.set, pair.twin)
+        if self._giving_way and pair.twin not in self.gone.get(pair.of, {}):
+            reason = f"near-duplicate of {pair.of}"
+            self.gone.setdefault(pair.set, {}).setdefault(pair.place, reason)
+
+    def told(self) -> dict[str, Any]:
+        """Say how many questions of each set are like one of another, and show the first pairs."""
+        counts = {
+            one: {of: int(found.sum()) for of, found in other.items()}
+            for one, other in self._alike.items()
         }
-        for pair in pairs[:SHOWN]
-    ]
-    return {"alike": least, "pairs": len(pairs), "questions": counts, "first": shown}
+        shown = [
+            {
+                "id": self._known[pair.set][pair.place].id,
+                "set": pair.set,
+                "like": self._known[pair.of][pair.twin].id,
+                "of": pair.of,
+                "alike": round(pair.like, 3),
+            }
+            for pair in self._first
+        ]
+        return {"pairs": self._pairs, "questions": counts, "first": shown}
+
+    def _note(self, name: str, of: str, place: int) -> None:
+        others = self._alike.setdefault(name, {})
+        if of not in others:
+            others[of] = np.zeros(len(self._known[name]), dtype=np.bool_)
+        others[of][place] = True
