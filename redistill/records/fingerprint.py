@@ -49,7 +49,7 @@ def normalised(text: str) -> str:
     >>> [normalised(text) for text in ("x < 3", "Is -2", "5²", "2½", "50%")]
     ['x<3', 'is-2', '5^2', '2 1/2', '50%']
     """
-    folded = _folded(text)
+    folded = _folded(text).strip()
     return SPACED.sub(r"\1", " ".join(LAST.sub("", CLOSING.sub("", folded)).split()))
 
 

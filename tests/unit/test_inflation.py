@@ -4,10 +4,10 @@ import gzip
 import zlib
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from redistill.llm.inflation import MAGIC, PIECE, BodyError, Inflation
+from redistill.llm.inflation import JSON, MAGIC, PIECE, BodyError, Inflation
 
 
 def raw_deflated(content: bytes) -> bytes:
@@ -38,7 +38,11 @@ PACKED = {
 @pytest.mark.parametrize("encoding", PACKED)
 @given(st.binary(max_size=300), st.integers(1, 50))
 def test_a_body_comes_out_as_it_went_in_however_it_is_cut(encoding: str, body: bytes, size: int):
-    assert inflated(PACKED[encoding](body), size, encoding) == body
+    packed = PACKED[encoding](body)
+    # what is said to be deflated and begins as JSON does is read as it is: no JSON deflates to one
+    assume(encoding != "Deflate " or not JSON.match(packed))
+
+    assert inflated(packed, size, encoding) == body
 
 
 @pytest.mark.parametrize(

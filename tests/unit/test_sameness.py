@@ -4,7 +4,7 @@ import re
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from redistill.console.exceptions import RefusedError
@@ -71,6 +71,7 @@ def test_case_spaces_unicode_form_and_the_end_of_a_sentence_do_not_tell_question
 
 
 @given(st.text(max_size=60))
+@example(". 0")
 def test_a_normal_form_is_its_own_normal_form_in_every_unicode_form(text: str):
     for form in ("NFC", "NFD"):
         assert normalised(unicodedata.normalize(form, text)) == normalised(text)
