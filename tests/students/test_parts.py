@@ -13,12 +13,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from redistill.checks import check_params
 from redistill.console import rank
 from redistill.console.exceptions import RefusedError
-from redistill.records import lessons as teaching
 from redistill.students.model import load, tokens
 from redistill.students.model.tokens import IGNORED
-from redistill.students.train import checks, collator, fit, loop, packing, parts, trainer
+from redistill.students.train import collator, loop, packing, parts, trainer
 from redistill.students.train.parts import Lengths, Parts
-from tests.loop import training as small
 from tests.settings import shipped
 
 PLAN = loop.Plan(
@@ -26,18 +24,6 @@ PLAN = loop.Plan(
     precision="fp32", seed=3, batch_tokens=60,
 )  # fmt: skip
 SIZES = st.lists(st.integers(2, 400), min_size=1, max_size=90)
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small.base(tmp_path_factory.mktemp("made") / "base")
-
-
-@pytest.fixture(scope="module")
-def examples(base: Path) -> list[tokens.Example]:
-    encoder = tokens.Encoder(load.tokenizer(base), small.ASKED.prompt)
-    lessons = fit.paired(small.PROBLEMS, teaching.taught(small.LESSONS, "latest"))
-    return fit.kept(checks.rows(encoder, lessons), checks.Limits(200, 0.5, 9, None, None))[0]
 
 
 def trained(base: Path, examples: list[tokens.Example], **changes) -> dict:

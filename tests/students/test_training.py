@@ -10,10 +10,9 @@ import pytest
 import torch
 
 from redistill.console.exceptions import RefusedError
-from redistill.records import lessons as teaching
 from redistill.students.model import load, memory, tokens
 from redistill.students.train import batch as batches
-from redistill.students.train import checkpoints, checks, fit, likelihood, loop, packing, trainer
+from redistill.students.train import checkpoints, likelihood, loop, packing, trainer
 from redistill.students.train import lora as loras
 from redistill.students.train.settings import LoraSettings
 from tests.loop import training as small
@@ -29,18 +28,6 @@ PLAN = loop.Plan(
     precision="fp32",
     seed=3,
 )
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small.base(tmp_path_factory.mktemp("made") / "base")
-
-
-@pytest.fixture(scope="module")
-def examples(base: Path) -> list[tokens.Example]:
-    encoder = tokens.Encoder(load.tokenizer(base), small.ASKED.prompt)
-    lessons = fit.paired(small.PROBLEMS, teaching.taught(small.LESSONS, "latest"))
-    return fit.kept(checks.rows(encoder, lessons), checks.Limits(200, 0.5, 9, None, None))[0]
 
 
 def trained(base: Path, examples: list[tokens.Example], attention=None, **changes):
