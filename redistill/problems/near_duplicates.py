@@ -6,7 +6,7 @@ in Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, section 3.4.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import chain
@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from redistill.console.exceptions import RefusedError
 from redistill.problems.likeness import FEWEST, VOUCHED, Told, alike, likeness, told
+from redistill.problems.merge import Runs
 from redistill.problems.sets import ProblemSet
 from redistill.problems.task import PrepareSettings
 from redistill.records.balance import Balance
@@ -120,7 +121,7 @@ class _Search:
 
     def pairs(self) -> Iterator[Pair]:
         """Judge every pair that shares a band, in the order of the later one."""
-        for code in _each(self._likely()):
+        for code in _each(self._likely().merged()):
             later, earlier = divmod(code, int(self._starts[-1]))
             one, other = self._told(later), self._told(earlier)
             if alike(one, other, self._least):
@@ -136,19 +137,24 @@ class _Search:
         home = int(np.searchsorted(self._starts, number, side="right")) - 1
         return self._sets[home], number - int(self._starts[home])
 
-    def _likely(self) -> Places:
-        """The pairs that share a band and may be compared, each as one number, in order."""
-        signed = self._signed()
-        found = np.zeros(0, dtype=np.int64)
+    def _likely(self) -> Runs:
+        """The pairs that share a band and may be compared, each as one number, a run a band."""
+        signed, found = self._signed(), Runs()
         for band in range(BANDS):
             values = signed.band(band)
             order = np.argsort(values, kind="stable")
-            later, earlier = (order[places] for places in _runs(values[order]))
             self.cut |= _longest(values[order]) > NEIGHBOURS + 2
-            near = signed.near(later, earlier, self._least - ERROR)
-            pairs = self._coded(signed.numbers[later[near]], signed.numbers[earlier[near]])
-            found = np.unique(np.concatenate([found, pairs]))
+            found.add(self._near(signed, order, values[order]))
         return found
+
+    def _near(self, signed: "_Signed", order: Places, band: Hashes) -> Places:
+        """The pairs of a sorted *band* whose signatures are near, each as one number, in order."""
+        found = [np.zeros(0, dtype=np.int64)]
+        for places in _neighbours(band):
+            later, earlier = (order[at] for at in places)
+            near = signed.near(later, earlier, self._least - ERROR)
+            found.append(self._coded(signed.numbers[later[near]], signed.numbers[earlier[near]]))
+        return np.unique(np.concatenate(found))
 
     def _coded(self, later: Places, earlier: Places) -> Places:
         """The pairs of *later* and *earlier* questions whose sets are compared."""
@@ -185,17 +191,15 @@ def _compared(name: str, of: str) -> bool:
     return of in ORDER and (name in ORDER or of != "test")
 
 
-def _runs(band: Hashes) -> tuple[Places, Places]:
+def _neighbours(band: Hashes) -> Iterator[tuple[Places, Places]]:
     """The pairs of places of a sorted *band* with one value: near ones, and each with the first."""
     places = np.arange(len(band))
     begins = np.concatenate([[True], band[1:] != band[:-1]])[: len(band)]
     first = np.maximum.accumulate(np.where(begins, places, 0))
-    pairs = [(places[first < places], first[first < places])]
+    yield places[first < places], first[first < places]
     for gap in range(1, NEIGHBOURS + 1):
         near = places[gap:][places[gap:] - gap > first[gap:]]
-        pairs.append((near, near - gap))
-    later, earlier = (np.concatenate(found) for found in zip(*pairs, strict=True))
-    return later, earlier
+        yield near, near - gap
 
 
 def _longest(band: Hashes) -> int:
@@ -272,10 +276,10 @@ def _hashed(word: bytes) -> int:
     return int(sha1_hash32(word))
 
 
-def _each(codes: Places) -> Iterator[int]:
-    """Yield *codes* as numbers of Python, which take five times their room, some at a time."""
-    for start in range(0, len(codes), PART):
-        yield from codes[start : start + PART].tolist()
+def _each(parts: Iterable[Places]) -> Iterator[int]:
+    """Yield the codes of *parts* as numbers of Python, which take five times their room."""
+    for part in parts:
+        yield from part.tolist()
 
 
 def _without(name: str, problems: Sequence[Problem], gone: Mapping[int, str]) -> list[Problem]:

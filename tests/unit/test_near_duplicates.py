@@ -2,15 +2,17 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from benchmarks import near_duplicates as measuring
 from redistill.console.exceptions import RefusedError
 from redistill.datasets import card, contamination
-from redistill.problems import near_duplicates
+from redistill.problems import merge, near_duplicates
 from redistill.problems.likeness import alike, told
 from redistill.problems.sets import ProblemSet
 from redistill.problems.task import PrepareSettings
@@ -160,6 +162,28 @@ def test_of_many_with_one_wording_each_is_compared_with_the_one_in_test():
 
     assert found["questions"]["train"]["test"] == 80
     assert found["at_least"] is True  # the 40 before each are not all compared
+
+
+def test_runs_that_do_not_fit_memory_are_merged_in_order_and_each_number_comes_once(monkeypatch):
+    monkeypatch.setattr(merge, "PART", 7)
+    monkeypatch.setattr(merge, "IN_MEMORY", 100)
+    drawn = random.Random(5)
+    kept, runs = set(), merge.Runs()
+    for length in (0, 1, 40, 300, 14):
+        run = sorted(drawn.sample(range(2**40, 2**40 + 400), length))
+        kept.update(run)
+        runs.add(np.array(run, dtype=np.int64))
+    parts = [*runs.merged()]
+    assert [number for part in parts for number in part.tolist()] == sorted(kept)
+    assert max(map(len, parts)) <= 5 * 7
+
+
+def test_a_disk_that_has_no_room_for_the_pairs_is_named(monkeypatch):
+    monkeypatch.setattr(merge, "IN_MEMORY", 1)
+    runs = merge.Runs()
+    runs._file = open("/dev/full", "wb", buffering=0)  # noqa: SIM115
+    with runs._file, pytest.raises(RefusedError, match="No space left on device; make room there"):
+        runs.add(np.arange(3))
 
 
 def test_no_hash_of_the_process_decides_what_is_found():
