@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ SPLITS = ("train", "dev", "test")
 BRANCHES = {"r0": "r0", "r1": "r1", "one-shot-matched": "r0"}  # and the rationales of each
 SOLVED = {"r0": 0.35, "r1": 0.6, "one-shot-matched": 0.45}
 FROM, TO = 10_000, 100_000  # the sizes between which the exponent is taken
-LIMIT = 60 * 60  # seconds for a stage, after which it is ended and told as such
+LIMIT = 3 * 60 * 60  # seconds for a stage, after which it is ended and told as such
 
 BALANCE = {"rows_in": 1, "rows_out": 1, "rejected": {}, "holds": True}
 METRICS: dict[str, dict[str, Any]] = {  # what stages with a model would have recorded
@@ -48,14 +49,16 @@ METRICS: dict[str, dict[str, Any]] = {  # what stages with a model would have re
 }  # fmt: skip
 
 
-def settings(root: Path, problems: int) -> None:
-    """The shipped settings with so many *problems*, and one round."""
+def settings(root: Path, problems: int, *, alike: bool = True) -> None:
+    """The shipped settings with so many *problems*, one round, and near-duplicates looked for."""
     reader = YAML(typ="safe", pure=True)
     content = reader.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     for section in ("branches", "rewrites"):
         content[section] = {n: row for n, row in content[section].items() if n in BRANCHES}
     rest = max(problems // 10, 1)
     content["wordproblems"] |= {"train": problems, "dev": rest, "test": rest}
+    if not alike:
+        content["prepare"]["near_duplicates"] = None
     with (root / "params.yaml").open("w", encoding="utf-8") as file:
         YAML(typ="safe", pure=True).dump(content, file)
 
@@ -119,8 +122,8 @@ def locked(root: Path) -> None:
         stages[f"s{number}"] = {"cmd": "true", "outs": [path]}
         lock[f"s{number}"] = {"cmd": "true", "outs": [out]}
     (root / "dvc.yaml").write_text(json.dumps({"stages": stages}), encoding="utf-8")
-    with (root / "dvc.lock").open("w", encoding="utf-8") as file:
-        YAML(typ="safe", pure=True).dump({"schema": "2.0", "stages": lock}, file)
+    with (root / "dvc.lock").open("w", encoding="utf-8") as lock_file:
+        YAML(typ="safe", pure=True).dump({"schema": "2.0", "stages": lock}, lock_file)
 
 
 def commands() -> dict[str, list[str]]:
@@ -218,14 +221,19 @@ def _limited() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (LIMIT, LIMIT))
 
 
-def run(root: Path, problems: int, only: Collection[str] = ()) -> dict[str, dict[str, Any]]:
-    """Every stage on so many *problems*, in *root*; of these *only* some, if any are named."""
-    settings(root, problems)
+def run(
+    root: Path, problems: int, only: Collection[str] = (), *, alike: bool = True
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """
+    Run every stage on so many *problems*, in *root*; of these *only* some, if any are named.
+
+    Where not *alike*, no near-duplicates are looked for. Yields each stage with its figures.
+    """
+    settings(root, problems, alike=alike)
     recorded(root)
     for name in BRANCHES:
         (root / "data/predictions-outside" / name).mkdir(parents=True)
         jsonl.write_rows(root / f"data/probes/{name}.jsonl", [])
-    figures = {}
     for name, words in commands().items():
         stage, _, branch = name.partition(" ")
         if only and name not in only:
@@ -238,13 +246,13 @@ def run(root: Path, problems: int, only: Collection[str] = ()) -> dict[str, dict
             _replay(root)
         if name == "verify":
             locked(root)
-        figures[name] = measure(root, words)
+        found = measure(root, words)
         if name == "generate replay":
-            settings(root, problems)
-        click.echo(f"{problems:,} {name}: {figures[name]}")
-        if "ended_with" in figures[name] and stage in ("prepare", "generate"):
-            raise SystemExit(f"{name}: {figures[name]['told']}")
-    return figures
+            settings(root, problems, alike=alike)
+        click.echo(f"{problems:,} {name}: {found}")
+        yield name, found
+        if "ended_with" in found and stage in ("prepare", "generate"):
+            raise SystemExit(f"{name}: {found['told']}")
 
 
 def _replay(root: Path) -> None:
@@ -287,22 +295,33 @@ def _cell(found: dict[str, Any] | None) -> str:
 @click.command()
 @click.option("--sizes", type=int, multiple=True, default=SIZES, show_default=True)
 @click.option("--stage", "only", multiple=True, help="To run this one, and those like it.")
+@click.option("--alike/--not-alike", default=True, help="Whether near-duplicates are looked for.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The figures, as JSON.")
 @click.option("--keep", type=click.Path(path_type=Path), help="A folder to leave the runs in.")
-def main(sizes: tuple[int, ...], only: tuple[str, ...], out: Path, keep: Path | None) -> None:
+def main(
+    sizes: tuple[int, ...], only: tuple[str, ...], alike: bool, out: Path, keep: Path | None
+) -> None:
     """Measure every stage without a model on so many problems; a million is for the asking."""
-    figures: dict[str, dict[str, dict[str, Any]]] = {}
+    figures: dict[str, dict[str, dict[str, Any]]] = {str(size): {} for size in sizes}
+    told = {"python": platform.python_version(), "cores": os.cpu_count(), "sizes": figures}
     for size in sizes:
-        if keep is not None:
-            (keep / str(size)).mkdir(parents=True)
-            figures[str(size)] = run(keep / str(size), size, only)
-        else:
-            with tempfile.TemporaryDirectory() as folder:
-                figures[str(size)] = run(Path(folder), size, only)
-        told = {"python": platform.python_version(), "cores": os.cpu_count(), "sizes": figures}
-        json_file.write_json(out, told)
+        with _folder(keep, size) as folder:
+            for name, found in run(folder, size, only, alike=alike):
+                figures[str(size)][name] = found
+                json_file.write_json(out, told)
     click.echo(table(figures))
     json_file.write_text(out.with_suffix(".md"), table(figures))
+
+
+@contextmanager
+def _folder(keep: Path | None, size: int) -> Iterator[Path]:
+    """Yield the folder of *size* in *keep*, new, or one that is gone afterwards."""
+    if keep is None:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+        return
+    (keep / str(size)).mkdir(parents=True)
+    yield keep / str(size)
 
 
 if __name__ == "__main__":
