@@ -28,8 +28,6 @@ class Stage(click.Command):
     The settings are read once, here; with `click.pass_obj` they are the command's first argument.
     """
 
-    keeps_keys = False  # whether it calls a teacher, which may need a key
-
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Run the stage; leave with 0 only if its output is complete."""
         rank.end_with_parent(signal.SIGTERM)  # a killed dvc must not leave a stage that writes on
@@ -41,7 +39,7 @@ class Stage(click.Command):
         """Read the settings, let go of keys, and run the command."""
         installed.check(Path())
         ctx.obj = params = sections.read(PARAMS)
-        if not self.keeps_keys:
+        if not self.keeps_keys(params):
             kept = secrets.without_keys(params.content)
             if kept is not None:  # again, without keys in the environment: there is no use for them
                 os.execve(sys.executable, sys.orig_argv, kept)  # noqa: S606 - this very command
@@ -49,6 +47,10 @@ class Stage(click.Command):
         done = self.work(ctx)
         tracker.ended(ctx.params)
         return done
+
+    def keeps_keys(self, params: sections.Params) -> bool:
+        """Say whether the stage asks a model that may need a key, by the settings of the run."""
+        return False
 
     def work(self, ctx: click.Context) -> Any:
         """Run the command, whose settings are read."""
@@ -58,7 +60,9 @@ class Stage(click.Command):
 class TeachingStage(Stage):
     """A stage that calls a teacher."""
 
-    keeps_keys = True
+    def keeps_keys(self, params: sections.Params) -> bool:
+        """Say that a teacher may need a key."""
+        return True
 
 
 class SharedStage(Stage):

@@ -1,7 +1,6 @@
 """Grade what a student answered: predictions with their verdicts, and the scores."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -12,9 +11,8 @@ from redistill.problems import sets
 from redistill.records import jsonl, spool
 from redistill.records.json_file import write_json
 from redistill.records.types import Completion
-from redistill.settings import sections
 from redistill.settings.sections import Params
-from stages import FILE, FOLDER, PARAMS, Stage
+from stages import FILE, FOLDER, Stage
 
 OUTSIDE = "completions-outside"  # where answers to out-of-domain tests lie, a stage of their own
 
@@ -22,10 +20,9 @@ OUTSIDE = "completions-outside"  # where answers to out-of-domain tests lie, a s
 class GradingStage(Stage):
     """A stage that grades, which needs a key where the grader asks a model."""
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command, with keys in its environment only where the grader needs one."""
-        self.keeps_keys = asks_money(sections.read(PARAMS))
-        return super().invoke(ctx)
+    def keeps_keys(self, params: Params) -> bool:
+        """Say whether the grader asks a model."""
+        return asks_money(params)
 
 
 @click.command(cls=GradingStage, name="grade")

@@ -16,6 +16,7 @@ from redistill.console.exceptions import IO, RefusedError
 from redistill.console.safe_text import safe_text
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+AGAIN = 0.01  # seconds until a signal is sent again
 UNREAD = 128 + signal.SIGPIPE  # as the shell has it of a command whose reader went away
 
 
@@ -86,24 +87,39 @@ def quiet_interrupts() -> None:
 
 @contextmanager
 def _heard() -> Iterator[None]:
-    """Raise Stopped on a signal that asks to end, so that drafts are taken away."""
+    """
+    Raise Stopped on a signal that asks to end, so that drafts are taken away.
+
+    Python drops what is raised while it frees an object; the signal is then sent again.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
+    # a job in the background, or one under nohup, ignores them
+    heeded = [one for one in SIGNALS if signal.getsignal(one) != signal.SIG_IGN]
+
     def stop(number: int, _: FrameType | None) -> NoReturn:
-        for one in SIGNALS:  # a second one would stop what takes away drafts
+        for one in heeded:  # a second one would stop what takes away drafts
             signal.signal(one, signal.SIG_IGN)
         raise Stopped(number)
 
-    before = {
-        number: signal.signal(number, stop)
-        for number in SIGNALS
-        if signal.getsignal(number) != signal.SIG_IGN  # nohup, or a job in the background
-    }
+    def lost(unraisable: Any) -> None:
+        if not isinstance(unraisable.exc_value, Stopped):
+            told(unraisable)
+            return
+        number = signal.Signals[unraisable.exc_value.name]
+        for one in heeded:
+            signal.signal(one, stop)
+        # once more, and later: what is raised in here is lost as well
+        threading.Timer(AGAIN, os.kill, (os.getpid(), number)).start()
+
+    before = {number: signal.signal(number, stop) for number in heeded}
+    told, sys.unraisablehook = sys.unraisablehook, lost
     try:
         yield
     finally:
+        sys.unraisablehook = told
         for number, handler in before.items():
             signal.signal(number, handler)
 

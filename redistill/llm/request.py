@@ -106,4 +106,6 @@ def _plain(value: Any) -> Any:
             return int(value) if value.is_integer() else value
     elif value is None or isinstance(value, str | int):
         return value
-    raise RefusedError(f"a request cannot hold {value!r}; mend the teacher's body", code=CONFIG)
+    raise RefusedError(
+        f"a request cannot hold {value!r}; mend the body that is sent to the model", code=CONFIG
+    )

@@ -229,6 +229,30 @@ def test_a_signal_ends_a_stage_in_one_line_and_leaves_no_draft(
     assert os.listdir(tmp_path) == ["up"]
 
 
+FREED = """
+import os, signal, sys, time
+from redistill.console import endings
+class Held:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.001)
+def work():
+    Held()
+    time.sleep(30)
+    print("went on")
+endings.run("toy", work, stopped="nothing is written")
+"""
+
+
+def test_a_signal_that_comes_while_an_object_is_freed_ends_the_stage_all_the_same():
+    ended = subprocess.run(
+        [sys.executable, "-c", FREED], cwd=ROOT, capture_output=True, text=True, timeout=20,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    told = "toy: stopped by SIGTERM; nothing is written\n"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (128 + signal.SIGTERM, "", told)
+
+
 def test_a_stage_goes_on_without_a_reader(tmp_path: Path):
     read, write = os.pipe()
     os.close(read)
