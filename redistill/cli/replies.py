@@ -1,6 +1,5 @@
 """The stored replies of a paid teacher about one problem, and what became of each."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,6 +15,7 @@ from redistill.problems.held_out import HeldOut
 from redistill.rationales import attempts, controls, generate, guards, refine
 from redistill.rationales.reply import replied
 from redistill.rationales.teacher import Reply, Request, TeachSettings
+from redistill.records import jsonl
 from redistill.records.types import Error, Problem, Rationale, Record
 from redistill.rounds import branches, targets
 from redistill.settings import sections
@@ -170,24 +170,10 @@ def rows(file: Path, kind: type[R], problem: str, field: str = "problem") -> Ite
     """
     Read the rows of *file* whose *field* is *problem*; none where there is no file.
 
-    Lines that do not name the problem are passed over unread, so that a file of any length is read
-    as fast as the disk. Raises RefusedError (65) for a row of another form.
+    Raises RefusedError (65) for a row of another form.
     """
-    name = json.dumps(problem, ensure_ascii=False).encode() if problem.isprintable() else b""
-    if not file.is_file():
-        return
-    with file.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            if name in line and line.strip():
-                try:
-                    row = json.loads(line)
-                    own = [kind.model_validate(row)] if row[field] == problem else []
-                except (ValueError, KeyError, TypeError) as fault:
-                    raise RefusedError(
-                        f"{file}:{number}: is no row as a run writes it; redistill verify says "
-                        "what is damaged"
-                    ) from fault
-                yield from own
+    if file.is_file():
+        yield from jsonl.matching(file, kind, field, problem)
 
 
 def told(problem: Problem, found: list[Judged]) -> str:

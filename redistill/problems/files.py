@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from redistill.console.exceptions import RefusedError
-from redistill.records import jsonl
+from redistill.records import jsonl, strict_json
 
 Row = Mapping[str, Any]
 Found = tuple[str, Row | RefusedError]  # where it stands in the file, and the row or what is wrong
@@ -58,7 +58,7 @@ def _lines(path: Path) -> Iterator[Found]:
 
 
 def _array(path: Path) -> Iterator[Found]:
-    for number, row in enumerate(jsonl.document(path), 1):
+    for number, row in enumerate(strict_json.document(path), 1):
         place = f"{path}: row {number}"
         good = isinstance(row, dict)
         yield place, row if good else RefusedError(f"{place}: expected an object")

@@ -4,21 +4,19 @@ import json
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from math import isinf
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import jsonlines
 from pydantic import ValidationError
 
 from redistill.console import drafts
 from redistill.console.exceptions import RefusedError
-from redistill.records import runs
+from redistill.records import runs, strict_json
 from redistill.records.types import Record
 
 MAX_LINE = 8 * 1024 * 1024  # bytes; a longer line is no record of ours and would fill the memory
 NOTHING = b"\n"  # all of a file without rows: DVC warns of each file that is empty
-MAX_DEPTH = 32  # no record nests deeper than 4
 MARK = b"\xef\xbb\xbf"  # of bytes in the order of UTF-8, which some editors put before a text
 
 
@@ -38,7 +36,7 @@ def read(path: Path, kind: type[R]) -> list[R]:
     for number, record in each(path, kind):
         twin = seen.setdefault(unicodedata.normalize("NFC", record.id), number)
         if twin != number:
-            _refuse(path, number, "id", f"the same id as line {twin}", record.id)
+            strict_json.refuse(path, number, "id", f"the same id as line {twin}", record.id)
         records.append(record)
     return records
 
@@ -81,7 +79,7 @@ def stream(path: Path, kind: type[R], *, by: str = "id", name: str = "") -> Iter
                 fault = f"comes before line {number - 1}; sort the file by {by} first"
             else:
                 fault = f"the same {by} as line {number - 1}"
-            _refuse(shown, number, by, fault, value)
+            strict_json.refuse(shown, number, by, fault, value)
         last = value
         yield record
 
@@ -145,13 +143,13 @@ def read_rows(
 ) -> Iterator[dict[str, Any]]:
     """Read plain rows of *longest* bytes that have exactly *fields*, as strictly as `read` does."""
     for number, line in _lines(path, longest=longest):
-        row = _object(path, number, line)
+        row = strict_json.line_object(path, number, line)
         for name in fields:
             if name not in row:
-                _refuse(path, number, name, "missing")
+                strict_json.refuse(path, number, name, "missing")
         for name in row:
             if name not in fields:
-                _refuse(path, number, name, "unknown field")
+                strict_json.refuse(path, number, name, "unknown field")
         yield row
 
 
@@ -170,33 +168,9 @@ def objects(path: Path) -> Iterator[tuple[int, dict[str, Any] | RefusedError]]:
             yield before, RefusedError(f"{path}:{before}: blank line")
         blank = []
         try:
-            yield number, _object(path, number, line)
+            yield number, strict_json.line_object(path, number, line)
         except RefusedError as refusal:
             yield number, refusal
-
-
-def document(path: Path) -> Any:
-    """Read *path* as one value of JSON, as strictly as a line; refuses it naming the place."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as problem:
-        raise RefusedError(f"{path}: cannot be read: {problem.strerror}") from problem
-    except UnicodeDecodeError as problem:
-        raise RefusedError(f"{path}: not UTF-8 at byte {problem.start}") from problem
-    if _depth(text) > MAX_DEPTH:
-        raise RefusedError(f"{path}: nested deeper than {MAX_DEPTH}")
-    try:
-        found = _decoded(text)
-    except _BadFieldError as problem:
-        raise RefusedError(f'{path}: field "{problem.field}": {problem.fault}') from problem
-    except json.JSONDecodeError as problem:
-        where = f"line {problem.lineno} column {problem.colno}"
-        raise RefusedError(f"{path}: not JSON: {problem.msg} at {where}") from problem
-    except ValueError as problem:
-        raise RefusedError(f"{path}: not JSON: {problem}".split(";")[0]) from problem
-    if "\\u" in text and _has_surrogate(found):
-        raise RefusedError(f"{path}: holds half of a surrogate pair")
-    return found
 
 
 def by_problem(records: Sequence[Any], what: str) -> dict[str, Any]:
@@ -249,7 +223,7 @@ def _raw_lines(path: Path, shown: Path, longest: int) -> Iterator[tuple[int, byt
         while line := file.readline(longest + 2):
             number += 1
             if len(line.rstrip(b"\r\n")) > longest:
-                _refuse(shown, number, None, f"longer than {longest} bytes")
+                strict_json.refuse(shown, number, None, f"longer than {longest} bytes")
             if number == 1:
                 line = line.removeprefix(MARK)
                 if not line or (line == NOTHING and not file.peek(1)):
@@ -258,154 +232,10 @@ def _raw_lines(path: Path, shown: Path, longest: int) -> Iterator[tuple[int, byt
 
 
 def _parse(path: Path, number: int, line: bytes, kind: type[R]) -> R:
-    row = _object(path, number, line)
+    row = strict_json.line_object(path, number, line)
     try:
         return kind.model_validate(row)
     except ValidationError as problem:
         first = problem.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        _refuse(path, number, place, _fault(first), row.get("id"))
-
-
-def _object(path: Path, number: int, line: bytes) -> dict[str, Any]:
-    """The JSON object on a line, with nothing in it that readers disagree on."""
-    try:
-        text = line.decode("utf-8")
-    except UnicodeDecodeError as problem:
-        _refuse(path, number, None, f"not UTF-8 at byte {problem.start}")
-    if not text.strip():
-        _refuse(path, number, None, "blank line")
-    if _depth(text) > MAX_DEPTH:
-        _refuse(path, number, None, f"nested deeper than {MAX_DEPTH}")
-    try:
-        row = _decoded(text)
-    except _BadFieldError as problem:
-        _refuse(path, number, problem.field, problem.fault)
-    except json.JSONDecodeError as problem:
-        _refuse(path, number, None, f"not JSON: {problem.msg} at column {problem.colno}")
-    except ValueError as problem:
-        _refuse(path, number, None, f"not JSON: {problem}".split(";")[0])
-    if not isinstance(row, dict):
-        _refuse(path, number, None, f"expected an object, got {_name(row)}")
-    escaped = "\\u" in text  # what was UTF-8 holds no surrogate but an escaped one
-    for key, value in row.items() if escaped else ():
-        if _has_surrogate(key) or _has_surrogate(value):
-            _refuse(path, number, key, "holds half of a surrogate pair", row.get("id"))
-    return row
-
-
-def _decoded(text: str) -> Any:
-    """What *text* holds; only where it is refused is it read again, to name the field."""
-    try:
-        return _QUICK.decode(text)
-    except _BadFieldError:
-        _NAMING.decode(text)
-        raise
-
-
-def _fault(error: Any) -> str:
-    match error["type"]:
-        case "missing":
-            return "missing"
-        case "extra_forbidden":
-            return "unknown field"
-        case "string_type":
-            return f"expected string, got {_name(error['input'])}"
-        case "string_too_short":
-            return "empty"
-        case _:
-            return f"{error['msg'][0].lower()}{error['msg'][1:]}, got {_name(error['input'])}"
-
-
-def _refuse(
-    path: Path, number: int, place: str | None, fault: str, identity: object = None
-) -> NoReturn:
-    where = f' field "{_shown(place)}":' if place is not None else ""
-    who = f' (id="{_shown(identity)}")' if isinstance(identity, str) else ""
-    raise RefusedError(f"{path}:{number}:{where} {fault}{who}")
-
-
-def _shown(text: str) -> str:
-    return text[:80].encode("unicode_escape").decode("ascii")
-
-
-def _name(value: object) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    kinds: dict[type, str] = {
-        str: "string", int: "number", float: "number", list: "array", dict: "object"
-    }  # fmt: skip
-    return kinds.get(type(value), type(value).__name__)
-
-
-class _BadFieldError(ValueError):
-    def __init__(self, field: str | None, fault: str) -> None:
-        super().__init__(fault)
-        self.field = field
-        self.fault = fault
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise _BadFieldError(None, f"{name} is not JSON")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    row = dict(pairs)
-    if len(row) != len(pairs):
-        raise _BadFieldError(None, TWICE)
-    return row
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if isinf(value):
-        raise _BadFieldError(None, BEYOND)
-    return value
-
-
-def _naming(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    row: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in row:
-            raise _BadFieldError(key, TWICE)
-        if isinstance(value, float) and isinf(value):
-            raise _BadFieldError(key, BEYOND)
-        row[key] = value
-    return row
-
-
-TWICE, BEYOND = "given twice", "a number beyond the range of a double"
-_QUICK = json.JSONDecoder(
-    object_pairs_hook=_unique, parse_float=_finite, parse_constant=_no_constant
-)
-_NAMING = json.JSONDecoder(object_pairs_hook=_naming, parse_constant=_no_constant)
-
-
-def _depth(text: str) -> int:
-    """How deep brackets nest in *text*, brackets inside strings counted out."""
-    deepest = depth = 0
-    in_string = escaped = False
-    for character in text if text.count("[") + text.count("{") > MAX_DEPTH else "":
-        if in_string:
-            in_string = escaped or character != '"'
-            escaped = character == "\\" and not escaped
-        elif character == '"':
-            in_string = True
-        elif character in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif character in "]}":
-            depth -= 1
-    return deepest
-
-
-def _has_surrogate(value: object) -> bool:
-    if isinstance(value, str):
-        return any("\ud800" <= character <= "\udfff" for character in value)
-    if isinstance(value, dict):
-        return any(_has_surrogate(k) or _has_surrogate(v) for k, v in value.items())
-    if isinstance(value, list):
-        return any(_has_surrogate(item) for item in value)
-    return False
+        strict_json.refuse(path, number, place, strict_json.fault_of(first), row.get("id"))

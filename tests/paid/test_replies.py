@@ -121,5 +121,5 @@ def test_only_lines_that_name_the_problem_are_read(tmp_path: Path):
     assert [row.question for row in replies.rows(file, Problem, "p", field="id")] == ["q of p"]
     assert not list(replies.rows(tmp_path / "none", Problem, "p", field="id"))
     file.write_text(json.dumps({"id": "p"}), encoding="utf-8")
-    with pytest.raises(RefusedError, match=r"problems\.jsonl:1: is no row as a run writes it"):
+    with pytest.raises(RefusedError, match=r'problems\.jsonl:1: field "question": missing'):
         list(replies.rows(file, Problem, "p", field="id"))

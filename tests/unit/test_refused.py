@@ -34,7 +34,7 @@ from redistill.datasets import hub
 from redistill.diff import versions
 from redistill.llm import line_file
 from redistill.problems import choices, own
-from redistill.records import json_file, jsonl
+from redistill.records import json_file, jsonl, strict_json
 from redistill.rounds import branches, targets
 from redistill.settings import sections
 from redistill.solutions import gaps
@@ -366,7 +366,7 @@ def test_an_array_of_problems_that_readers_disagree_on_is_refused_whole(
 def test_a_document_that_is_not_there_is_named(tmp_path: Path):
     file = tmp_path / "none.json"
 
-    refused(lambda: jsonl.document(file), f"{file}: cannot be read: No such file")
+    refused(lambda: strict_json.document(file), f"{file}: cannot be read: No such file")
 
 
 def test_an_answer_of_more_digits_than_any_grader_reads_is_refused(tmp_path: Path):
