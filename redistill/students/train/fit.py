@@ -131,15 +131,9 @@ def teach(
     tokenizer = load.tokenizer(start)
     encoder = Encoder.of(tokenizer, student)
     pairs = paired(problems, taught)
-    made = checks.rows(encoder, pairs)
-    limits = _limits(model, way)
-    examples, balance = kept(made, limits)
-    balance.check(settings.max_loss)
-    _say_unfit(out.name, made, limits)
-    size = sum(weight.numel() * weight.element_size() for weight in model.parameters())
     trial.try_out(model, tokenizer, str(start))
-    room = preflight.room(start.parent, DISK * size, "the student and its optimiser")
-    preflight.gate([*checks.examine(encoder, pairs, made, limits), room])
+    room = preflight.room(start.parent, DISK * _size(model), "the student and its optimiser")
+    examples, balance = _looked_through(pairs, encoder, _limits(model, way), room, out.name, way)
     checked = check(examples, encoder.eos)
     pad = int(tokenizer.pad_token_id)
     precision.warn(out.name, "train.precision", plan.precision)
@@ -166,10 +160,31 @@ def teach(
                 adapters.hold(loss, again, len(few))
             save_note(out, {"longest_completion": checked["longest_completion"]})
         ranks.wait()
-    labels = {"labels": checked, "balance": balance.as_dict()}
+    rows = {"labels": checked, "balance": balance.as_dict(), "nll_before": round(nll, 4)}
     used = {"method": settings.method, "precision": plan.precision, "packing": plan.packed}
-    faster = _faster(settings, kernel)
-    return {**figures, **labels, **used, **faster, "nll_before": round(nll, 4)}, timing
+    return {**figures, **rows, **used, **_faster(settings, kernel)}, timing
+
+
+def _size(model: Any) -> int:
+    """The bytes of the weights of *model*."""
+    return sum(weight.numel() * weight.element_size() for weight in model.parameters())
+
+
+def _looked_through(
+    pairs: Sequence[checks.Lesson],
+    encoder: Encoder,
+    limits: checks.Limits,
+    room: preflight.Finding,
+    name: str,
+    way: Way,
+) -> tuple[list[Example], Balance]:
+    """The rows of *pairs* that are learnt, with what became of all, once nothing speaks against."""
+    made = checks.rows(encoder, pairs)
+    examples, balance = kept(made, limits)
+    balance.check(way.settings.max_loss)
+    _say_unfit(name, made, limits)
+    preflight.gate([*checks.examine(encoder, pairs, made, limits), room])
+    return examples, balance
 
 
 def _faster(settings: TrainSettings, kernel: str | None) -> dict[str, Any]:
