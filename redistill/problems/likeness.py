@@ -100,14 +100,16 @@ def alike(one: Told, other: Told, least: float) -> bool:
     what is asked last is as like as what is told before, up to APART: of one story many questions
     can be asked.
     """
-    if not _same_numbers(one, other) or likeness(one, other) < needed(one, least):
+    if not _same_numbers(one, other) or likeness(one, other) < needed(
+        least, vouched=len(one.sure) >= VOUCHED
+    ):
         return False
     return _within(one.asked, other.asked) >= _shared(one.story, other.story) - APART
 
 
-def needed(one: Told, least: float) -> float:
-    """Say how alike another question has to be to *one*, by how many numbers vouch for it."""
-    return least if len(one.sure) >= VOUCHED else (1 + least) / 2
+def needed(least: float, *, vouched: bool) -> float:
+    """Say how alike another question has to be, by whether enough numbers have *vouched* for it."""
+    return least if vouched else (1 + least) / 2
 
 
 def _shared(one: frozenset[str], other: frozenset[str]) -> float:

@@ -6,7 +6,7 @@ in Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, section 3.4.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import chain
@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from redistill.console.exceptions import RefusedError
-from redistill.problems.likeness import FEWEST, VOUCHED, Told, alike, likeness, told
+from redistill.problems.hashed_sets import HashedSets, hash_of
+from redistill.problems.likeness import FEWEST, VOUCHED, Told, alike, likeness, needed, told
 from redistill.problems.merge import Runs
 from redistill.problems.sets import ProblemSet
 from redistill.problems.task import PrepareSettings
@@ -32,6 +33,7 @@ OUTSIDE = "outside/"  # before the name of a test, which can be that of a split
 BLOCK = 4096  # questions whose signatures are made at once
 ERROR = 0.15  # of a share of equal values, by which likeness is estimated: over 2 standard errors
 PART = 65_536  # pairs whose signatures are compared at once
+AT_ONCE = 8_192  # pairs whose words are compared at once
 NEIGHBOURS = 8  # questions with the same band before each that it is compared with, and the first
 SHOWN = 20  # pairs that are told of
 ORDER: tuple[Split, ...] = ("test", "dev", "train")  # of two that are alike the later gives way
@@ -79,8 +81,9 @@ def look(
     Compared are train with itself, dev and test, dev with test, and out-of-domain *tests* with
     train and dev. Of two that are alike the row of train gives way to one of dev and test, that of
     dev to one of test, of two in train the later one, and the out-of-domain row to one of train and
-    dev. A question of fewer than FEWEST words is compared with none. In memory are 145 bytes of
-    each question. Raises RefusedError where a set would have nothing left.
+    dev. A question of fewer than FEWEST words is compared with none. In memory are 150 bytes of
+    each question and 4 of each of its words. Raises RefusedError where a set would have nothing
+    left.
     """
     if settings.near_duplicates is None:
         return NearDuplicates(dict(splits), dict(tests))
@@ -121,8 +124,7 @@ class _Search:
 
     def pairs(self) -> Iterator[Pair]:
         """Judge every pair that shares a band, in the order of the later one."""
-        for code in _each(self._likely().merged()):
-            later, earlier = divmod(code, int(self._starts[-1]))
+        for later, earlier in self._worded():
             one, other = self._told(later), self._told(earlier)
             if alike(one, other, self._least):
                 of, twin = self._home(earlier)
@@ -137,9 +139,25 @@ class _Search:
         home = int(np.searchsorted(self._starts, number, side="right")) - 1
         return self._sets[home], number - int(self._starts[home])
 
-    def _likely(self) -> Runs:
+    def _worded(self) -> Iterator[tuple[int, int]]:
+        """The numbers of the pairs of `_likely` that have enough words in common."""
+        signed = self._signed()
+        likely, numbers = self._likely(signed), signed.numbers
+        sets = HashedSets(signed.words, signed.hashes)
+        ends = sets.ends()
+        most, least = (needed(self._least, vouched=enough) for enough in (False, True))
+        needs = np.where(signed.vouched, least, most)
+        del signed  # its signatures are most of what is in memory
+        for codes in likely.merged():
+            for start in range(0, len(codes), AT_ONCE):
+                pairs = np.divmod(codes[start : start + AT_ONCE], self._starts[-1])
+                later, earlier = (np.searchsorted(numbers, number) for number in pairs)
+                kept = sets.shared(ends, later, earlier) >= needs[later]
+                yield from zip(*(number[kept].tolist() for number in pairs), strict=True)
+
+    def _likely(self, signed: "_Signed") -> Runs:
         """The pairs that share a band and may be compared, each as one number, a run a band."""
-        signed, found = self._signed(), Runs()
+        found = Runs()
         for band in range(BANDS):
             values = signed.band(band)
             order = np.argsort(values, kind="stable")
@@ -169,8 +187,9 @@ class _Search:
 
     def _signed(self) -> "_Signed":
         """All questions that are compared, by their numbers, with their signatures."""
-        parts = [_Signed.of(block) for block in self._blocks()]
-        return _Signed(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        columns = [*zip(*map(_Signed.of, self._blocks()), strict=True)]
+        # the parts of a column go before the next one is joined, as all of it is large
+        return _Signed(*(np.concatenate(columns.pop(0)) for _ in _Signed._fields))
 
     def _blocks(self) -> Iterator[list[tuple[int, Told]]]:
         block = []
@@ -215,16 +234,20 @@ class _Signed(NamedTuple):
     signatures: npt.NDArray[np.uint16]
     counts: Hashes  # a hash of the numbers in the question
     vouched: npt.NDArray[np.bool_]
+    words: npt.NDArray[np.int32]  # how many the question has
+    hashes: npt.NDArray[np.uint32]  # of the words of all questions, one after the other
 
     @classmethod
     def of(cls, block: Sequence[tuple[int, Told]]) -> "_Signed":
         """Sign the questions of *block*."""
         questions = [question for _, question in block]
+        sets = HashedSets.of(question.words for question in questions)
         return cls(
             np.array([number for number, _ in block], dtype=np.int64),
             _signatures(questions),
             np.array([int(digest(*sorted(q.sure)), 16) for q in questions], dtype=np.uint64),
             np.array([len(q.sure) >= VOUCHED for q in questions], dtype=np.bool_),
+            *sets,
         )
 
     def band(self, band: int) -> Hashes:
@@ -264,22 +287,9 @@ def _signatures(questions: Sequence[Told]) -> npt.NDArray[np.uint16]:
     from datasketch import MinHash
 
     words = ([word.encode("utf-8", "surrogatepass") for word in q.words] for q in questions)
-    made = MinHash.generator(words, num_perm=PERMUTATIONS, seed=1, hashfunc=_hashed)
+    made = MinHash.generator(words, num_perm=PERMUTATIONS, seed=1, hashfunc=hash_of)
     values = [signature.hashvalues.astype(np.uint16) for signature in made]
     return np.array(values, dtype=np.uint16).reshape(-1, PERMUTATIONS)
-
-
-@lru_cache(maxsize=100_000)
-def _hashed(word: bytes) -> int:
-    from datasketch.hashfunc import sha1_hash32
-
-    return int(sha1_hash32(word))
-
-
-def _each(parts: Iterable[Places]) -> Iterator[int]:
-    """Yield the codes of *parts* as numbers of Python, which take five times their room."""
-    for part in parts:
-        yield from part.tolist()
 
 
 def _without(name: str, problems: Sequence[Problem], gone: Mapping[int, str]) -> list[Problem]:

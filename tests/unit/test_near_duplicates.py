@@ -1,5 +1,6 @@
 """Questions asked twice in other words: which they are, and what becomes of them."""
 
+import itertools
 import json
 import os
 import random
@@ -8,11 +9,13 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmarks import near_duplicates as measuring
 from redistill.console.exceptions import RefusedError
 from redistill.datasets import card, contamination
-from redistill.problems import merge, near_duplicates
+from redistill.problems import hashed_sets, merge, near_duplicates
 from redistill.problems.likeness import alike, told
 from redistill.problems.sets import ProblemSet
 from redistill.problems.task import PrepareSettings
@@ -162,6 +165,15 @@ def test_of_many_with_one_wording_each_is_compared_with_the_one_in_test():
 
     assert found["questions"]["train"]["test"] == 80
     assert found["at_least"] is True  # the 40 before each are not all compared
+
+
+@given(st.lists(st.sets(st.sampled_from("abcdefghij"), min_size=1), min_size=2, max_size=9))
+def test_what_sets_share_is_the_same_by_their_hashes(sets):
+    hashed = hashed_sets.HashedSets.of(sets)
+    pairs = [*itertools.combinations(range(len(sets)), 2)]
+    one, other = np.array(pairs, dtype=np.int64).T
+    shared = [len(sets[i] & sets[j]) / len(sets[i] | sets[j]) for i, j in pairs]
+    assert hashed.shared(hashed.ends(), one, other).tolist() == shared
 
 
 def test_runs_that_do_not_fit_memory_are_merged_in_order_and_each_number_comes_once(monkeypatch):
