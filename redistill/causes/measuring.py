@@ -25,7 +25,8 @@ def too_few(seen: Evidence) -> Look:
     0 where the gain is told apart from none, or the test set shows such a gain in 4 cases of 5.
     Else the chance that the true gain is at least that sought, by a normal distribution around the
     one observed; its variance is that over items (Miller 2024, arXiv 2411.00640), with one item
-    more fixed and one more broken, so that no change at all is not certainty.
+    more fixed and one more broken, so that no change at all is not certainty. 1 of so few problems
+    that all of them fixed and none broken would not be told apart from nothing.
     """
     row, file = seen.row(), (seen.metrics / "ladder.json").as_posix()
     change = f"{seen.tests}: more, or prepare.outside"
@@ -38,6 +39,8 @@ def too_few(seen: Evidence) -> Look:
     apart = row.low_points > 0 or row.high_points < 0
     if apart or (smallest is not None and smallest <= seen.sought):
         return Look(0.0, told, file, change)
+    if statistics.critical([row.n])[0] < 0:
+        return Look(1.0, f"{told}; not even {row.n} fixed and none broken would", file, change)
     chance = missed(row, seen.sought)
     told += f"; the chance that so large a gain is there is {100 * chance:.0f} %"
     return Look(chance, told, file, change)

@@ -341,6 +341,16 @@ def test_a_test_set_that_shows_the_gain_sought_is_not_too_small(tmp_path: Path):
     assert states == ["found", "clear"]
 
 
+def test_of_a_test_set_on_which_nothing_can_show_nothing_comes_through(tmp_path: Path):
+    tree = whys.healthy()
+    tree["ladder"] = ladder(row(2, 0, 5))
+
+    first = asked(tmp_path, tree).lines[0]
+
+    assert (first.cause, first.share) == ("test set too small", 1.0)
+    assert first.told.endswith("not even 5 fixed and none broken would")
+
+
 def test_half_as_wide_a_doubt_makes_a_missed_gain_less_likely():
     few, many = (evidence.Row.model_validate(row(n // 8, n // 8, n)) for n in (40, 4000))
 
