@@ -61,7 +61,8 @@ def near_duplicates(seen: Evidence) -> Look:
     share = max((n / size for n, size in counts.values()), default=0.0)
     if found.dropped is not None:
         told, share = f"{told}; {sum(found.dropped.values()):,} were left out", 0.0
-    return Look(share, told, file, "prepare.near_duplicates: drop")
+    change = "prepare.near_duplicates: drop, after a look at the first pairs in that file"
+    return Look(share, told, file, change)
 
 
 def hidden(seen: Evidence) -> Look:

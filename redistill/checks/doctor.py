@@ -15,6 +15,7 @@ from redistill.console.preflight import Finding, held
 from redistill.diagnosis.settings import MineSettings
 from redistill.grading import golds
 from redistill.grading.grader import Bench, Grader
+from redistill.problems import near_duplicates
 from redistill.problems import splits as splitting
 from redistill.problems.sets import SPLITS
 from redistill.problems.sought import GRAM, overlapping
@@ -22,6 +23,7 @@ from redistill.problems.task import PrepareSettings, load_task
 from redistill.records import lessons
 from redistill.records.balance import Balance
 from redistill.records.fingerprint import normalised
+from redistill.records.json_file import read_json
 from redistill.records.jsonl import by_problem, read
 from redistill.records.types import Problem, Rationale, Split
 from redistill.rounds import branches as branching
@@ -65,7 +67,7 @@ def diagnose(root: Path, locks: Sequence[Finding] = ()) -> Diagnosis:
     except RefusedError as refusal:
         return Diagnosis([*found, Finding("problems", "fails", str(refusal))])
     grader = Bench.reading(params).own
-    found += [told, gold(splits, grader), overlap(splits), *_shared(splits)]
+    found += [*told, gold(splits, grader), overlap(splits), *_shared(splits)]
     found += teaching.fits(params, [*splits["train"], *splits["dev"]], len(splits["dev"]))
     found += [Finding("rounds", "note", told) for told in stopped.idle(root, params)]
     if lacks := ready.missing(root, params):
@@ -157,17 +159,28 @@ def _shared(splits: Mapping[Split, Sequence[Problem]]) -> list[Finding]:
     return [Finding("shared words", "note", f"{told} in a row with train or dev{example}")]
 
 
-def _problems(root: Path, params: Params) -> tuple[Mapping[Split, Sequence[Problem]], Finding]:
+def _problems(
+    root: Path, params: Params
+) -> tuple[Mapping[Split, Sequence[Problem]], list[Finding]]:
     folder = root / "data/problems"
     if all((folder / f"{name}.jsonl").is_file() for name in SPLITS):
         found = {name: read(folder / f"{name}.jsonl", Problem) for name in SPLITS}
-        return found, Finding("problems", "holds", "as data/problems has them")
+        file = root / "metrics/problems/all.json"
+        report = read_json(file).get("near_duplicates", {}) if file.is_file() else {}
+        return found, [Finding("problems", "holds", "as data/problems has them"), *_near(report)]
     settings = params.section("prepare", PrepareSettings)
     task = load_task(settings.task)
     rows = task.problems(params.section(settings.task, task.Settings), params.seed)
     splits, balance = splitting.split(rows, published=task.PUBLISHED)
     told = f"as the task {settings.task} gives them ({balance}); not on disk yet"
-    return splits, _balanced(balance, settings.max_loss, told)
+    near = near_duplicates.look(splits, {}, settings)
+    return near.splits, [_balanced(balance, settings.max_loss, told), *_near(near.report)]
+
+
+def _near(report: Mapping[str, Any]) -> list[Finding]:
+    """What near-duplicates there are, where they were looked for: to know, not to stop."""
+    told = near_duplicates.said(report)
+    return [Finding("near-duplicates", "note", told.partition(": ")[2])] if told else []
 
 
 def _balanced(balance: Balance, max_loss: float, told: str) -> Finding:

@@ -10,6 +10,7 @@ from redistill.records.types import Problem
 
 STEM = 5  # letters of a word that count, so that sell, sells and selling are one
 FEWEST = 4  # words of a question that is compared: fewer say too little
+MOST = 4  # words of an answer that is compared: more can be put in other words
 APART = 0.2  # how much less alike what is asked may be than what is told before it
 VOUCHED = 2  # numbers in common from which the set likeness is enough
 
@@ -49,13 +50,14 @@ class Told:
 
     *story* has the stems of all sentences but the last, *asked* those of the last; choices count
     as words of the story. *numbers* are those written in digits or words, *written* those in
-    digits.
+    digits. *answer* is the gold answer: its numbers, or its words where they are few.
     """
 
     story: frozenset[str]
     asked: frozenset[str]
     numbers: frozenset[str]
     written: frozenset[str]
+    answer: str
 
     @property
     def words(self) -> frozenset[str]:
@@ -83,7 +85,8 @@ def told(problem: Problem) -> Told:
     story = [*before, *TOKEN.findall(choices.lower())] if choices else before
     written = frozenset(_plain(token) for token in (*story, *asked) if token[-1].isdecimal())
     spoken = _spoken((*before, *asked))
-    return Told(_stems(story), _stems(asked), written.union(spoken), written)
+    answer = _answer((problem.choices or {}).get(problem.answer, problem.answer))
+    return Told(_stems(story), _stems(asked), written.union(spoken), written, answer)
 
 
 def likeness(one: Told, other: Told) -> float:
@@ -95,14 +98,14 @@ def alike(one: Told, other: Told, least: float) -> bool:
     """
     Say whether two questions are one problem in other words, by *least* of their words in common.
 
-    They have the same numbers; a 1 or a 2 may be missing where it is a word. Of questions with
-    fewer than VOUCHED numbers more words have to be the same: half of what *least* leaves open. And
-    what is asked last is as like as what is told before, up to APART: of one story many questions
-    can be asked.
+    They have the same answer, where that is a number or short, and the same numbers; a 1 or a 2
+    may be missing where it is a word. Of questions with fewer than VOUCHED numbers more words have
+    to be the same: half of what *least* leaves open. And what is asked last is as like as what is
+    told before, up to APART: of one story many questions can be asked.
     """
-    if not _same_numbers(one, other) or likeness(one, other) < needed(
-        least, vouched=len(one.sure) >= VOUCHED
-    ):
+    if one.answer != other.answer or not _same_numbers(one, other):
+        return False
+    if likeness(one, other) < needed(least, vouched=len(one.sure) >= VOUCHED):
         return False
     return _within(one.asked, other.asked) >= _shared(one.story, other.story) - APART
 
@@ -114,6 +117,18 @@ def needed(least: float, *, vouched: bool) -> float:
 
 def _shared(one: frozenset[str], other: frozenset[str]) -> float:
     return len(one & other) / len(one | other) if one | other else 1.0
+
+
+def _answer(text: str) -> str:
+    """
+    What of the gold answer *text* has to be the same.
+
+    >>> _answer("$1,200.00"), _answer("New York."), _answer("It all depends on the weather")
+    ('1200', 'new york', '')
+    """
+    tokens = TOKEN.findall(text.lower())
+    numbers = [_plain(token) for token in tokens if token[-1].isdecimal()]
+    return " ".join(numbers or (tokens if len(tokens) <= MOST else ()))
 
 
 def _within(one: frozenset[str], other: frozenset[str]) -> float:

@@ -70,6 +70,23 @@ class NearDuplicates:
                 counted.rejected[reason] = counted.rejected.get(reason, 0) + rows
 
 
+def said(report: Mapping[str, Any]) -> str:
+    """
+    Tell in a line what the *report* of a look found; empty where nothing was looked for.
+
+    >>> said({"alike": 0.4, "questions": {"test": {"train": 2}, "train": {"test": 2}}})
+    'near-duplicates (0.4 of the words): 2 in test of train, 2 in train of test'
+    """
+    if not report:
+        return ""
+    counts = report["questions"]
+    found = [f"{n} in {name} of {of}" for name in counts for of, n in counts[name].items()]
+    told = f"near-duplicates ({report['alike']:g} of the words): {', '.join(found) or 'none'}"
+    if dropped := report.get("dropped"):
+        told += "; left out: " + ", ".join(f"{n} of {name}" for name, n in dropped.items())
+    return told
+
+
 def look(
     splits: Mapping[Split, Sequence[Problem]],
     tests: Mapping[str, ProblemSet],
@@ -232,7 +249,7 @@ class _Signed(NamedTuple):
 
     numbers: Places
     signatures: npt.NDArray[np.uint16]
-    counts: Hashes  # a hash of the numbers in the question
+    counts: Hashes  # a hash of the answer, and of the numbers in the question
     vouched: npt.NDArray[np.bool_]
     words: npt.NDArray[np.int32]  # how many the question has
     hashes: npt.NDArray[np.uint32]  # of the words of all questions, one after the other
@@ -245,7 +262,7 @@ class _Signed(NamedTuple):
         return cls(
             np.array([number for number, _ in block], dtype=np.int64),
             _signatures(questions),
-            np.array([int(digest(*sorted(q.sure)), 16) for q in questions], dtype=np.uint64),
+            np.array([_counted(question) for question in questions], dtype=np.uint64),
             np.array([len(q.sure) >= VOUCHED for q in questions], dtype=np.bool_),
             *sets,
         )
@@ -254,8 +271,8 @@ class _Signed(NamedTuple):
         """
         Hash the band of each question.
 
-        Questions with other numbers share none; with few numbers a band has more values of the
-        signature, so that fewer pairs share one by chance.
+        Questions with other numbers, or another answer, share none; with few numbers a band has
+        more values of the signature, so that fewer pairs share one by chance.
         """
         first = band * LOOSE
         loose = _mixed(self.counts, self.signatures[:, first : first + LOOSE])
@@ -271,6 +288,10 @@ class _Signed(NamedTuple):
             same = self.signatures[one[part]] == self.signatures[other[part]]
             found[part] = same.sum(axis=1) >= least * PERMUTATIONS
         return found
+
+
+def _counted(question: Told) -> int:
+    return int(digest(question.answer, *sorted(question.sure)), 16)
 
 
 def _mixed(seed: Hashes, values: npt.NDArray[np.uint16]) -> Hashes:
