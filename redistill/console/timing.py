@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from redistill.console import drafts
+from redistill.console import drafts, rank
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class Timing:
         return round(self.tokens / self.seconds) if self.seconds else 0
 
     def __str__(self) -> str:
-        return f"{self.tokens_per_second} tokens/s, {self.seconds:.1f} s"
+        shared = f" on {rank.count()} processes" if rank.count() > 1 else ""
+        return f"{self.tokens_per_second} tokens/s, {self.seconds:.1f} s{shared}"
 
 
 def write(path: Path, timing: Timing | None) -> None:
@@ -34,6 +35,8 @@ def write(path: Path, timing: Timing | None) -> None:
         "tokens": timing.tokens,
         "tokens_per_second": timing.tokens_per_second,
     }
+    if rank.count() > 1:
+        content["processes"] = rank.count()
     with drafts.file(path) as draft:
         draft.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 

@@ -137,6 +137,34 @@ def test_the_plain_format_has_a_place_for_the_system_prompt(
 
 
 @FAMILIES
+@pytest.mark.parametrize(
+    "template",
+    ["Question: [[question]]\nAnswer:", "a[[question]] b", "{sign}Q: [[question]] {sign}A"],
+)
+def test_the_plain_prompt_is_the_tokens_of_its_whole_text(family: str, template: str):
+    tokenizer = families.tokenizer(family)
+    template = template.replace("{sign}", families.SPECIAL[family][-1])
+    encoder = tokens.Encoder(tokenizer, template, chat=False)
+
+    whole = tokenizer(tokens.plain_prompt(template, None, ASKED))["input_ids"]
+
+    assert encoder.prompt(ASKED) == whole
+
+
+@FAMILIES
+def test_a_plain_prompt_has_the_control_tokens_of_its_template_and_none_of_the_question(
+    family: str,
+):
+    tokenizer = families.tokenizer(family)
+    sign = families.SPECIAL[family][-1]
+    encoder = tokens.Encoder(tokenizer, f"{sign} Q: [[question]] {sign}A", chat=False)
+
+    prompt = encoder.prompt(Problem(id="p", question=f"Add {sign} 3.", answer="7"))
+
+    assert prompt.count(tokenizer.convert_tokens_to_ids(sign)) == 2
+
+
+@FAMILIES
 def test_no_control_token_comes_from_question_or_answer(family: str):
     tokenizer = families.tokenizer(family)
     encoder = tokens.Encoder(tokenizer, PLAIN)

@@ -36,9 +36,10 @@ class Encoder:
     format it fills ``[[system]]``, or is a first line where the template has no such blank.
 
     *arguments* are the chat template's variables. Text from outside never becomes a special token.
-    A BOS stands once, where the tokenizer or its template puts one. *eos* is the token that ends an
-    answer: the one by which the chat template ends an assistant's turn, in the plain format the
-    tokenizer's EOS.
+    The plain prompt is the tokens of its whole text, as other programs read it, unless the question
+    holds the text of a special token. A BOS stands once, where the tokenizer or its template puts
+    one. *eos* is the token that ends an answer: the one by which the chat template ends an
+    assistant's turn, in the plain format the tokenizer's EOS.
     """
 
     @classmethod
@@ -82,9 +83,9 @@ class Encoder:
         self._chat = Chat(tokenizer, system, arguments or {}) if uses_chat else None
         self.eos = self._chat.end if self._chat else int(tokenizer.eos_token_id)
         before, _, after = _filled(template, system).partition("[[question]]")
+        self._around = before, after
         self._before, self._after = self._plain(before), self._plain(after)
-        if self._adds_bos():
-            self._before.insert(0, int(tokenizer.bos_token_id))
+        self._first = [int(tokenizer.bos_token_id)] if self._adds_bos() else []
 
     def hints(self) -> list[str]:
         """Say what of the chat template may not be what was meant: open thoughts, and typos."""
@@ -94,7 +95,11 @@ class Encoder:
         """Return the ids that the student is given for *problem*."""
         if self._chat:
             return self._chat.prompt(question(problem))
-        return [*self._before, *self.content(question(problem)), *self._after]
+        asked = question(problem)
+        whole = self._plain(asked.join(self._around))
+        if self._controls(whole) != self._controls([*self._before, *self._after]):
+            whole = [*self._before, *self.content(asked), *self._after]
+        return [*self._first, *whole]
 
     def completion(self, text: str) -> list[int]:
         """Return the ids of *text*, ended by EOS."""
@@ -132,6 +137,10 @@ class Encoder:
 
     def _plain(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _controls(self, ids: Sequence[int]) -> list[int]:
+        """Those of *ids* that are special tokens; one for what is unknown stands for text."""
+        return [i for i in ids if i in self._special and i != self.tokenizer.unk_token_id]
 
     def _adds_bos(self) -> bool:
         bos = self.tokenizer.bos_token_id
