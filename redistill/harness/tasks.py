@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from redistill.console import drafts
 from redistill.console.exceptions import RefusedError
 from redistill.harness import reading
+from redistill.harness.reading import GRADER
 from redistill.problems.sets import ProblemSet
 from redistill.records import json_file
 from redistill.records.types import Problem
@@ -20,7 +21,7 @@ from redistill.students.model.tokens import plain_prompt, question
 
 READING = "reading.py"
 COLUMNS = pa.schema(
-    [(name, pa.string()) for name in ("id", "prompt", "answer")]
+    [(name, pa.string()) for name in ("id", "prompt", "answer", GRADER)]
 )  # text: no guesses
 TASK = """\
 task: {name}
@@ -88,13 +89,14 @@ def write(folder: Path, sets: Mapping[str, ProblemSet], asking: Asking, grader: 
     names = {name: f"redistill_{name}" for name in sets}
     with drafts.folder(folder) as draft:
         for name, found in sets.items():
-            _write_rows(draft / f"{name}.parquet", found, asking)
+            judge = found.grader or grader
+            _write_rows(draft / f"{name}.parquet", found, asking, judge)
             data = (folder / f"{name}.parquet").absolute().as_posix()
             text = TASK.format(
                 name=names[name],
                 data=json.dumps({"data_files": {"test": data}}),
                 generation=json.dumps(_generation(asking)),
-                grader=found.grader or grader,
+                grader=judge,
             )
             json_file.write_text(draft / f"{names[name]}.yaml", text)
         graders = sorted({found.grader or grader for found in sets.values()})
@@ -107,10 +109,10 @@ def _generation(asking: Asking) -> dict[str, Any]:
     return {"until": [], "do_sample": False, "max_gen_toks": asking.max_new_tokens}
 
 
-def _write_rows(path: Path, found: ProblemSet, asking: Asking) -> None:
+def _write_rows(path: Path, found: ProblemSet, asking: Asking, grader: str) -> None:
     rows = [
-        {"id": problem.id, "prompt": asking.prompt(problem), "answer": problem.answer}
-        for problem in found.problems
+        {"id": p.id, "prompt": asking.prompt(p), "answer": p.answer, GRADER: grader}
+        for p in found.problems
     ]
     with drafts.file(path) as draft:
         pq.write_table(pa.Table.from_pylist(rows, schema=COLUMNS), draft)
