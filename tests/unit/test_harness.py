@@ -8,9 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+from benchmarks.harness import compared
 from redistill.cli.main import main
 from redistill.console.exceptions import RefusedError
-from redistill.grading.grader import load_grader
+from redistill.grading.grader import load_grader, predict
 from redistill.harness import reading, samples, tasks
 from redistill.problems.sets import ProblemSet
 from redistill.records.types import Problem
@@ -264,6 +265,36 @@ def test_each_file_is_judged_by_the_grader_that_it_names(tmp_path: Path, monkeyp
         65,
         True,
     )
+
+
+def test_the_benchmark_counts_by_both_verdicts_and_lists_what_is_judged_otherwise(tmp_path: Path):
+    texts = {"p1": "#### 18", "p2": "#### 18\n\nQ", "p3": "#### 1", "p4": "#### 18"}
+    rows = [
+        {**sample(n, text, exact_match=float(p not in ("p3", "p4"))), "doc": {"id": p}}
+        for n, (p, text) in enumerate(texts.items())
+    ]
+    numeric = load_grader("numeric")
+    ours = {
+        p: predict(
+            Problem(id=p, question="?", answer="18"),
+            "test",
+            "#### 18." if p == "p4" else text,
+            eos=p != "p2",
+            tokens=9,
+            grader=numeric,
+        )
+        for p, text in texts.items()
+    }
+
+    found = compared(ours, read(logged(tmp_path / "s.jsonl", *rows)))
+
+    counts = ("n", "same_text", "both_right", "only_here", "only_there", "both_wrong")
+    assert [found[name] for name in counts] == [4, 3, 1, 1, 1, 1]
+    assert [(row["problem"], row["here"], row["there"]) for row in found["apart"]] == [
+        ("p2", "cut_off", "correct"),
+        ("p4", "correct", "wrong"),
+    ]
+    assert found["text_judged_otherwise"] == 0
 
 
 def test_without_settings_the_grader_has_to_be_named(tmp_path: Path, monkeypatch):
