@@ -43,12 +43,16 @@ def export_tasks(student: Path, out: Path) -> None:
     from redistill.harness import tasks
     from redistill.problems import sets
     from redistill.students.answer.settings import EvaluateSettings
+    from redistill.students.model import load
     from redistill.students.model.settings import StudentSettings
+    from redistill.students.model.tokens import Encoder
 
     params = sections.read(PARAMS)
     asked = params.section("student", StudentSettings)
     limit = params.section("evaluate", EvaluateSettings).max_new_tokens
-    asking = tasks.Asking(asked, _chats(student, asked.chat), limit)
+    tokenizer = load.tokenizer(student)
+    chats = bool(tokenizer.chat_template) if asked.chat is None else asked.chat
+    asking = tasks.Asking(asked, chats, limit)
     running.refuse(Path(), "data/problems/test.jsonl", "export it")
     found = {"test": sets.read(Path("data/problems"))["test"]}
     found |= sets.read(Path("data/problems/outside"))
@@ -59,7 +63,8 @@ def export_tasks(student: Path, out: Path) -> None:
         *("--log_samples", "--output_path", f"{out}-results"),
     ]
     click.echo(safe_text(f"{out}: {', '.join(names)}; run them with\n{shlex.join(command)}"))
-    if loss := asking.loss():
+    other = tasks.respelt(found, asking, tokenizer.encode, Encoder.of(tokenizer, asked).prompt)
+    for loss in filter(None, (asking.loss(), other)):
         click.echo(safe_text(loss))
 
 
@@ -131,12 +136,3 @@ def _grader() -> str:
             code=CONFIG,
         )
     return sections.read(PARAMS).section("grade", GradeSettings).grader
-
-
-def _chats(student: Path, chat: bool | None) -> bool:
-    """Whether *student* is asked through a chat template: as set, else where it has one."""
-    if chat is not None:
-        return chat
-    from redistill.students.model import load
-
-    return bool(load.tokenizer(student).chat_template)

@@ -1,7 +1,7 @@
 """Sets of problems as tasks of lm-evaluation-harness: a YAML file, the rows, and our reading."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,31 @@ def write(folder: Path, sets: Mapping[str, ProblemSet], asking: Asking, grader: 
         graders = sorted({found.grader or grader for found in sets.values()})
         json_file.write_text(draft / READING, _reading(graders))
     return sorted(names.values())
+
+
+def respelt(
+    sets: Mapping[str, ProblemSet],
+    asking: Asking,
+    encode: Callable[[str], list[int]],
+    given: Callable[[Problem], list[int]],
+) -> str | None:
+    """
+    Say how many plain prompts of *sets* the harness hands on as other tokens, None where none is.
+
+    It has the whole prompt made ids by *encode*; *given* makes those that our student is asked
+    with. A token that spans the border between template and question is what differs.
+    """
+    if asking.chat:
+        return None
+    problems = [problem for found in sets.values() for problem in found.problems]
+    other = sum(encode(asking.prompt(problem)) != given(problem) for problem in problems)
+    if not other:
+        return None
+    return (
+        f"{other} of {len(problems)} prompts are other tokens for the harness, so texts and scores "
+        "will differ: a token spans the border of [[question]] in student.prompt; a line break "
+        "before it, as in 'Question:\\n[[question]]', keeps them the same"
+    )
 
 
 def _generation(asking: Asking) -> dict[str, Any]:

@@ -100,6 +100,18 @@ def test_a_filter_gives_the_gold_exactly_where_the_grader_says_right(
     assert found[0] == gold
 
 
+def test_prompts_that_are_other_tokens_as_a_whole_are_told(tmp_path: Path):
+    """Of "Question: How" the ids as a whole have " How", those of its parts " " and "How"."""
+    sets, plain = {"test": ProblemSet([FIGS])}, asking(prompt="Question: [[question]]")
+    whole, parts = (lambda text: [len(text)]), (lambda problem: [10, 14])
+
+    told = tasks.respelt(sets, plain, whole, parts)
+
+    assert "1 of 1 prompts are other tokens for the harness" in str(told)
+    assert tasks.respelt(sets, plain, whole, lambda problem: [24]) is None
+    assert tasks.respelt(sets, asking(chat=True), whole, parts) is None
+
+
 def test_a_folder_with_other_files_is_not_written_to(tmp_path: Path):
     (tmp_path / "notes.txt").write_text("mine")
 
