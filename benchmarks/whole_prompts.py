@@ -9,6 +9,7 @@ Run in a project; its out-of-domain tests are asked. The project itself encodes 
 """
 
 from pathlib import Path
+from unittest.mock import patch
 
 import click
 
@@ -36,10 +37,10 @@ def main(student: Path, out: Path) -> None:
         text = tokens.plain_prompt(asked.prompt, asked.system, problem)
         return list(encoder.tokenizer.encode(text))
 
-    tokens.Encoder.prompt = whole  # type: ignore[method-assign]  # no setting asks for this
     known = sets.read(Path("data/problems/outside"))
     rules = params.section("evaluate", EvaluateSettings)
-    answered = exam.answer(student, known, asked, rules, seed=params.seed)
+    with patch.object(tokens.Encoder, "prompt", whole):  # no setting asks for this
+        answered = exam.answer(student, known, asked, rules, seed=params.seed)
     grader = params.section("grade", GradeSettings).grader
     graded = predictions.grade(known, answered.completions, grader)
     jsonl.write_all(out, graded.predictions)
