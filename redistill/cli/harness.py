@@ -43,12 +43,16 @@ def export_tasks(student: Path, out: Path) -> None:
     from redistill.harness import tasks
     from redistill.problems import sets
     from redistill.students.answer.settings import EvaluateSettings
+    from redistill.students.model import load
     from redistill.students.model.settings import StudentSettings
+    from redistill.students.model.tokens import Encoder
 
     params = sections.read(PARAMS)
     asked = params.section("student", StudentSettings)
     limit = params.section("evaluate", EvaluateSettings).max_new_tokens
-    asking = tasks.Asking(asked, _chats(student, asked.chat), limit)
+    tokenizer = load.tokenizer(student)
+    chats = bool(tokenizer.chat_template) if asked.chat is None else asked.chat
+    asking = tasks.Asking(asked, chats, limit)
     running.refuse(Path(), "data/problems/test.jsonl", "export it")
     found = {"test": sets.read(Path("data/problems"))["test"]}
     found |= sets.read(Path("data/problems/outside"))
@@ -59,50 +63,67 @@ def export_tasks(student: Path, out: Path) -> None:
         *("--log_samples", "--output_path", f"{out}-results"),
     ]
     click.echo(safe_text(f"{out}: {', '.join(names)}; run them with\n{shlex.join(command)}"))
-    if loss := asking.loss():
+    other = tasks.respelt(found, asking, tokenizer.encode, Encoder.of(tokenizer, asked).prompt)
+    for loss in filter(None, (asking.loss(), other)):
         click.echo(safe_text(loss))
 
 
 @import_.command("lm-eval")
 @click.argument("samples", type=FILE)
 @click.argument("other", type=FILE, required=False)
-@click.option("--grader", "name", help="Who judges; without this the grader of params.yaml.")
+@click.option("--grader", "name", help="Who judges; else who the samples name, or params.yaml.")
 def import_samples(samples: Path, other: Path | None, name: str | None) -> None:
     """Judge what lm-evaluation-harness logged by our graders; compare OTHER with SAMPLES."""
-    from redistill.analysis import comparison
     from redistill.harness import reading
     from redistill.harness import samples as logged
 
-    grader = reading.comparing(name or _grader())
-    found = [logged.read(path, grader) for path in (samples, other) if path is not None]
-    head = ("samples", "n", "correct", "lenient", "no answer", "by the harness", "judged otherwise")
-    tables.table([head, *map(_cells, found)], title="Samples, by our grader")
-    for one in found:
+    found = {}
+    for label, path in zip("AB", (samples, other), strict=True):
+        if path is not None:
+            grader = name or logged.grader_named(path) or _grader()
+            found[label] = logged.read(path, reading.comparing(grader))
+            click.echo(safe_text(f"{label}: {path}, judged by {grader}"))
+    head = ("", "n", "correct", "95 %", "lenient", "no answer", "the harness", "judged otherwise")
+    rows = [(label, *_cells(one)) for label, one in found.items()]
+    tables.table([head, *rows], title="Samples, by our grader")
+    for label, one in found.items():
         for p in one.apart()[:SHOWN]:
             said = "correct" if one.theirs[p.problem] else "wrong"
             read = "none" if p.answer is None else repr(p.answer)
-            told = f"{one.path.name}: {p.problem}: {p.verdict} here, {said} there; answer {read}"
+            told = f"{label}: {p.problem}: {p.verdict} here, {said} there; answer {read}"
             click.echo(safe_text(told))
     if len(found) == 2:
-        row = logged.compare(*found)
-        least = "none" if row.smallest_points is None else f"{row.smallest_points:.1f} points"
-        told = (
-            f"{found[1].path.name} against {found[0].path.name}: {comparison.gain_text(row)} "
-            f"points (95 %), {row.fixed} solved by it alone, {row.broken} by the other alone, "
-            f"exact McNemar p {comparison.p_text(row.p)}; so many samples show a gain of {least} "
-            "in 4 cases of 5"
+        _compare(found["A"], found["B"])
+
+
+def _compare(before: "Samples", after: "Samples") -> None:
+    from redistill.analysis import comparison
+    from redistill.harness import samples as logged
+
+    head = ("judged", "A", "B", "gain, 95 % (points)", "only B", "only A", "p", "smallest gain")
+    rows = [
+        (
+            *(way, str(row.k_against), str(row.k), comparison.gain_text(row)),
+            *(str(row.fixed), str(row.broken), comparison.p_text(row.p)),
+            "none" if row.smallest_points is None else f"{row.smallest_points:.1f} points",
         )
-        click.echo(safe_text(told))
+        for way, row in logged.compare(before, after).items()
+    ]
+    tables.table([head, *rows], title="B against A, problem by problem (p: exact McNemar)")
+    click.echo("smallest gain: what so many problems show in 4 cases of 5")
 
 
 def _cells(found: "Samples") -> tuple[str, ...]:
+    from redistill.analysis.scores import wilson
 
     n = len(found.predictions)
+    low, high = (100 * bound for bound in wilson(found.right, n))
     lenient = sum(p.lenient for p in found.predictions)
     none = sum(p.verdict == "no_answer" for p in found.predictions)
     theirs = f"{sum(found.theirs.values())} of {len(found.theirs)}" if found.theirs else "not said"
-    counts = (str(found.right), str(lenient), str(none), theirs, str(len(found.apart())))
-    return (found.path.name, str(n), *counts)
+    correct = f"{found.right} ({100 * found.right / n:.1f} %)"
+    counts = (str(lenient), str(none), theirs, str(len(found.apart())))
+    return (str(n), correct, f"{low:.1f} to {high:.1f}", *counts)
 
 
 def _grader() -> str:
@@ -115,12 +136,3 @@ def _grader() -> str:
             code=CONFIG,
         )
     return sections.read(PARAMS).section("grade", GradeSettings).grader
-
-
-def _chats(student: Path, chat: bool | None) -> bool:
-    """Whether *student* is asked through a chat template: as set, else where it has one."""
-    if chat is not None:
-        return chat
-    from redistill.students.model import load
-
-    return bool(load.tokenizer(student).chat_template)

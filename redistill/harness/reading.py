@@ -7,6 +7,7 @@ from redistill.console.exceptions import CONFIG, RefusedError
 from redistill.grading.grader import Grader, grader_module, load_grader
 
 NONE = "[no answer]"  # no gold is that
+GRADER = "grader"  # the column of a task's rows that says by whom its samples are judged
 Responses = Iterable[Sequence[str]]
 Filter = Callable[[Responses, Sequence[Mapping[str, Any]]], list[list[str]]]
 

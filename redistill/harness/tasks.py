@@ -1,7 +1,7 @@
 """Sets of problems as tasks of lm-evaluation-harness: a YAML file, the rows, and our reading."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from redistill.console import drafts
 from redistill.console.exceptions import RefusedError
 from redistill.harness import reading
+from redistill.harness.reading import GRADER
 from redistill.problems.sets import ProblemSet
 from redistill.records import json_file
 from redistill.records.types import Problem
@@ -20,7 +21,7 @@ from redistill.students.model.tokens import plain_prompt, question
 
 READING = "reading.py"
 COLUMNS = pa.schema(
-    [(name, pa.string()) for name in ("id", "prompt", "answer")]
+    [(name, pa.string()) for name in ("id", "prompt", "answer", GRADER)]
 )  # text: no guesses
 TASK = """\
 task: {name}
@@ -88,13 +89,14 @@ def write(folder: Path, sets: Mapping[str, ProblemSet], asking: Asking, grader: 
     names = {name: f"redistill_{name}" for name in sets}
     with drafts.folder(folder) as draft:
         for name, found in sets.items():
-            _write_rows(draft / f"{name}.parquet", found, asking)
+            judge = found.grader or grader
+            _write_rows(draft / f"{name}.parquet", found, asking, judge)
             data = (folder / f"{name}.parquet").absolute().as_posix()
             text = TASK.format(
                 name=names[name],
                 data=json.dumps({"data_files": {"test": data}}),
                 generation=json.dumps(_generation(asking)),
-                grader=found.grader or grader,
+                grader=judge,
             )
             json_file.write_text(draft / f"{names[name]}.yaml", text)
         graders = sorted({found.grader or grader for found in sets.values()})
@@ -102,15 +104,40 @@ def write(folder: Path, sets: Mapping[str, ProblemSet], asking: Asking, grader: 
     return sorted(names.values())
 
 
+def respelt(
+    sets: Mapping[str, ProblemSet],
+    asking: Asking,
+    encode: Callable[[str], list[int]],
+    given: Callable[[Problem], list[int]],
+) -> str | None:
+    """
+    Say how many plain prompts of *sets* the harness hands on as other tokens, None where none is.
+
+    It has the whole prompt made ids by *encode*; *given* makes those that our student is asked
+    with. A token that spans the border between template and question is what differs.
+    """
+    if asking.chat:
+        return None
+    problems = [problem for found in sets.values() for problem in found.problems]
+    other = sum(encode(asking.prompt(problem)) != given(problem) for problem in problems)
+    if not other:
+        return None
+    return (
+        f"{other} of {len(problems)} prompts are other tokens for the harness, so texts and scores "
+        "will differ: a token spans the border of [[question]] in student.prompt; a line break "
+        "before it, as in 'Question:\\n[[question]]', keeps them the same"
+    )
+
+
 def _generation(asking: Asking) -> dict[str, Any]:
     """Greedy, to its own end: the harness would stop at a blank line where nothing is said."""
     return {"until": [], "do_sample": False, "max_gen_toks": asking.max_new_tokens}
 
 
-def _write_rows(path: Path, found: ProblemSet, asking: Asking) -> None:
+def _write_rows(path: Path, found: ProblemSet, asking: Asking, grader: str) -> None:
     rows = [
-        {"id": problem.id, "prompt": asking.prompt(problem), "answer": problem.answer}
-        for problem in found.problems
+        {"id": p.id, "prompt": asking.prompt(p), "answer": p.answer, GRADER: grader}
+        for p in found.problems
     ]
     with drafts.file(path) as draft:
         pq.write_table(pa.Table.from_pylist(rows, schema=COLUMNS), draft)

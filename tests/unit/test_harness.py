@@ -8,9 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+from benchmarks.harness import compared
 from redistill.cli.main import main
 from redistill.console.exceptions import RefusedError
-from redistill.grading.grader import load_grader
+from redistill.grading.grader import load_grader, predict
 from redistill.harness import reading, samples, tasks
 from redistill.problems.sets import ProblemSet
 from redistill.records.types import Problem
@@ -45,7 +46,8 @@ def test_a_task_has_the_rows_of_its_set_as_the_student_is_asked(tmp_path: Path):
 
     assert names == ["redistill_pets", "redistill_test"]
     rows = pq.read_table(tmp_path / "out/test.parquet").to_pylist()
-    assert rows == [{"id": "p1", "prompt": "Be brief.\nHow many figs?\n", "answer": "18"}]
+    asked = "Be brief.\nHow many figs?\n"
+    assert rows == [{"id": "p1", "prompt": asked, "answer": "18", "grader": "numeric"}]
     text = (tmp_path / "out/redistill_pets.yaml").read_text(encoding="utf-8")
     assert "filter_fn: !function reading.choice" in text
     assert '"max_gen_toks": 400' in text
@@ -98,6 +100,18 @@ def test_a_filter_gives_the_gold_exactly_where_the_grader_says_right(
     assert found[0] == gold
 
 
+def test_prompts_that_are_other_tokens_as_a_whole_are_told(tmp_path: Path):
+    """Of "Question: How" the ids as a whole have " How", those of its parts " " and "How"."""
+    sets, plain = {"test": ProblemSet([FIGS])}, asking(prompt="Question: [[question]]")
+    whole, parts = (lambda text: [len(text)]), (lambda problem: [10, 14])
+
+    told = tasks.respelt(sets, plain, whole, parts)
+
+    assert "1 of 1 prompts are other tokens for the harness" in str(told)
+    assert tasks.respelt(sets, plain, whole, lambda problem: [24]) is None
+    assert tasks.respelt(sets, asking(chat=True), whole, parts) is None
+
+
 def test_a_folder_with_other_files_is_not_written_to(tmp_path: Path):
     (tmp_path / "notes.txt").write_text("mine")
 
@@ -124,6 +138,46 @@ def test_a_gold_answer_is_read_out_of_a_worked_solution(tmp_path: Path):
     assert read(logged(tmp_path / "s.jsonl", sample(0, "#### 18", target=worked))).right == 1
 
 
+@pytest.mark.parametrize(
+    ("grader", "target", "text"),
+    [
+        ("choice", "(B)", "#### B"),
+        ("yes_no", "True", "#### yes"),
+        ("numeric", "$1,200", "#### 1200"),
+        ("numeric", 18, "#### 18"),
+    ],
+)
+def test_a_gold_answer_in_the_dress_of_its_task_is_the_answer(
+    tmp_path: Path, grader: str, target: object, text: str
+):
+    path = logged(tmp_path / "s.jsonl", sample(0, text, target=target))
+
+    assert read(path, grader).right == 1
+
+
+def test_where_the_target_is_the_place_of_a_choice_the_row_s_letter_is_the_gold(tmp_path: Path):
+    row = {**sample(0, "#### C", target=2), "doc": {"answer": "C"}}
+
+    assert read(logged(tmp_path / "s.jsonl", row), "choice").right == 1
+
+
+@pytest.mark.parametrize(("grader", "target"), [("choice", "18"), ("yes_no", "B")])
+def test_gold_answers_that_the_grader_does_not_read_are_refused(
+    tmp_path: Path, grader: str, target: str
+):
+    path = logged(tmp_path / "s.jsonl", sample(0, "#### 18", target=target))
+
+    with pytest.raises(RefusedError, match=rf"line 1 field 'target': '{target}' is no answer that"):
+        read(path, grader)
+
+
+def test_samples_of_an_exported_task_name_their_grader(tmp_path: Path):
+    row = {**sample(0, "#### no", target="no"), "doc": {"id": "y", "grader": "yes_no"}}
+
+    assert samples.grader_named(logged(tmp_path / "ours.jsonl", row)) == "yes_no"
+    assert samples.grader_named(logged(tmp_path / "theirs.jsonl", sample(0, "no"))) is None
+
+
 def test_of_a_task_with_several_filters_a_sample_counts_once(tmp_path: Path):
     rows = [sample(0, "#### 18", filter=name) for name in ("strict", "flexible")]
 
@@ -134,10 +188,27 @@ def test_two_files_are_compared_problem_by_problem(tmp_path: Path):
     before = read(logged(tmp_path / "a.jsonl", *(sample(n, "#### 1") for n in range(8))))
     after = read(logged(tmp_path / "b.jsonl", *(sample(n, "#### 18") for n in range(8))))
 
-    found = samples.compare(before, after)
+    found = samples.compare(before, after)["strict"]
 
     assert (found.n, found.fixed, found.broken) == (8, 8, 0)
     assert found.p == pytest.approx(0.0078125)
+
+
+def test_files_are_compared_in_each_way_of_judging_that_both_have(tmp_path: Path):
+    """Tasks of others ask for no marker: strictly nothing is right there, on either side."""
+    before = [sample(n, "It is 17.", exact_match=0.0) for n in range(4)]
+    after = [sample(n, "It is 18.", exact_match=float(n > 0)) for n in range(4)]
+    a, b = (logged(tmp_path / f"{n}.jsonl", *r) for n, r in (("a", before), ("b", after)))
+
+    found = samples.compare(read(a), read(b))
+
+    assert {way: row.fixed for way, row in found.items()} == {
+        "strict": 0,
+        "lenient": 4,
+        "the harness": 3,
+    }
+    silent = read(logged(tmp_path / "c.jsonl", *(sample(n, "It is 18.") for n in range(4))))
+    assert [*samples.compare(read(a), silent)] == ["strict", "lenient"]
 
 
 def test_samples_of_other_problems_are_not_compared(tmp_path: Path):
@@ -185,9 +256,57 @@ def test_the_command_prints_both_files_and_their_comparison(tmp_path: Path, monk
     ran = CliRunner().invoke(main, ["import", "lm-eval", "a.jsonl", "b.jsonl", "--grader=numeric"])
 
     assert ran.exit_code == 0, ran.output
-    assert "b.jsonl: doc 0: correct here, wrong there; answer '18'" in ran.output
-    assert "b.jsonl against a.jsonl: +100.0, +100.0 to +100.0 points" in ran.output
-    assert "8 solved by it alone, 0 by the other alone, exact McNemar p 0.008" in ran.output
+    assert "B: b.jsonl, judged by numeric" in ran.output
+    assert "B: doc 0: correct here, wrong there; answer '18'" in ran.output
+    said = " ".join(cell.strip() for cell in ran.output.replace("│", "|").split("|"))
+    assert "8 (100.0 %) 67.6 to 100.0" in said
+    assert "strict 0 8 +100.0, +100.0 to +100.0 8 0 0.008" in said
+
+
+def test_each_file_is_judged_by_the_grader_that_it_names(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    row = {**sample(0, "#### no", target="no"), "doc": {"id": "y", "grader": "yes_no"}}
+    logged(tmp_path / "a.jsonl", row)
+
+    ran = CliRunner().invoke(main, ["import", "lm-eval", "a.jsonl"])
+    other = CliRunner().invoke(main, ["import", "lm-eval", "a.jsonl", "--grader", "choice"])
+
+    assert "A: a.jsonl, judged by yes_no" in ran.output
+    assert "1 (100.0 %)" in ran.output
+    assert (other.exit_code, "'no' is no answer that the grader reads" in other.output) == (
+        65,
+        True,
+    )
+
+
+def test_the_benchmark_counts_by_both_verdicts_and_lists_what_is_judged_otherwise(tmp_path: Path):
+    texts = {"p1": "#### 18", "p2": "#### 18\n\nQ", "p3": "#### 1", "p4": "#### 18"}
+    rows = [
+        {**sample(n, text, exact_match=float(p not in ("p3", "p4"))), "doc": {"id": p}}
+        for n, (p, text) in enumerate(texts.items())
+    ]
+    numeric = load_grader("numeric")
+    ours = {
+        p: predict(
+            Problem(id=p, question="?", answer="18"),
+            "test",
+            "#### 18." if p == "p4" else text,
+            eos=p != "p2",
+            tokens=9,
+            grader=numeric,
+        )
+        for p, text in texts.items()
+    }
+
+    found = compared(ours, read(logged(tmp_path / "s.jsonl", *rows)))
+
+    counts = ("n", "same_text", "both_right", "only_here", "only_there", "both_wrong")
+    assert [found[name] for name in counts] == [4, 3, 1, 1, 1, 1]
+    assert [(row["problem"], row["here"], row["there"]) for row in found["apart"]] == [
+        ("p2", "cut_off", "correct"),
+        ("p4", "correct", "wrong"),
+    ]
+    assert found["text_judged_otherwise"] == 0
 
 
 def test_without_settings_the_grader_has_to_be_named(tmp_path: Path, monkeypatch):
