@@ -114,7 +114,7 @@ def respelt(
     Say how many plain prompts of *sets* the harness hands on as other tokens, None where none is.
 
     It has the whole prompt made ids by *encode*; *given* makes those that our student is asked
-    with. A token that spans the border between template and question is what differs.
+    with. They differ where a question holds the text of a special token.
     """
     if asking.chat:
         return None
@@ -124,8 +124,8 @@ def respelt(
         return None
     return (
         f"{other} of {len(problems)} prompts are other tokens for the harness, so texts and scores "
-        "will differ: a token spans the border of [[question]] in student.prompt; a line break "
-        "before it, as in 'Question:\\n[[question]]', keeps them the same"
+        "of these can differ: their questions hold the text of a special token of the student, "
+        "which is text here and such a token there"
     )
 
 

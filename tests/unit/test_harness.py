@@ -101,7 +101,6 @@ def test_a_filter_gives_the_gold_exactly_where_the_grader_says_right(
 
 
 def test_prompts_that_are_other_tokens_as_a_whole_are_told(tmp_path: Path):
-    """Of "Question: How" the ids as a whole have " How", those of its parts " " and "How"."""
     sets, plain = {"test": ProblemSet([FIGS])}, asking(prompt="Question: [[question]]")
     whole, parts = (lambda text: [len(text)]), (lambda problem: [10, 14])
 
