@@ -79,9 +79,7 @@ def run(
     return subprocess.CompletedProcess([module, *words], process.returncode, out, err)
 
 
-def start(
-    module: str, words: Sequence[str], cwd: Path | None = None, **more: str
-) -> "Forked | subprocess.Popen[str]":
+def start(module: str, words: Sequence[str], cwd: Path | None = None, **more: str) -> "Process":
     """Start what `run` runs, and go on: a process that can be killed."""
     env = {**os.environ, **OFFLINE, **more}
     cwd = cwd or Path.cwd()
@@ -151,6 +149,9 @@ class Forked:
                 self.code = int(self.told or b"70")
                 self.line.close()
         return self.code
+
+
+Process = Forked | subprocess.Popen[str]  # what `start` starts
 
 
 def early(env: Mapping[str, str]) -> dict[str, str]:

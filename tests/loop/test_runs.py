@@ -68,14 +68,27 @@ def test_a_second_run_leaves_nothing_to_commit(twice: tuple[Project, Project]):
 
 
 @pytest.mark.processes
-def test_a_round_in_processes_of_its_own_is_what_forks_make(finished: Finished, tmp_path: Path):
-    made = Project(tmp_path / "own", REDISTILL_TEST_FORKS="0")
+@pytest.mark.parametrize(
+    ("last", "made"),
+    [
+        ("generate", {"data/problems/train.jsonl", "data/rationales/r0.jsonl"}),
+        pytest.param(
+            "mine@r0",
+            {"data/students/r0", "data/completions/r0", "data/errors/r0.jsonl"},
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_what_is_run_in_processes_of_its_own_is_what_forks_make(
+    last: str, made: set[str], finished: Finished, tmp_path: Path
+):
+    own = Project(tmp_path / "own", REDISTILL_TEST_FORKS="0")
     there, _ = finished(tmp_path / "forked")
 
-    made.dvc("repro", "mine@r0")
+    own.dvc("repro", last)
 
-    hashes = made.hashes()
-    assert {"data/students/r0", "data/completions/r0", "data/errors/r0.jsonl"} <= hashes.keys()
+    hashes = own.hashes()
+    assert made <= hashes.keys()
     assert hashes == {path: md5 for path, md5 in there.hashes().items() if path in hashes}
 
 

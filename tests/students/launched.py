@@ -3,7 +3,6 @@
 import json
 import os
 import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -67,10 +66,7 @@ def mpirun(*program: str, **variables: str) -> str:
     return f"env MASTER_PORT={port} sh -c '{both} wait' sh {' '.join(program)}"
 
 
-Stage = forks.Forked | subprocess.Popen
-
-
-def started(folder: Path, launcher: str, stage: str, out: str, *words: str) -> Stage:
+def started(folder: Path, launcher: str, stage: str, out: str, *words: str) -> forks.Process:
     """A stage as *launcher* shares it, its metrics in the folder *out*; it is a fork itself."""
     env = {"PYTHONPATH": str(ROOT), "REDISTILL_THREADS": "1", "OMP_NUM_THREADS": "1"}
     env |= {"REDISTILL_DEVICE": "cpu", "PATH": f"{PROGRAMS}:{os.environ['PATH']}"}
@@ -79,7 +75,7 @@ def started(folder: Path, launcher: str, stage: str, out: str, *words: str) -> S
     return forks.start(f"stages.{stage}", [*words, *written], folder, **env)
 
 
-def train(folder: Path, launcher: str, out: str) -> Stage:
+def train(folder: Path, launcher: str, out: str) -> forks.Process:
     """The training of r0 as *launcher* shares it."""
     return started(
         folder, launcher, "train", out, "--branch", "r0", "--problems", "problems.jsonl",
@@ -91,7 +87,7 @@ def figures(folder: Path, out: str) -> dict:
     return json.loads((folder / out / "m.json").read_text(encoding="utf-8"))
 
 
-def ended(process: Stage) -> tuple[int, str, str]:
+def ended(process: forks.Process) -> tuple[int, str, str]:
     out, err = process.communicate(timeout=240)
     return process.returncode, out, err
 
