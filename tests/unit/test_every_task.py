@@ -105,7 +105,8 @@ def grader_of(name: str) -> tuple[str, Grader]:
 def test_every_gold_answer_equals_itself_and_differs_from_a_neighbour(name: str, every: int):
     found = [problem for split in rows(name).values() for problem in split[::every]]
     stated, grader = grader_of(name)
-    looked_at = found[:40] if stated == "math" else found  # a judgement takes a process there
+    few = 40 if every == 1 else 8
+    looked_at = found[:few] if stated == "math" else found  # a judgement takes a process there
 
     assert looked_at
     for problem in looked_at:
