@@ -71,7 +71,7 @@ def test_a_second_run_leaves_nothing_to_commit(twice: tuple[Project, Project]):
 @pytest.mark.parametrize(
     ("last", "made"),
     [
-        ("generate", {"data/problems/train.jsonl", "data/rationales/r0.jsonl"}),
+        ("prepare", {"data/problems/train.jsonl", "data/problems/held-out.jsonl"}),
         pytest.param(
             "mine@r0",
             {"data/students/r0", "data/completions/r0", "data/errors/r0.jsonl"},
