@@ -41,11 +41,12 @@ unit: $(READY)
 	@$(TESTING) -m "not slow and not timed" tests/unit
 
 # Also those that need more than the set-up, or minutes: a wheel in a virtual environment of its own, S3,
-# SmolLM2 (make smollm2), TRL (REDISTILL_TRL_PYTHON)
+# SmolLM2 (make smollm2), TRL (REDISTILL_TRL_PYTHON); and what shows in a second form, or of all, what a
+# test of make test shows in one
 slow: $(READY)
 	@echo "== the slow tests; -rs says what each that is skipped would need"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[slow]'
-	@PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -m slow -rs tests/loop tests/real
+	@PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -m slow -rs
 
 # What docs/reliability.md quotes, as the tests print it: every kill and failing write (an hour or more)
 figures: $(READY)

@@ -13,6 +13,7 @@ tests that kill a process, and those marked `processes`.
 import array
 import atexit
 import gc
+import hashlib
 import importlib
 import json
 import logging
@@ -78,9 +79,7 @@ def run(
     return subprocess.CompletedProcess([module, *words], process.returncode, out, err)
 
 
-def start(
-    module: str, words: Sequence[str], cwd: Path | None = None, **more: str
-) -> "Forked | subprocess.Popen[str]":
+def start(module: str, words: Sequence[str], cwd: Path | None = None, **more: str) -> "Process":
     """Start what `run` runs, and go on: a process that can be killed."""
     env = {**os.environ, **OFFLINE, **more}
     cwd = cwd or Path.cwd()
@@ -152,6 +151,9 @@ class Forked:
         return self.code
 
 
+Process = Forked | subprocess.Popen[str]  # what `start` starts
+
+
 def early(env: Mapping[str, str]) -> dict[str, str]:
     """The variables of *env* that libraries read when they are imported."""
     return {key: value for key, value in env.items() if key.startswith(READ_EARLY)}
@@ -216,7 +218,7 @@ def serve(place: str) -> None:
     for found in pkgutil.walk_packages([str(ROOT / OWN)], f"{OWN}."):
         if not found.name.endswith("__main__"):
             importlib.import_module(found.name)
-    _hasten()
+    _hasten(Path(place).parent / "yaml")
     _forget_exits()
     parent = int(os.environ.get("REDISTILL_TEST_CONTROLLER", "0"))
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
@@ -299,33 +301,51 @@ def _listed(folder: Path) -> dict[str, tuple[int, int]]:
     return found
 
 
-def _hasten() -> None:
+def _hasten(kept: Path) -> None:
     """
     Have DVC read and write YAML by libyaml, and read the same text once.
 
     It does so for every stage, dvc.lock by a parser that keeps comments and takes ten times as
-    long: more than half of what a run of small stages takes.
+    long: more than half of what a run of small stages takes. What a fork has read is *kept*.
     """
+    from dvc.utils import strictyaml
     from dvc.utils.serialize import _yaml
-    from ruamel.yaml import YAML
     from yaml import CSafeDumper
     from yaml import dump as dumped
 
     known: dict[str, bytes] = {}
+    kept.mkdir(exist_ok=True)
+    parse = _yaml.parse_yaml
 
     def load(text: str, path: str, typ: str = "safe") -> Any:
         if text not in known:
-            known[text] = pickle.dumps(YAML(typ="safe").load(text) or {})
+            file = kept / hashlib.sha256(text.encode()).hexdigest()
+            if file.is_file():
+                known[text] = file.read_bytes()
+            else:
+                _keep(file, known, text, parse(text, path))
         return pickle.loads(known[text])  # noqa: S301 - ours, a line above
+
+    def strict(text: str, path: str, typ: str = "safe") -> Any:
+        return load(text, path) if typ == "safe" else parse(text, path, typ)
 
     def dump(data: Any, stream: Any) -> None:
         plain = json.loads(json.dumps(data))
         text = dumped(plain, Dumper=CSafeDumper, default_flow_style=False, sort_keys=False)
-        known[text] = pickle.dumps(plain)
+        _keep(kept / hashlib.sha256(text.encode()).hexdigest(), known, text, plain)
         stream.write(text)
 
     _yaml.parse_yaml = _yaml.parse_yaml_for_update = load
+    strictyaml.parse_yaml = strict
     _yaml._dump = dump
+
+
+def _keep(file: Path, known: dict[str, bytes], text: str, data: Any) -> None:
+    """Keep what *text* says for this fork and, in a *file* that is whole or not there, for all."""
+    known[text] = pickle.dumps(data)
+    draft = file.with_suffix(f".{os.getpid()}")
+    draft.write_bytes(known[text])
+    draft.rename(file)
 
 
 def _received(line: socket.socket) -> tuple[dict[str, Any], list[int]]:

@@ -18,7 +18,7 @@ def send(line, request, fds):
 def main(python):
     """Run ``-m MODULE ...`` in a fork where that is a stage or a command of ours, else as it is."""
     place, words = os.environ.get("REDISTILL_TEST_FORKS", "0"), sys.argv[1:]
-    ours = words[:1] == ["-m"] and words[1].startswith(("stages.", "redistill.cli"))
+    ours = words[:1] == ["-m"] and words[1].startswith(("stages.", "redistill.cli", "tests."))
     if not ours or place == "0":
         os.execv(python, [python, *words])  # noqa: S606 - the real one, as it was called
     request = {"argv": words[1:], "cwd": os.getcwd(), "env": dict(os.environ)}

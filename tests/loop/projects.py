@@ -116,9 +116,9 @@ class Project:
         assert (ran.returncode != 0) == fails, ran.stdout + ran.stderr
         return ran.stdout + ran.stderr
 
-    def repro(self) -> list[str]:
-        """The stages that `dvc repro` ran, but for those that only check."""
-        ran = re.findall(r"Running stage '([^']+)'", self.dvc("repro"))
+    def repro(self, *last: str) -> list[str]:
+        """The stages that `dvc repro` ran, as far as the *last* ones, but for those that check."""
+        ran = re.findall(r"Running stage '([^']+)'", self.dvc("repro", *last))
         return [name for name in ran if name not in CHECKING]
 
     def redistill(self, *words: str) -> str:

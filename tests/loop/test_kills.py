@@ -101,12 +101,13 @@ def told(figures: Figures) -> str:
     )
 
 
-def test_ten_kills_anywhere_in_the_loop_lose_no_training_and_end_in_the_same_hashes(
-    finished: Finished, tmp_path: Path
+@pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.slow)])
+def test_kills_anywhere_in_the_loop_lose_no_training_and_end_in_the_same_hashes(
+    kills: int, finished: Finished, tmp_path: Path
 ):
     reference = entries(finished(tmp_path / "whole")[0].root)
 
-    figures = kill_at_random(tmp_path, 10, reference)
+    figures = kill_at_random(tmp_path, kills, reference)
 
     print(f"\n{told(figures)}")
     assert (figures.again, figures.differing) == ([], [])

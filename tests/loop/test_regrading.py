@@ -54,6 +54,7 @@ def test_an_edit_that_changes_no_verdict_is_graded_again_and_nothing_follows(pro
     assert project.hashes() == before
 
 
+@pytest.mark.slow
 def test_what_follows_from_other_verdicts_is_made_anew_and_nothing_is_answered(project: Project):
     before = written(project)
     answers = {name: answered(project, name) for name in BRANCHES}

@@ -322,8 +322,15 @@ def test_an_unknown_problem_and_a_lost_file_are_told(browser: Any, opened: Any, 
     page.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [400, 1400])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (400, "dark"),
+        (1400, "light"),
+        pytest.param(400, "light", marks=pytest.mark.slow),
+        pytest.param(1400, "dark", marks=pytest.mark.slow),
+    ],
+)
 def test_axe_finds_nothing_serious_and_nothing_is_wider_than_the_screen(
     opened: Any, scheme: str, width: int
 ):
@@ -440,7 +447,7 @@ def test_no_text_of_a_run_becomes_a_node_a_link_or_a_script(
     assert injected == 0
 
 
-@pytest.mark.parametrize("problems", LIMITS)
+@pytest.mark.parametrize("problems", [1_000, pytest.param(20_000, marks=pytest.mark.slow)])
 def test_it_is_quick_to_open_with_many_problems(
     browser: Any, tmp_path: Path, problems: int, capsys: pytest.CaptureFixture
 ):

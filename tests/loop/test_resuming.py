@@ -27,7 +27,8 @@ def scene(name: str, folder: Path) -> dict:
         ("killed", 4),
         ("killed with dropout", 1),
         ("killed by tokens", 2),
-        ("killed in save", 8),
+        ("killed in save", 4),
+        pytest.param("killed in any save", 8, marks=pytest.mark.slow),
     ],
 )
 def test_a_killed_training_goes_on_to_the_same_losses_and_the_same_weights(
@@ -44,7 +45,7 @@ def test_a_killed_training_goes_on_to_the_same_losses_and_the_same_weights(
         assert result["left"] == [], moment
     told = [result["told"] for result in found.values()]
     assert sum("goes on from the checkpoint" in words for words in told) == resumed
-    if name == "killed in save":  # half-written ones are skipped, and named
+    if name.endswith("save"):  # half-written ones are skipped, and named
         assert all("skipped checkpoint-9: " in words for words in told)
         assert all("from the checkpoint of step 6" in words for words in told)
 

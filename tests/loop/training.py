@@ -6,7 +6,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -180,10 +180,13 @@ def _killed_by_tokens(start: Path, folder: Path) -> None:
     _die_and_go_on(start, folder, moments, {"batch_tokens": 60, "accumulate": 1})
 
 
-def _killed_in_save(start: Path, folder: Path) -> None:
-    """While each file of a checkpoint is half on disk."""
-    files = ["model.safetensors", "training_args.bin", "optimizer.pt", "scheduler.pt",
-             "rng_state.pth", "trainer_state.json", checkpoints.CHANCE, manifest.NAME]  # fmt: skip
+FILES = ("model.safetensors", "training_args.bin", "optimizer.pt", "scheduler.pt",
+         "rng_state.pth", "trainer_state.json", checkpoints.CHANCE, manifest.NAME)  # fmt: skip
+
+
+def _killed_in_save(start: Path, folder: Path, files: Sequence[str] = FILES[::3]) -> None:
+    """While one of some *files* of a checkpoint, or the last of all, is half on disk."""
+    files = dict.fromkeys((*files, manifest.NAME))
     moments = {file: (partial(dying_in_save, 9, file), {}) for file in files}
     _die_and_go_on(start, folder, moments, {})
 
@@ -266,6 +269,7 @@ SCENES = {
     "killed with dropout": _killed_with_dropout,
     "killed by tokens": _killed_by_tokens,
     "killed in save": _killed_in_save,
+    "killed in any save": partial(_killed_in_save, files=FILES),
     "corrupted": _corrupted,
     "exhausted": _exhausted,
 }

@@ -143,12 +143,12 @@ def kills(serve: Serve, root: Path, count: int, budget: float) -> tuple[int, int
     return int(budget * llm_budget.NANO), billed(server), hit
 
 
-def test_b2_forty_kills_never_overspend(serve: Serve, tmp_path: Path):
-    budget, spent, hit = kills(serve, tmp_path, 40, budget=0.6)
+def test_b2_kills_never_overspend(serve: Serve, tmp_path: Path):
+    budget, spent, hit = kills(serve, tmp_path, 8, budget=0.2)
 
-    print(f"\nB2: 40 kills ({hit} in mid-run), 8 at once: billed {spent} of {budget}, overspend 0")
+    print(f"\nB2: 8 kills ({hit} in mid-run), 8 at once: billed {spent} of {budget}, overspend 0")
     assert spent <= budget
-    assert hit > 10
+    assert hit > 2
 
 
 @pytest.mark.slow

@@ -240,7 +240,7 @@ def explored(count: int, serve: Serve, *, late: bool) -> None:
 
 
 def test_whatever_a_server_does_bills_hold_and_answers_are_kept(serve: Serve):
-    explored(40, serve, late=False)
+    explored(12, serve, late=False)
 
 
 @pytest.mark.slow

@@ -53,13 +53,13 @@ def places(root: Path = ROOT) -> Iterator[Place]:
 def _kinds(trees: object) -> set[str]:
     """The class of refusals, and those derived from it."""
     kinds = {KIND}
-    classes = [n for tree in trees for n in ast.walk(tree) if isinstance(n, ast.ClassDef)]  # type: ignore[attr-defined]
+    classes = [n for tree in trees for n in tree.body if isinstance(n, ast.ClassDef)]  # type: ignore[attr-defined]
     return kinds | {c.name for c in classes if any(ast.unparse(b) in kinds for b in c.bases)}
 
 
 def _makers(tree: ast.AST) -> set[str]:
     """The functions of a module that return a refusal: who calls them refuses."""
-    found = (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.returns)
+    found = (n for n in tree.body if isinstance(n, ast.FunctionDef) and n.returns)
     return {n.name for n in found if n.name.startswith("_") and ast.unparse(n.returns) == KIND}  # type: ignore[arg-type]
 
 

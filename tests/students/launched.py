@@ -2,7 +2,7 @@
 
 import json
 import os
-import subprocess
+import socket
 import sys
 import time
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from redistill.records import jsonl
+from tests import forks
 from tests.imports import ROOT
 from tests.loop import training as small
 from tests.settings import SHIPPED
@@ -49,19 +50,32 @@ def torchrun(processes: int) -> str:
     return here if processes > 1 else ""
 
 
-def started(folder: Path, launcher: str, stage: str, out: str, *words: str) -> subprocess.Popen:
-    """A stage as *launcher* shares it, its metrics in the folder *out*."""
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "REDISTILL_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    env |= {"REDISTILL_DEVICE": "cpu"}
+def mpirun(*program: str, **variables: str) -> str:
+    """
+    A launcher for two that names them as mpirun does.
+
+    *program* is what it starts, in forks of the server that has imported torch where that is
+    `python`; *variables* are what it tells both.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    told = " ".join(f"{name}={value}" for name, value in variables.items())
+    names = f"{told} PMI_SIZE=2 MPI_LOCALNRANKS=2"
+    both = " ".join(f'{names} PMI_RANK={n} MPI_LOCALRANKID={n} "$@" &' for n in (0, 1))
+    return f"env MASTER_PORT={port} sh -c '{both} wait' sh {' '.join(program)}"
+
+
+def started(folder: Path, launcher: str, stage: str, out: str, *words: str) -> forks.Process:
+    """A stage as *launcher* shares it, its metrics in the folder *out*; it is a fork itself."""
+    env = {"PYTHONPATH": str(ROOT), "REDISTILL_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    env |= {"REDISTILL_DEVICE": "cpu", "PATH": f"{PROGRAMS}:{os.environ['PATH']}"}
     env |= {"REDISTILL_LAUNCH": launcher}
     written = ["--metrics", f"{out}/m.json", "--timing", f"{out}/t.json"]
-    return subprocess.Popen(
-        [sys.executable, "-m", f"stages.{stage}", *words, *written],
-        cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    return forks.start(f"stages.{stage}", [*words, *written], folder, **env)
 
 
-def train(folder: Path, launcher: str, out: str) -> subprocess.Popen:
+def train(folder: Path, launcher: str, out: str) -> forks.Process:
     """The training of r0 as *launcher* shares it."""
     return started(
         folder, launcher, "train", out, "--branch", "r0", "--problems", "problems.jsonl",
@@ -73,18 +87,17 @@ def figures(folder: Path, out: str) -> dict:
     return json.loads((folder / out / "m.json").read_text(encoding="utf-8"))
 
 
-def ended(process: subprocess.Popen) -> tuple[int, str, str]:
+def ended(process: forks.Process) -> tuple[int, str, str]:
     out, err = process.communicate(timeout=240)
     return process.returncode, out, err
 
 
 def ranks(folder: Path) -> list[int]:
-    """The processes that run a stage in *folder*."""
+    """The processes that run in *folder*, where there is nothing but a stage."""
     found = []
     for entry in Path("/proc").iterdir():
         try:
-            words = (entry / "cmdline").read_bytes()
-            if b"stages.train" in words and (entry / "cwd").resolve() == folder.resolve():
+            if (entry / "cwd").resolve() == folder.resolve():
                 found.append(int(entry.name))
         except (OSError, ValueError):
             continue
@@ -95,4 +108,4 @@ def until(holds, seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end
-        time.sleep(0.1)
+        time.sleep(0.02)

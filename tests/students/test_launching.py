@@ -3,9 +3,6 @@
 import math
 import os
 import signal
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,11 +10,11 @@ from ruamel.yaml import YAML
 
 from redistill.records import jsonl
 from redistill.records.types import Completion
-from tests.imports import ROOT
 from tests.students.launched import (
     PROGRAMS,
     ended,
     figures,
+    mpirun,
     project,
     ranks,
     started,
@@ -25,8 +22,6 @@ from tests.students.launched import (
     train,
     until,
 )
-
-pytestmark = [pytest.mark.processes]
 
 
 @pytest.fixture(scope="module")
@@ -37,38 +32,39 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("processes", [2, pytest.param(3, marks=pytest.mark.slow)])
+def same_training(one: dict, several: dict) -> None:
+    """Hold what several processes trained to what one did."""
+    for name in ("losses", "loss_first", "loss_last"):
+        assert one.pop(name) == pytest.approx(several.pop(name), abs=2e-4)
+    assert one == several  # tokens, labels, the NLL before, rows
+
+
+@pytest.mark.processes
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [2, 3])
 def test_processes_train_on_the_rows_of_one_to_its_losses(made: Path, processes: int):
     code, out, err = ended(train(made, torchrun(processes), f"out{processes}"))
 
     assert code == 0, err
     assert out.count("r0: 12 steps") == 1
-    one, several = figures(made, "out1"), figures(made, f"out{processes}")
-    assert all(
-        math.isclose(a, b, abs_tol=2e-4)
-        for a, b in zip(one.pop("losses"), several.pop("losses"), strict=True)
-    )
-    for name in ("loss_first", "loss_last"):
-        assert math.isclose(one.pop(name), several.pop(name), abs_tol=2e-4)
-    assert one == several  # tokens, labels, the NLL before, rows
+    same_training(figures(made, "out1"), figures(made, f"out{processes}"))
 
 
 def test_two_processes_share_the_steps_by_tokens_of_one(tmp_path: Path):
     folder = project(tmp_path / "p", batch_tokens=60, accumulate=1, learning_rate=1e-3)
-    for processes in (1, 2):
-        code, _, err = ended(train(folder, torchrun(processes), f"out{processes}"))
+    for out, launcher in (("one", ""), ("two", mpirun("python"))):
+        code, _, err = ended(train(folder, launcher, out))
         assert code == 0, err
 
-    one, two = figures(folder, "out1"), figures(folder, "out2")
-    for name in ("losses", "loss_first", "loss_last"):
-        assert one.pop(name) == pytest.approx(two.pop(name), abs=2e-4)
-    assert one == two  # tokens, lessons seen, the fewest and the most tokens of a step
-    assert one["lessons_seen"] == 12 // 3 * 13  # a step of one row ends each epoch
+    same_training(figures(folder, "one"), figures(folder, "two"))
+    assert (
+        figures(folder, "one")["lessons_seen"] == 12 // 3 * 13
+    )  # a step of one row ends each epoch
 
 
 def test_a_number_that_does_not_divide_the_rows_is_refused_with_the_nearest(tmp_path: Path):
     folder = project(tmp_path / "p", batch_size=5, accumulate=1)
-    code, out, err = ended(train(folder, torchrun(2), "out"))
+    code, out, err = ended(train(folder, mpirun("python"), "out"))
 
     assert (code, out) == (78, "")
     assert err == (
@@ -77,23 +73,9 @@ def test_a_number_that_does_not_divide_the_rows_is_refused_with_the_nearest(tmp_
     )
 
 
-def test_two_processes_answer_as_one_does(made: Path):
-    for processes in (1, 2):
-        code, _, err = ended(
-            started(made, torchrun(processes), "answer", f"a{processes}", "--student", "out1/r0",
-                    "--problems", "sets", "--out", f"a{processes}/answers")
-        )  # fmt: skip
-        assert code == 0, err
-
-    files = sorted((made / "a1/answers").iterdir())
-    assert len(files) == 3
-    for file in files:
-        assert file.read_bytes() == (made / "a2/answers" / file.name).read_bytes()
-    assert figures(made, "a1") == figures(made, "a2")
-
-
+@pytest.mark.processes
 def test_a_killed_process_ends_all_and_fewer_go_on_from_its_checkpoint(made: Path, tmp_path: Path):
-    gentle = {"steps": 400, "learning_rate": 1e-3}  # a high one makes much of a rounding
+    gentle = {"steps": 120, "learning_rate": 1e-3}  # a high one makes much of a rounding
     folder = project(tmp_path / "p", save_every=10, **gentle)
     process = train(folder, torchrun(2), "out")
     until(lambda: list(folder.glob(".redistill/checkpoints/r0/*/checkpoint-*/manifest.json")))
@@ -114,11 +96,19 @@ def test_a_killed_process_ends_all_and_fewer_go_on_from_its_checkpoint(made: Pat
     assert figures(folder, "out")["tokens"] == figures(kept, whole)["tokens"]
 
 
-def test_a_killed_stage_leaves_no_process_behind(tmp_path: Path):
+@pytest.mark.parametrize(
+    ("launcher", "processes"),
+    [
+        (mpirun("python"), 6),  # the stage, the launcher, two, and whoever asked for their forks
+        pytest.param(torchrun(2), 4, marks=[pytest.mark.slow, pytest.mark.processes]),
+    ],
+    ids=["mpirun", "torchrun"],
+)
+def test_a_killed_stage_leaves_no_process_behind(tmp_path: Path, launcher: str, processes: int):
     folder = project(tmp_path / "p", steps=100000, save_every=10)
-    process = train(folder, torchrun(2), "out")
+    process = train(folder, launcher, "out")
     until(lambda: list(folder.glob(".redistill/checkpoints/r0/*/checkpoint-*/manifest.json")))
-    assert len(ranks(folder)) == 4  # the stage, the launcher, and two
+    assert len(ranks(folder)) == processes
     process.kill()
     process.wait()
 
@@ -128,20 +118,16 @@ def test_a_killed_stage_leaves_no_process_behind(tmp_path: Path):
 
 def test_no_launcher_and_one_that_starts_nothing_are_refused(made: Path):
     for command, told in (("no-such-launcher", "there is no program"), ("true", "started no")):
-        process = subprocess.run(
-            [sys.executable, "-m", "stages.train", "--branch", "r0", "--problems", "x",
-             "--rationales", "x", "--start", "x", "--out", "x", "--metrics", "x", "--timing", "x"],
-            cwd=made, env={**os.environ, "PYTHONPATH": str(ROOT), "REDISTILL_LAUNCH": command},
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert process.returncode == 78
-        assert told in process.stderr
+        code, _, err = ended(train(made, command, "refused"))
+        assert code == 78
+        assert told in err
 
 
 ACCELERATE = f"{PROGRAMS / 'accelerate'} launch"
-EACH = f'\'"$@" & "$@" & wait\' sh {sys.executable}'
+EACH = '\'"$@" & "$@" & wait\' sh python'
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("launcher", "told"),
     [
@@ -166,28 +152,33 @@ def by_config_file(folder: Path) -> str:
     return f"{ACCELERATE} --config_file {file}"
 
 
-def as_mpirun_does(folder: Path) -> str:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    names = "PMI_SIZE=2 MPI_LOCALNRANKS=2"
-    both = " ".join(f'{names} PMI_RANK={n} MPI_LOCALRANKID={n} "$@" &' for n in (0, 1))
-    return f"env MASTER_PORT={port} sh -c '{both} wait' sh {sys.executable}"
+def as_mpirun_does(_: Path) -> str:
+    return mpirun("python")
 
 
-@pytest.mark.parametrize("launcher", [by_config_file, as_mpirun_does])
-def test_what_accelerate_and_mpirun_start_trains_and_answers_as_one_process(made: Path, launcher):
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        as_mpirun_does,
+        pytest.param(by_config_file, marks=[pytest.mark.slow, pytest.mark.processes]),
+    ],
+)
+def test_what_a_launcher_starts_trains_and_answers_as_one_process(made: Path, launcher):
     name = launcher.__name__
     for out, command in (("one", ""), (name, launcher(made))):
         answer = ["answer", f"{out}-a", "--student", "out1/r0", "--problems", "sets"]
         code, _, err = ended(started(made, command, *answer, "--out", f"{out}-a/answers"))
         assert code == 0, err
-    code, _, err = ended(train(made, launcher(made), name))
+    code, out, err = ended(train(made, launcher(made), name))
 
     assert code == 0, err
-    assert figures(made, name)["losses"] == pytest.approx(figures(made, "out1")["losses"], abs=2e-4)
-    for file in sorted((made / "one-a/answers").iterdir()):
+    assert out.count("r0: 12 steps") == 1
+    same_training(figures(made, "out1"), figures(made, name))
+    files = sorted((made / "one-a/answers").iterdir())
+    assert len(files) == 3
+    for file in files:
         assert file.read_bytes() == (made / f"{name}-a/answers" / file.name).read_bytes()
+    assert figures(made, "one-a") == figures(made, f"{name}-a")
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from tests.students.launched import (
     PROGRAMS,
     ended,
     figures,
+    mpirun,
     project,
     ranks,
     torchrun,
@@ -20,7 +21,6 @@ from tests.students.launched import (
     until,
 )
 
-pytestmark = [pytest.mark.processes]
 FSDP = {
     "compute_environment": "LOCAL_MACHINE",
     "distributed_type": "FSDP",
@@ -53,6 +53,14 @@ def fsdp(folder: Path, **changes: object) -> str:
     return f"{PROGRAMS / 'accelerate'} launch --config_file {file} {sharded_on_cpu.__file__}"
 
 
+def cut_up(**changes: str) -> str:
+    """The launcher that tells forks what accelerate's tells its processes of FSDP."""
+    told = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
+    told |= {"FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP"}
+    told |= {"FSDP_STATE_DICT_TYPE": "FULL_STATE_DICT", "FSDP_RESHARD_AFTER_FORWARD": "true"}
+    return mpirun("python", "-m", sharded_on_cpu.__name__, **told | changes)
+
+
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory):
     """The project that was trained in a way by one process, `one`."""
@@ -70,10 +78,11 @@ def alone(tmp_path_factory: pytest.TempPathFactory):
 @pytest.mark.parametrize(
     ("way", "launched"),
     [
-        ("full", "fsdp"),
+        ("full", "cut up"),
         *(
             pytest.param(way, launched, marks=pytest.mark.slow)
             for way, launched in [
+                ("full", "fsdp"),
                 ("lora", "fsdp"),
                 ("recomputed lora", "ddp"),
                 ("recomputed lora", "fsdp"),
@@ -87,8 +96,8 @@ def test_two_processes_train_the_student_of_one(alone, way: str, launched: str):
     from safetensors.torch import load_file  # torch, which collecting the tests does without
 
     folder = alone(way)
-    launcher = fsdp(folder) if launched == "fsdp" else torchrun(2)
-    code, _, err = ended(train(folder, launcher, launched))
+    launchers = {"fsdp": fsdp(folder), "ddp": torchrun(2), "cut up": cut_up()}
+    code, _, err = ended(train(folder, launchers[launched], launched))
 
     assert code == 0, err
     one, two = figures(folder, "one"), figures(folder, launched)
@@ -125,7 +134,7 @@ def test_a_killed_process_under_fsdp_ends_both_and_the_next_run_goes_on(tmp_path
 
 def test_the_first_version_of_fsdp_is_refused(alone):
     folder = alone("full")
-    code, _, err = ended(train(folder, fsdp(folder, fsdp_version=1), "first"))
+    code, _, err = ended(train(folder, cut_up(FSDP_VERSION="1"), "first"))
 
     assert code == 78
     assert "students are trained under the second version of FSDP; set fsdp_version to 2" in err

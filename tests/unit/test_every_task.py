@@ -100,11 +100,13 @@ def grader_of(name: str) -> tuple[str, Grader]:
     return stated, load_grader(stated)
 
 
+@pytest.mark.parametrize("every", [11, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", TASKS)
-def test_every_gold_answer_equals_itself_and_differs_from_a_neighbour(name: str):
-    found = [problem for split in rows(name).values() for problem in split]
+def test_every_gold_answer_equals_itself_and_differs_from_a_neighbour(name: str, every: int):
+    found = [problem for split in rows(name).values() for problem in split[::every]]
     stated, grader = grader_of(name)
-    looked_at = found[:40] if stated == "math" else found  # a judgement takes a process there
+    few = 40 if every == 1 else 8
+    looked_at = found[:few] if stated == "math" else found  # a judgement takes a process there
 
     assert looked_at
     for problem in looked_at:

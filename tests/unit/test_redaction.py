@@ -107,7 +107,7 @@ def test_no_body_takes_long_to_look_through(evil: bytes):
         redaction.body(evil * (size // len(evil)))
         return time.process_time() - started
 
-    assert seconds(400_000) < 8 * seconds(200_000) + 0.2
+    assert seconds(100_000) < 8 * seconds(50_000) + 0.05
 
 
 @pytest.mark.parametrize("at", [0, PART - 20, PART - 1, PART, PART + 7, 3 * PART - 30])

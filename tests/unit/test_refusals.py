@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -77,20 +78,26 @@ def test_the_recorder_writes_down_where_a_refusal_was_made(tmp_path):
     assert rows == [{"test": "a", "places": [[str(tmp_path / "one.py"), 2]]}]
 
 
+@cache
+def present() -> list[sites.Place]:
+    """The places of ours that make a refusal."""
+    return [*sites.places()]
+
+
 def test_a_test_provokes_each_refusal_in_the_code():
     known = {*sites.listed(), *sites.unprovoked()}
-    missing = [place.site for place in sites.places() if place.site not in known]
+    missing = [place.site for place in present() if place.site not in known]
     assert not missing, "no test is known to provoke these; add one and run make refusals"
 
 
 def test_no_refusal_is_both_provoked_and_not():
     assert not sites.unprovoked() & {*sites.listed()}
-    assert sites.unprovoked() <= {place.site for place in sites.places()}
+    assert sites.unprovoked() <= {place.site for place in present()}
 
 
 def test_the_list_of_refusals_names_nothing_that_is_gone():
-    present = {place.site for place in sites.places()}
-    assert [site for site in sites.listed() if site not in present] == []
+    standing = {place.site for place in present()}
+    assert [site for site in sites.listed() if site not in standing] == []
     for name in {*sites.listed().values()}:
         file, _, test = name.partition("::")
         text = (sites.ROOT / file).read_text(encoding="utf-8")
@@ -98,7 +105,7 @@ def test_the_list_of_refusals_names_nothing_that_is_gone():
 
 
 def test_every_command_that_a_refusal_sends_its_reader_to_is_there():
-    told = " ".join(place.site.told for place in sites.places())
+    told = " ".join(place.site.told for place in present())
     named = {*re.findall(r"redistill ([a-z][a-z-]+)", told)}
     assert {"doctor", "plan"} <= named <= {*main.commands}
 
@@ -106,7 +113,7 @@ def test_every_command_that_a_refusal_sends_its_reader_to_is_there():
 def test_every_setting_that_a_refusal_names_is_one():
     params = YAML(typ="safe").load(sites.ROOT / "params.yaml")
     sections = "|".join(key for key, value in params.items() if isinstance(value, dict))
-    told = " ".join(place.site.told for place in sites.places())
+    told = " ".join(place.site.told for place in present())
     named = {*re.findall(rf"(?<![\w./{{\[-])({sections})\.([a-z_]+)(?![\w(./])", told)}
     assert named
     known = {

@@ -50,7 +50,16 @@ def lay_out(root: Path, overlay: str) -> None:
     shutil.copytree(ROOT / "metrics", root / "metrics")
 
 
-@pytest.mark.parametrize("overlay", ["", "vllm", "local", "gsm8k-smollm2"])
+@pytest.mark.parametrize(
+    "overlay",
+    [
+        "",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("vllm", "local", "gsm8k-smollm2")
+        ),
+    ],
+)
 def test_looking_at_a_run_loads_no_library_of_models_or_tables(overlay: str, tmp_path: Path):
     lay_out(tmp_path, overlay)
     words = [*HELP, *LOOKING] if not overlay else ["params", "plan", "show"]

@@ -30,6 +30,7 @@ def test_right_texts_of_problems_that_speak_of_teachers_students_and_attempts_ar
 
 
 @pytest.mark.skipif(not measuring.DATA.is_dir(), reason="shared/data is not beside this checkout")
+@pytest.mark.slow
 def test_of_the_rationales_of_language_models_at_most_two_in_a_thousand_are_rejected():
     written = dict(measuring.written())
     texts = [row for name, arm in measuring.SHORT for row in written[f"{name}/{arm}"]]

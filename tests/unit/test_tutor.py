@@ -123,8 +123,9 @@ def test_without_a_solution_it_says_that_it_cannot():
 
 
 @pytest.mark.skipif(not GSM8K.is_dir(), reason="shared/data is not beside this checkout")
-def test_it_reworks_the_human_solutions_of_gsm8k_without_changing_an_answer():
-    lines = (GSM8K / "train.jsonl").read_text(encoding="utf-8").split("\n")[:1500]
+@pytest.mark.parametrize("count", [150, pytest.param(1500, marks=pytest.mark.slow)])
+def test_it_reworks_the_human_solutions_of_gsm8k_without_changing_an_answer(count: int):
+    lines = (GSM8K / "train.jsonl").read_text(encoding="utf-8").split("\n")[:count]
     problems = [Problem(**json.loads(line)) for line in lines]
     gaps = ["add", "subtract", "multiply", "divide", "set_up", "copying", "format"]
 

@@ -4,14 +4,13 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from redistill.analysis import experiments, sweep
+from tests import forks
 from tests.imports import ROOT
 
 DVC = """
@@ -42,21 +41,18 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(project: Path, *words: str) -> "subprocess.Popen[str]":
-    env = {**os.environ, "PYTHONPATH": f"{project}:{ROOT}"}
-    command = [sys.executable, "-m", "redistill.cli", *words]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=project, env=env, stdout=pipe, stderr=pipe, text=True)
+def start(project: Path, *words: str) -> forks.Process:
+    return forks.start("redistill.cli", words, project, PYTHONPATH=f"{project}:{ROOT}")
 
 
-def ended(process: "subprocess.Popen[str]", code: int) -> str:
+def ended(process: forks.Process, code: int) -> str:
     _, said = process.communicate(timeout=60)
     assert process.returncode == code, said
     assert "Traceback" not in said
     return said
 
 
-def at_work(project: Path, *words: str) -> "subprocess.Popen[str]":
+def at_work(project: Path, *words: str) -> forks.Process:
     """A sweep in the middle of its seed 9."""
     process = start(project, *words)
     while not (project / "ran-9").exists() or not (project / "ran-9").read_text():
