@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from redistill.analysis import statistics
-from redistill.analysis.scores import wilson
+from redistill.analysis.scores import mcnemar, wilson
 from redistill.records import json_file, jsonl
 from redistill.records.types import Error, Rationale
 
@@ -45,7 +45,7 @@ def row(fixed: int, broken: int, n: int, against: str = CONTROL) -> dict[str, An
     calls, texts = {"asked": 0, "replies": 0}, {"round": 2000, "against": 2000}
     return {
         "n": n, "fixed": fixed, "broken": broken, "gain_points": 100 * (fixed - broken) / n,
-        "p": 1.0, "k": 1, "k_against": 1, "unchanged": n - fixed - broken,
+        "p": mcnemar(fixed, broken), "k": 1, "k_against": 1, "unchanged": n - fixed - broken,
         "low_points": 100 * low, "high_points": 100 * high, "relative_percent": None,
         "item_variance": 0.0, "smallest_points": None if smallest is None else 100 * smallest,
         "against": against, "rung": "one-shot, step-matched",

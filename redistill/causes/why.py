@@ -20,6 +20,7 @@ from redistill.causes.evidence import (
     tests_setting,
 )
 from redistill.causes.line import NAMED, Cause, Line, line
+from redistill.causes.measuring import direction
 from redistill.console.exceptions import RefusedError
 from redistill.records.json_file import read_json
 from redistill.rounds.branches import Branch, Round, branches, loop
@@ -119,7 +120,7 @@ def _helped(seen: Evidence) -> bool | None:
     rows = [row for row in (seen.row(), seen.row(outside=True)) if row]
     if seen.passed:
         return False
-    return any(row.low_points > 0 for row in rows) if rows else None
+    return any(direction(row) > 0 for row in rows) if rows else None
 
 
 def _compared(seen: Evidence) -> Iterable[str]:
@@ -145,12 +146,13 @@ def _compared(seen: Evidence) -> Iterable[str]:
 
 def _gain(name: str, row: Row, place: str) -> str:
     verb = f"is not told apart from {row.against}"
-    if row.low_points > 0 or row.high_points < 0:
-        verb = f"{'helped' if row.low_points > 0 else 'did harm'} against {row.against}"
+    if told := direction(row):
+        verb = f"{'helped' if told > 0 else 'did harm'} against {row.against}"
     return (
         f"{name} {verb} {place}: {row.gain_points:+.1f} points (95 % interval "
         f"{row.low_points:+.1f} to {row.high_points:+.1f}; {row.fixed:,} fixed, {row.broken:,} "
-        f"broken of {row.n:,}; {row.steps.round:,} optimiser steps against {row.steps.against:,})."
+        f"broken of {row.n:,}, p = {p_text(row.p)}; {row.steps.round:,} optimiser steps against "
+        f"{row.steps.against:,})."
     )
 
 

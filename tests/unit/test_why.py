@@ -341,6 +341,17 @@ def test_a_test_set_that_shows_the_gain_sought_is_not_too_small(tmp_path: Path):
     assert states == ["found", "clear"]
 
 
+def test_a_gain_on_few_problems_counts_only_if_the_exact_test_says_so(tmp_path: Path):
+    tree = whys.healthy()
+    tree["ladder"] = ladder(row(4, 0, 11))
+
+    found = asked(tmp_path, tree)
+
+    assert found.helped is False
+    assert "is not told apart from" in found.said[0]
+    assert "4 fixed, 0 broken of 11, p = 0.125" in found.said[0]
+
+
 def test_of_a_test_set_on_which_nothing_can_show_nothing_comes_through(tmp_path: Path):
     tree = whys.healthy()
     tree["ladder"] = ladder(row(2, 0, 5))
