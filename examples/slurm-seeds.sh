@@ -1,10 +1,12 @@
 #!/bin/bash
 # Seeds 1 to 8, a job each: SHARED=/shared/redistill sbatch examples/slurm-seeds.sh, in a clone of your
 # project with all committed. Then, in that clone: redistill sweep --gather /shared/redistill/seeds
+# Own data go along by DVC: dvc cache dir --local /shared/redistill/cache && dvc add data/external/FILE
 # More settings (arms): write one clone, or branch, for each, and submit the script there.
 #SBATCH --job-name=redistill
 #SBATCH --array=1-8
 #SBATCH --cpus-per-task=4
+##SBATCH --gpus-per-task=1    # of several GPUs: export REDISTILL_LAUNCH, see docs/scaling-processes.md
 #SBATCH --time=08:00:00
 #SBATCH --signal=B:TERM@120
 #SBATCH --output=slurm-%A-%a.log
@@ -22,6 +24,7 @@ cd "$node/run"
 dvc cache dir --local "$SHARED/cache"
 dvc config --local cache.shared group
 dvc config --local cache.type reflink,hardlink,symlink,copy
+dvc checkout --quiet --allow-missing
 redistill sweep --seeds "$seed" --results "$SHARED/seeds" --out "$node/sweep.json" &
 work=$!
 wait "$work"

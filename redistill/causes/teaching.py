@@ -13,7 +13,7 @@ from redistill.solutions import gaps as kinds
 
 UNASKED = ("not wrong", STOPPED)  # why a text is kept that no teacher was asked about
 CHANGES = {  # what lets more texts through, by the reason why they were lost
-    "unchanged": "teach.refiner, or teach.prompts (the same text came back)",
+    "unchanged": "teach.refiner (the same text came back), or teach.prompts of a language model",
     "too long": "guard.max_growth (guard.max_repair of mended texts)",
     "copies the student": "guard.min_copied",
     "right, but not between the markers": "teach.unmarked: take",

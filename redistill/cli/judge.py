@@ -23,6 +23,7 @@ def judge(examples: int) -> None:
     Hold the judge against the labelled answers: Cohen's kappa, and where they differ.
 
     Its verdicts on them are bought within the budget, and stored: the run buys none of them again.
+    Ends with 65 where the run would refuse the judge.
     """
     from redistill.graders.judge import configured
 
@@ -42,3 +43,4 @@ def judge(examples: int) -> None:
         told = f"{row.id}: people say {label}, the judge {verdict} ({reply[:SHOWN]})"
         click.echo(safe_text(told))
         click.echo(safe_text(f"  reference: {row.answer}\n  answer: {row.completion[-SHOWN:]}"))
+    found.hold()

@@ -255,7 +255,7 @@ class Judge:
         no verdicts.
         """
         if requests and self._measured:
-            self._refuse_disagreeing()
+            self.hold()
         keys = list(requests)
         first = BLOCK if len(keys) > BLOCK and self.bench.works and not purchase.manner() else 0
         if first:
@@ -290,7 +290,8 @@ class Judge:
             self.unasked |= missing
         return readings
 
-    def _refuse_disagreeing(self) -> None:
+    def hold(self) -> None:
+        """Refuse a judge that agrees with the labelled answers less than the settings ask for."""
         least = self.settings.least_kappa
         odd = [f"{row.id}: {came}" for row, verdict, came in self.sample if verdict == "unusable"]
         self._refuse_unusable(len(odd), len(self.sample), "".join(odd[:1]))

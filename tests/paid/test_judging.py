@@ -464,6 +464,19 @@ def test_the_command_shows_kappa_and_where_people_differ(serve: Serve, folder: P
     assert len(server.calls) == 30
 
 
+def test_the_command_ends_as_the_run_would_with_a_judge_that_does_not_agree(
+    serve: Serve, folder: Path
+):
+    label(folder, misled=9)
+    settings_file(folder, serve(literal_judge.script), **MEASURED)
+
+    said = CliRunner().invoke(main, ["judge", "--examples", "1"])
+
+    assert said.exit_code == 65
+    assert "people say right, the judge wrong" in said.output
+    assert "does not agree with the labels" in said.output
+
+
 def test_labelled_answers_that_are_set_aside_are_asked_about_again_by_no_stage(
     serve: Serve, folder: Path
 ):
