@@ -15,7 +15,8 @@ from tests.imports import ROOT
 EXAMPLES = sorted(file for file in (ROOT / "examples").iterdir() if file.is_file())
 SHELLS = [file for file in EXAMPLES if file.suffix != ".py"]
 SWEEPS = [ROOT / "examples/sky.yaml", ROOT / "examples/slurm-seeds.sh"]
-OF_TASKS = {
+# fields of a task of SkyPilot
+OF_TASKS = {"name", "workdir", "file_mounts", "resources", "envs", "setup", "run"}
     "name",
     "workdir",
     "file_mounts",
