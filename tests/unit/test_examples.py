@@ -17,14 +17,6 @@ SHELLS = [file for file in EXAMPLES if file.suffix != ".py"]
 SWEEPS = [ROOT / "examples/sky.yaml", ROOT / "examples/slurm-seeds.sh"]
 # fields of a task of SkyPilot
 OF_TASKS = {"name", "workdir", "file_mounts", "resources", "envs", "setup", "run"}
-    "name",
-    "workdir",
-    "file_mounts",
-    "resources",
-    "envs",
-    "setup",
-    "run",
-}  # fields of a task of SkyPilot
 OPTION = re.compile(r"#SBATCH --[a-z-]+=\S+")
 
 
