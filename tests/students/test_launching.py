@@ -173,6 +173,7 @@ def test_what_a_launcher_starts_trains_and_answers_as_one_process(made: Path, la
 
     assert code == 0, err
     assert out.count("r0: 12 steps") == 1
+    assert out.count(" on 2 processes") == 1
     same_training(figures(made, "out1"), figures(made, name))
     files = sorted((made / "one-a/answers").iterdir())
     assert len(files) == 3

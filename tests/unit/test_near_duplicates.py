@@ -82,6 +82,23 @@ def test_with_few_numbers_to_vouch_for_it_more_words_have_to_be_the_same():
     assert same("Do white mice eat cheese at night?", "At night do white mice eat the cheese?")
 
 
+def test_questions_of_one_wording_with_other_answers_are_others():
+    names = {"Peru": "Lima", "Cuba": "Havana", "Togo": "Lome", "Oman": "Muscat"}
+    problems = [
+        Problem(id=name, question=f"Name the capital city of the country {name}.", answer=answer)
+        for name, answer in names.items()
+    ]
+    again = problems[0].model_copy(update={"id": "again", "answer": "lima."})
+
+    assert not any(alike(told(a), told(b), 0.4) for a, b in itertools.combinations(problems, 2))
+    assert alike(told(problems[0]), told(again), 0.4)
+    found = near_duplicates.look(
+        {"train": problems, "dev": [again], "test": problems[1:2]}, {}, settings()
+    )
+    assert found.report["questions"]["dev"] == {"train": 1}
+    assert "1 in dev of train" in near_duplicates.said(found.report)
+
+
 def test_choices_are_words_of_a_question():
     plants = {"A": "oak", "B": "birch", "C": "maple", "D": "willow"}
     metals = {"A": "iron", "B": "copper", "C": "nickel", "D": "silver"}
