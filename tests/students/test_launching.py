@@ -56,10 +56,9 @@ def test_two_processes_share_the_steps_by_tokens_of_one(tmp_path: Path):
         code, _, err = ended(train(folder, launcher, out))
         assert code == 0, err
 
-    same_training(figures(folder, "one"), figures(folder, "two"))
-    assert (
-        figures(folder, "one")["lessons_seen"] == 12 // 3 * 13
-    )  # a step of one row ends each epoch
+    one = figures(folder, "one")
+    same_training(one, figures(folder, "two"))
+    assert one["lessons_seen"] == 12 // 3 * 13  # a step of one row ends each epoch
 
 
 def test_a_number_that_does_not_divide_the_rows_is_refused_with_the_nearest(tmp_path: Path):
