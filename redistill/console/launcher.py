@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any
 
-from redistill.console import rank
+from redistill.console import machines, rank
 from redistill.console.exceptions import CONFIG, INTERNAL, RefusedError
 from redistill.console.safe_text import safe_text
 
@@ -38,16 +38,19 @@ def lead(module: str, words: Sequence[str]) -> None:
     """
     Have the launcher of REDISTILL_LAUNCH run ``-m`` *module*, with the options *words*, to its end.
 
-    The processes speak through this one. Where one of them fails all are ended, and RefusedError
-    has its line and its code; 70 where it died without a word. None outlives this process.
+    The processes speak through this one; those of other machines reach it at REDISTILL_HOST. Where
+    one of them fails all are ended, and RefusedError has its line and its code; 70 where it died
+    without a word. None outlives this process.
     """
     with TemporaryDirectory(prefix="redistill-") as folder:
         place, log = Path(folder) / "leader", Path(folder) / "log"
+        door = machines.door()
         with socket.socket(socket.AF_UNIX) as listener, log.open("wb") as printed:
             listener.bind(str(place))
             listener.listen()
-            process = _started(module, place, printed)
-            led = _Led(listener, process, words)
+            told = {rank.LEADER: str(place), **(door.variables() if door else {})}
+            process = _started(module, told, printed)
+            led = _Led(listener, door, process, words)
             try:
                 led.watch()
             finally:
@@ -55,14 +58,14 @@ def lead(module: str, words: Sequence[str]) -> None:
         _settle(led, process.returncode, log)
 
 
-def _started(module: str, place: Path, printed: IO[bytes]) -> subprocess.Popen[bytes]:
+def _started(module: str, told: dict[str, str], printed: IO[bytes]) -> subprocess.Popen[bytes]:
     command = shlex.split(os.environ[COMMAND])
     program = shutil.which(command[0])
     if program is None:
         raise RefusedError(f"{COMMAND}: there is no program {command[0]!r}", code=CONFIG)
     return subprocess.Popen(  # noqa: S603 - the user's own command
         [program, *command[1:], "-m", module],
-        env={**QUIET, **os.environ, rank.LEADER: str(place)},
+        env={**QUIET, **os.environ, **told},
         stdin=subprocess.DEVNULL,
         stdout=printed,
         stderr=printed,
@@ -72,9 +75,16 @@ def _started(module: str, place: Path, printed: IO[bytes]) -> subprocess.Popen[b
 
 @dataclass
 class _Process:
-    """One that shares the work: its line, what it said of itself, and how it ended."""
+    """
+    One that shares the work: its line, what it said of itself, and how it ended.
+
+    A *stranger* has not said its word yet; what comes on the line of a *stream* is shown as it is.
+    """
 
     line: socket.socket
+    far: bool = False
+    stranger: bool = False
+    stream: int = 0
     heard: bytes = b""
     number: int = 0
     count: int = 0
@@ -86,35 +96,40 @@ class _Led:
     """The processes of a stage; *faults* are how some ended that did not end well."""
 
     listener: socket.socket
+    door: machines.Door | None
     launcher: subprocess.Popen[bytes]
     words: Sequence[str]
     processes: list[_Process] = field(default_factory=list)
+    streams: list[_Process] = field(default_factory=list)
     faults: list[dict[str, Any]] = field(default_factory=list)
 
     def watch(self) -> None:
         """Hear the processes until the launcher has ended, or one of them has failed."""
         with selectors.DefaultSelector() as selector:
             selector.register(self.listener, selectors.EVENT_READ)
-            failed = None
-            while failed is None or time.monotonic() < failed + SETTLE:
+            if self.door:
+                selector.register(self.door.listener, selectors.EVENT_READ)
+            until = None
+            while until is None or time.monotonic() < until:
                 over = self.launcher.poll() is not None
                 ready = selector.select(LOOK)
                 for key, _ in ready:
                     if key.data is None:
-                        process = _Process(self.listener.accept()[0])
-                        self.processes.append(process)
+                        process = self._comes(near=key.fileobj is self.listener)
                         selector.register(process.line, selectors.EVENT_READ, process)
                     elif not self._hears(key.data):
                         selector.unregister(key.fileobj)
-                if failed is None and self.faults:
-                    failed = time.monotonic()
-                if over and not ready:
+                if over and not ready and not self.streams:
                     return
+                if until is None and (self.faults or over):
+                    until = time.monotonic() + (SETTLE if self.faults else GRACE)
 
     def end(self) -> None:
         """End whatever is still there of launcher and processes."""
-        for process in self.processes:
+        for process in [*self.processes, *self.streams]:
             process.line.close()
+        if self.door:
+            self.door.listener.close()
         if self.launcher.poll() is None:
             self.launcher.terminate()
         try:
@@ -123,13 +138,28 @@ class _Led:
             self.launcher.kill()
             self.launcher.wait()
 
+    def _comes(self, *, near: bool) -> _Process:
+        """Take the next line; one from another machine is a stranger's at first."""
+        if near or not self.door:
+            process = _Process(self.listener.accept()[0])
+            self.processes.append(process)
+            return process
+        return _Process(self.door.accepted(), far=True, stranger=True)
+
     def _hears(self, process: _Process) -> bool:
         """Hear what *process* says; False once it has nothing more to say."""
         try:
             said = process.line.recv(65536)
-        except ConnectionError:
+        except OSError:  # it died, or its machine did
             said = b""
         process.heard += said
+        if process.stranger and not self._meets(process, last=not said):
+            return False
+        if process.stranger:
+            return True
+        if process.stream:
+            self._shows(process, last=not said)
+            return bool(said)
         *whole, process.heard = process.heard.split(b"\n")
         for line in whole:
             self._takes(process, json.loads(line))
@@ -137,6 +167,29 @@ class _Led:
             told = f"process {process.number} of {process.count} died without a word"
             self.faults.append({"code": INTERNAL, "died": told})
         return bool(said)
+
+    def _meets(self, process: _Process, *, last: bool) -> bool:
+        """Take a stranger as one of these once it has said the word; False where it is none."""
+        hello, found, rest = process.heard.partition(b"\n")
+        if not found and not last and len(hello) <= machines.HELLO:
+            return True
+        stream = self.door.lets_in(hello) if self.door and found else None
+        if stream is None:
+            process.line.close()
+            return False
+        process.stranger, process.stream, process.heard = False, stream, rest
+        (self.streams if stream else self.processes).append(process)
+        return True
+
+    def _shows(self, process: _Process, *, last: bool) -> None:
+        """Pass on what the first process, on another machine, wrote to its output or error."""
+        stream = (sys.stdout, sys.stderr)[process.stream - 1]
+        stream.flush()
+        stream.buffer.write(process.heard)
+        stream.buffer.flush()
+        process.heard = b""
+        if last:
+            self.streams.remove(process)
 
     def _takes(self, process: _Process, told: dict[str, Any]) -> None:
         if "code" in told:
@@ -146,8 +199,11 @@ class _Led:
             return
         process.number, process.count = told["number"], told["count"]
         self._know(told["alone"])
-        streams = [1, 2] if process.number == 0 else []
         options = json.dumps(list(self.words)).encode() + b"\n"
+        if process.far:  # no open file goes to another machine: output comes on a line of its own
+            process.line.sendall(options)
+            return
+        streams = [1, 2] if process.number == 0 else []
         sent = socket.send_fds(process.line, [options], streams)
         process.line.sendall(options[sent:])
 

@@ -12,6 +12,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from redistill.console import machines
+
 LEADER = "REDISTILL_LEADER"  # the socket of the stage that had this process started
 GRACE = 3.0  # seconds to end in once the stage is gone; one that waits for others hears no signal
 PR_SET_PDEATHSIG = 1
@@ -70,11 +72,11 @@ def join() -> list[str]:
     They come from the stage itself, as torchrun takes some for its own on a command line.
 
     The first process gets the stage's own standard output and error; what others print goes where
-    the launcher prints. Whatever happens to the stage, this process does not outlive it.
+    the launcher prints. Whatever happens to the stage, this process does not outlive it. Ends where
+    the stage is on another machine and listens to no other one.
     """
     global _line
-    _line = socket.socket(socket.AF_UNIX)
-    _line.connect(os.environ[LEADER])
+    _line = _reached()
     _named()
     _tell({"number": number(), "count": count(), "alone": _alone(), "pid": os.getpid()})
     told, streams, _, _ = socket.recv_fds(_line, 1, 2)
@@ -83,10 +85,34 @@ def join() -> list[str]:
     for there, stream in enumerate(streams, 1):
         os.dup2(stream, there)
         os.close(stream)
+    if first() and _line.family != socket.AF_UNIX:
+        for there in (1, 2):
+            if shown := machines.line(there):
+                os.dup2(shown.detach(), there)
     for name in UNHEARD:
         os.environ.pop(name, None)
     threading.Thread(target=_watch, args=(_line,), daemon=True).start()
     return list(json.loads(told))
+
+
+def _reached() -> socket.socket:
+    """A line to the stage, by a file where it is on this machine."""
+    line = socket.socket(socket.AF_UNIX)
+    try:
+        line.connect(os.environ[LEADER])
+    except OSError:
+        line.close()
+        try:
+            far = machines.line()
+        except OSError as problem:
+            sys.exit(f"the stage at {machines.HOST} cannot be reached from here: {problem}")
+        if far is None:
+            sys.exit(
+                f"this process is on another machine than the stage; set {machines.HOST} there to "
+                "the name or address by which others reach it"
+            )
+        return far
+    return line
 
 
 def _named() -> None:

@@ -66,20 +66,27 @@ def mpirun(*program: str, **variables: str) -> str:
     return f"env MASTER_PORT={port} sh -c '{both} wait' sh {' '.join(program)}"
 
 
-def started(folder: Path, launcher: str, stage: str, out: str, *words: str) -> forks.Process:
-    """A stage as *launcher* shares it, its metrics in the folder *out*; it is a fork itself."""
+def started(
+    folder: Path, launcher: str, stage: str, out: str, *words: str, **more: str
+) -> forks.Process:
+    """
+    A stage as *launcher* shares it, its metrics in the folder *out*; it is a fork itself.
+
+    *more* are variables of the stage.
+    """
     env = {"PYTHONPATH": str(ROOT), "REDISTILL_THREADS": "1", "OMP_NUM_THREADS": "1"}
     env |= {"REDISTILL_DEVICE": "cpu", "PATH": f"{PROGRAMS}:{os.environ['PATH']}"}
-    env |= {"REDISTILL_LAUNCH": launcher}
+    env |= {"REDISTILL_LAUNCH": launcher, **more}
     written = ["--metrics", f"{out}/m.json", "--timing", f"{out}/t.json"]
     return forks.start(f"stages.{stage}", [*words, *written], folder, **env)
 
 
-def train(folder: Path, launcher: str, out: str) -> forks.Process:
-    """The training of r0 as *launcher* shares it."""
+def train(folder: Path, launcher: str, out: str, **more: str) -> forks.Process:
+    """The training of r0 as *launcher* shares it; *more* are variables of the stage."""
     return started(
         folder, launcher, "train", out, "--branch", "r0", "--problems", "problems.jsonl",
         "--rationales", "rationales.jsonl", "--start", "base", "--out", f"{out}/r0",
+        **more,
     )  # fmt: skip
 
 
