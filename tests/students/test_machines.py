@@ -121,6 +121,10 @@ def variable(process: int, name: str) -> str:
 
 
 NAMES = {"here": "10.213.77.1", "there": "10.213.77.2"}
+MEETINGS = {  # of the processes: as told, or as they find each other
+    "static": "--node-rank $number --master-addr {} --master-port 29500",
+    "c10d": "--rdzv-backend c10d --rdzv-endpoint {}:29500 --rdzv-id run",
+}
 # as srun: the command on each of two machines, which have no file of /tmp in common
 SRUN = """\
 trap 'kill $(jobs -p) 2> /dev/null' TERM INT
@@ -128,9 +132,10 @@ node() {{
     machine=$1 number=$2
     shift 2
     ip netns exec $machine-{id} unshare --uts --mount sh -c '
-        hostname "$0"; test "$0" = {leader} || mount -t tmpfs none "$TMPDIR"; exec "$@"' $machine \
+        hostname "$0"; mount --bind {hosts} /etc/hosts
+        test "$0" = here || mount -t tmpfs none "$TMPDIR"; exec "$@"' $machine \
         env GLOO_SOCKET_IFNAME=$machine-{id} {torchrun} --nnodes 2 --nproc-per-node 1 \
-        --node-rank $number --master-addr {master} --master-port 29500 "$@" &
+        {meeting} "$@" &
 }}
 node {first} 0 "$@"
 node {second} 1 "$@"
@@ -179,15 +184,23 @@ def words(stage: str, out: str) -> list[str]:
 
 
 def on_both(
-    folder: Path, end: str, first: str, scratch: Path, stage: str, out: str, *told: str
+    folder: Path,
+    end: str,
+    scratch: Path,
+    meeting: str,
+    first: str,
+    stage: str,
+    out: str,
+    *told: str,
 ) -> subprocess.Popen:
-    """A stage on the machine `here`, whose process 0 is on the machine *first*."""
+    """A stage on the machine `here`, whose processes meet on the machine *first* by *meeting*."""
     second = next(name for name in NAMES if name != first)
-    script = folder / "srun.sh"
+    script, hosts = folder / "srun.sh", folder / "hosts"
+    hosts.write_text("127.0.0.1 localhost\n" + "".join(f"{NAMES[n]} {n}\n" for n in NAMES))
     script.write_text(
         SRUN.format(
-            id=end, leader="here", torchrun=PROGRAMS / "torchrun", master=NAMES[first],
-            first=first, second=second,
+            id=end, hosts=hosts, torchrun=PROGRAMS / "torchrun", first=first, second=second,
+            meeting=meeting.format(first),
         )
     )  # fmt: skip
     env = {**os.environ, "PYTHONPATH": str(ROOT), "REDISTILL_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -202,24 +215,27 @@ def on_both(
 
 @pytest.mark.slow
 @pytest.mark.processes
-@pytest.mark.parametrize("first", [*NAMES])
+@pytest.mark.parametrize(
+    ("meeting", "first"), [("static", "here"), ("static", "there"), ("c10d", "here")]
+)
 def test_two_machines_train_and_answer_as_one_process(
-    made: Path, network: str, first: str, tmp_path: Path
+    made: Path, network: str, meeting: str, first: str, tmp_path: Path
 ):
-    code, out, err = ended(on_both(made, network, first, tmp_path, *words("train", first)))
+    name, way = f"{meeting}-{first}", (network, tmp_path, MEETINGS[meeting], first)
+    code, out, err = ended(on_both(made, *way, *words("train", name)))
 
     assert code == 0, err
     assert out.count("r0: 12 steps") == 1
     assert " on 2 processes" in out
-    one, two = figures(made, "out1"), figures(made, first)
+    one, two = figures(made, "out1"), figures(made, name)
     for name in ("losses", "loss_first", "loss_last"):
         assert one.pop(name) == pytest.approx(two.pop(name), abs=2e-4)
     assert one == two
     alone = ended(started(made, "", *words("answer", "alone")))
-    both = ended(on_both(made, network, first, tmp_path, *words("answer", first)))
+    both = ended(on_both(made, *way, *words("answer", name)))
     assert [code for code, _, _ in (alone, both)] == [0, 0], both
     for file in sorted((made / "alone/answers").iterdir()):
-        assert file.read_bytes() == (made / first / "answers" / file.name).read_bytes()
+        assert file.read_bytes() == (made / name / "answers" / file.name).read_bytes()
 
 
 @pytest.mark.slow
@@ -228,7 +244,8 @@ def test_a_process_killed_on_the_other_machine_ends_the_stage(
     network: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ):
     folder = project(tmp_path_factory.mktemp("killed") / "p", steps=100000, save_every=10)
-    process = on_both(folder, network, "here", tmp_path, *words("train", "out"))
+    way = (network, tmp_path, MEETINGS["static"], "here")
+    process = on_both(folder, *way, *words("train", "out"))
     until(lambda: list(folder.glob(".redistill/checkpoints/r0/*/checkpoint-*/manifest.json")))
     os.kill(next(n for n in ranks(folder) if variable(n, "RANK") == "1"), signal.SIGKILL)
     code, _, err = ended(process)
