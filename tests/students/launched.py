@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from ruamel.yaml import YAML
 
 from redistill.records import jsonl
@@ -116,3 +117,10 @@ def until(holds, seconds: float = 120) -> None:
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+def same_training(one: dict, several: dict) -> None:
+    """Hold what several processes trained to what one did."""
+    for name in ("losses", "loss_first", "loss_last"):
+        assert one.pop(name) == pytest.approx(several.pop(name), abs=2e-4)
+    assert one == several  # tokens, labels, the NLL before, rows

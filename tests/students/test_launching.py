@@ -17,6 +17,7 @@ from tests.students.launched import (
     mpirun,
     project,
     ranks,
+    same_training,
     started,
     torchrun,
     train,
@@ -30,13 +31,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = project(tmp_path_factory.mktemp("launching") / "p")
     assert ended(train(folder, "", "out1"))[0] == 0
     return folder
-
-
-def same_training(one: dict, several: dict) -> None:
-    """Hold what several processes trained to what one did."""
-    for name in ("losses", "loss_first", "loss_last"):
-        assert one.pop(name) == pytest.approx(several.pop(name), abs=2e-4)
-    assert one == several  # tokens, labels, the NLL before, rows
 
 
 @pytest.mark.processes

@@ -2,7 +2,7 @@
 
 import json
 import os
-import shutil
+import shlex
 import signal
 import socket
 import subprocess
@@ -15,17 +15,19 @@ import pytest
 from redistill.console import machines
 from tests.imports import ROOT
 from tests.students.launched import (
-    PROGRAMS,
     ended,
     figures,
     mpirun,
     project,
     ranks,
+    same_training,
     started,
     train,
     until,
 )
+from tests.students.network import Network, hosts
 
+CPU = {"PYTHONPATH": str(ROOT), "REDISTILL_DEVICE": "cpu", "REDISTILL_THREADS": "1"}
 HERE = "127.0.0.1"
 AWAY = {"REDISTILL_LEADER": "/nowhere"}  # no file of the stage is there, as on another machine
 
@@ -44,10 +46,7 @@ def test_processes_that_see_no_file_of_the_stage_train_as_one_and_speak_through_
     assert code == 0, err
     assert out.count("r0: 12 steps") == 1
     assert " on 2 processes" in out
-    one, two = (figures(made, name) for name in ("out1", "far"))
-    for name in ("losses", "loss_first", "loss_last"):
-        assert one.pop(name) == pytest.approx(two.pop(name), abs=2e-4)
-    assert one == two
+    same_training(figures(made, "out1"), figures(made, "far"))
 
 
 def test_a_refusal_of_a_far_process_is_the_stages_own_line(tmp_path: Path):
@@ -120,132 +119,66 @@ def variable(process: int, name: str) -> str:
     return next((v.partition("=")[2] for v in variables if v.startswith(f"{name}=")), "")
 
 
-NAMES = {"here": "10.213.77.1", "there": "10.213.77.2"}
-MEETINGS = {  # of the processes: as told, or as they find each other
-    "static": "--node-rank $number --master-addr {} --master-port 29500",
-    "c10d": "--rdzv-backend c10d --rdzv-endpoint {}:29500 --rdzv-id run",
+MEETINGS = {  # how processes of two machines find each other
+    "the first here": "--node-rank $SLURM_NODEID --master-addr here --master-port 29500",
+    "the first there": "--node-rank $((1-SLURM_NODEID)) --master-addr there --master-port 29500",
+    "by a rendezvous": "--rdzv-backend c10d --rdzv-endpoint here:29500 --rdzv-id run",
 }
-# as srun: the command on each of two machines, which have no file of /tmp in common
-SRUN = """\
-trap 'kill $(jobs -p) 2> /dev/null' TERM INT
-node() {{
-    machine=$1 number=$2
-    shift 2
-    ip netns exec $machine-{id} unshare --uts --mount sh -c '
-        hostname "$0"; mount --bind {hosts} /etc/hosts
-        test "$0" = here || mount -t tmpfs none "$TMPDIR"; exec "$@"' $machine \
-        env GLOO_SOCKET_IFNAME=$machine-{id} {torchrun} --nnodes 2 --nproc-per-node 1 \
-        {meeting} "$@" &
-}}
-node {first} 0 "$@"
-node {second} 1 "$@"
-wait
-"""
 
 
 @pytest.fixture
-def network() -> Iterator[str]:
-    """Two hosts of a network of their own (network namespaces); yields what their names end in."""
-    ip = shutil.which("ip")
-    if os.geteuid() or ip is None or not shutil.which("unshare"):
-        pytest.skip("hosts of a network need root, ip (iproute2) and unshare")
-    end = str(os.getpid())
-    try:
-        for name in NAMES:
-            subprocess.run([ip, "netns", "add", f"{name}-{end}"], check=True)
-    except subprocess.CalledProcessError:
-        pytest.skip("no network namespace can be made here")
-    try:
-        here, there = (f"{name}-{end}" for name in NAMES)
-        subprocess.run(
-            f"{ip} link add {here} netns {here} type veth peer name {there} netns {there}".split(),
-            check=True,
-        )
-        for name, address in NAMES.items():
-            inside = [ip, "-n", f"{name}-{end}"]
-            subprocess.run(
-                [*inside, "addr", "add", f"{address}/30", "dev", f"{name}-{end}"], check=True
-            )
-            for device in (f"{name}-{end}", "lo"):
-                subprocess.run([*inside, "link", "set", device, "up"], check=True)
-        yield end
-    finally:
-        for name in NAMES:
-            subprocess.run([ip, "netns", "del", f"{name}-{end}"], check=False)
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
+    with hosts(tmp_path_factory.mktemp("network")) as made:
+        yield made
+
+
+def launcher(meeting: str) -> str:
+    """A process on each of two machines."""
+    return f"srun sh -c 'exec torchrun --nnodes 2 --nproc-per-node 1 {meeting} \"$@\"' sh"
 
 
 def words(stage: str, out: str) -> list[str]:
-    """*stage*, the folder of its metrics, and its options."""
+    """The options of *stage*, whose metrics and outs are in the folder *out*."""
     if stage == "train":
         rows = ["--problems", "problems.jsonl", "--rationales", "rationales.jsonl"]
-        return [stage, out, "--branch", "r0", *rows, "--start", "base", "--out", f"{out}/r0"]
-    asked = ["--student", "out1/r0", "--problems", "sets"]
-    return [stage, out, *asked, "--out", f"{out}/answers"]
+        return ["--branch", "r0", *rows, "--start", "base", "--out", f"{out}/r0"]
+    return ["--student", "out1/r0", "--problems", "sets", "--out", f"{out}/answers"]
 
 
 def on_both(
-    folder: Path,
-    end: str,
-    scratch: Path,
-    meeting: str,
-    first: str,
-    stage: str,
-    out: str,
-    *told: str,
-) -> subprocess.Popen:
-    """A stage on the machine `here`, whose processes meet on the machine *first* by *meeting*."""
-    second = next(name for name in NAMES if name != first)
-    script, hosts = folder / "srun.sh", folder / "hosts"
-    hosts.write_text("127.0.0.1 localhost\n" + "".join(f"{NAMES[n]} {n}\n" for n in NAMES))
-    script.write_text(
-        SRUN.format(
-            id=end, hosts=hosts, torchrun=PROGRAMS / "torchrun", first=first, second=second,
-            meeting=meeting.format(first),
-        )
-    )  # fmt: skip
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "REDISTILL_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    env |= {"REDISTILL_DEVICE": "cpu", "REDISTILL_HOST": NAMES["here"], "TMPDIR": str(scratch)}
-    env |= {"REDISTILL_LAUNCH": f"sh {script}", "PATH": f"{PROGRAMS}:{os.environ['PATH']}"}
-    command = ["ip", "netns", "exec", f"here-{end}", sys.executable, "-m", f"stages.{stage}"]
-    return subprocess.Popen(
-        [*command, *told, "--metrics", f"{out}/m.json", "--timing", f"{out}/t.json"],
-        cwd=folder, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+    network: Network, folder: Path, meeting: str, stage: str, out: str
+) -> subprocess.Popen[str]:
+    """A stage on the machine `here`, shared with `there`."""
+    written = ["--metrics", f"{out}/m.json", "--timing", f"{out}/t.json"]
+    command = [sys.executable, "-m", f"stages.{stage}", *words(stage, out), *written]
+    told = {"REDISTILL_LAUNCH": launcher(MEETINGS[meeting]), "REDISTILL_HOST": "here"}
+    return network.start(folder, *command, **CPU, **told)
 
 
 @pytest.mark.slow
 @pytest.mark.processes
-@pytest.mark.parametrize(
-    ("meeting", "first"), [("static", "here"), ("static", "there"), ("c10d", "here")]
-)
-def test_two_machines_train_and_answer_as_one_process(
-    made: Path, network: str, meeting: str, first: str, tmp_path: Path
-):
-    name, way = f"{meeting}-{first}", (network, tmp_path, MEETINGS[meeting], first)
-    code, out, err = ended(on_both(made, *way, *words("train", name)))
+@pytest.mark.parametrize("meeting", MEETINGS)
+def test_two_machines_train_and_answer_as_one_process(made: Path, network: Network, meeting: str):
+    out = meeting.replace(" ", "-")
+    code, said, err = ended(on_both(network, made, meeting, "train", out))
 
     assert code == 0, err
-    assert out.count("r0: 12 steps") == 1
-    assert " on 2 processes" in out
-    one, two = figures(made, "out1"), figures(made, name)
-    for name in ("losses", "loss_first", "loss_last"):
-        assert one.pop(name) == pytest.approx(two.pop(name), abs=2e-4)
-    assert one == two
-    alone = ended(started(made, "", *words("answer", "alone")))
-    both = ended(on_both(made, *way, *words("answer", name)))
+    assert said.count("r0: 12 steps") == 1
+    assert " on 2 processes" in said
+    assert said.endswith("rounds\n")
+    same_training(figures(made, "out1"), figures(made, out))
+    alone = ended(started(made, "", "answer", "alone", *words("answer", "alone")))
+    both = ended(on_both(network, made, meeting, "answer", out))
     assert [code for code, _, _ in (alone, both)] == [0, 0], both
     for file in sorted((made / "alone/answers").iterdir()):
-        assert file.read_bytes() == (made / name / "answers" / file.name).read_bytes()
+        assert file.read_bytes() == (made / out / "answers" / file.name).read_bytes()
 
 
 @pytest.mark.slow
 @pytest.mark.processes
-def test_a_process_killed_on_the_other_machine_ends_the_stage(
-    network: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-):
-    folder = project(tmp_path_factory.mktemp("killed") / "p", steps=100000, save_every=10)
-    way = (network, tmp_path, MEETINGS["static"], "here")
-    process = on_both(folder, *way, *words("train", "out"))
+def test_a_process_killed_on_the_other_machine_ends_the_stage(network: Network, tmp_path: Path):
+    folder = project(tmp_path / "p", steps=100000, save_every=10)
+    process = on_both(network, folder, "the first here", "train", "out")
     until(lambda: list(folder.glob(".redistill/checkpoints/r0/*/checkpoint-*/manifest.json")))
     os.kill(next(n for n in ranks(folder) if variable(n, "RANK") == "1"), signal.SIGKILL)
     code, _, err = ended(process)
@@ -253,3 +186,24 @@ def test_a_process_killed_on_the_other_machine_ends_the_stage(
     assert code == 70
     assert "process 1 of 2 died without a word" in err
     until(lambda: ranks(folder) == [], 30)
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+def test_the_script_for_slurm_runs_a_stage_on_the_two_machines_of_its_job(
+    made: Path, network: Network
+):
+    out = "slurm"
+    command = ["-m", "stages.train", *words("train", out), "--metrics", f"{out}/m.json"]
+    train = shlex.join([sys.executable, *command, "--timing", f"{out}/t.json"])
+    for name, does in (("dvc", f"exec {train}"), ("redistill", 'echo "$@"')):  # of the loop, train
+        (network.folder / name).write_text(f"#!/bin/sh\n{does}\n")
+        (network.folder / name).chmod(0o755)
+    job = {"SLURM_NNODES": "2", "SLURM_GPUS_ON_NODE": "1", "SLURM_JOB_ID": "7"}
+    script = ROOT / "examples/slurm-machines.sh"
+    code, said, err = ended(network.start(made, "bash", str(script), **CPU, **job))
+
+    assert code == 0, err
+    assert " on 2 processes" in said
+    assert said.endswith("rounds\n")
+    same_training(figures(made, "out1"), figures(made, out))

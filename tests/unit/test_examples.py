@@ -66,8 +66,9 @@ def test_an_example_of_a_sweep_names_options_that_sweep_has(file: Path):
         assert {word for word in shlex.split(line) if word.startswith("--")} <= known
 
 
-def test_the_directives_of_slurm_stand_before_the_first_command():
-    lines = (ROOT / "examples/slurm-seeds.sh").read_text(encoding="utf-8").splitlines()
+@pytest.mark.parametrize("name", ["slurm-seeds.sh", "slurm-machines.sh"])
+def test_the_directives_of_slurm_stand_before_the_first_command(name: str):
+    lines = (ROOT / "examples" / name).read_text(encoding="utf-8").splitlines()
     last = max(n for n, line in enumerate(lines) if line.startswith("#SBATCH"))
 
     assert all(line.startswith("#") for line in lines[: last + 1])
