@@ -44,10 +44,10 @@ WAYS = {
 }
 
 
-def fsdp(folder: Path, **changes: object) -> str:
-    """The launcher that trains under FSDP on CPU processes; *changes* to its fsdp_config."""
+def fsdp(folder: Path, processes: int = 2) -> str:
+    """The launcher that trains under FSDP on so many CPU processes."""
     file = folder / "fsdp.yaml"
-    content = {**FSDP, "fsdp_config": {**FSDP["fsdp_config"], **changes}}
+    content = {**FSDP, "num_processes": processes}
     with file.open("w", encoding="utf-8") as written:
         YAML(typ="safe").dump(content, written)
     return f"{PROGRAMS / 'accelerate'} launch --config_file {file} {sharded_on_cpu.__file__}"
@@ -111,7 +111,8 @@ def test_two_processes_train_the_student_of_one(alone, way: str, launched: str):
 
 
 @pytest.mark.slow
-def test_a_killed_process_under_fsdp_ends_both_and_the_next_run_goes_on(tmp_path: Path):
+@pytest.mark.parametrize("then", [2, 3])
+def test_a_killed_process_under_fsdp_ends_both_and_as_many_or_more_go_on(tmp_path: Path, then: int):
     gentle = {"steps": 60, "learning_rate": 1e-3}
     folder, whole = project(tmp_path / "p", save_every=10, **gentle), project(
         tmp_path / "w", **gentle
@@ -124,7 +125,7 @@ def test_a_killed_process_under_fsdp_ends_both_and_the_next_run_goes_on(tmp_path
     assert code == 70
     assert "died without a word" in err
     assert ranks(folder) == []
-    code, _, err = ended(train(folder, fsdp(folder), "out"))
+    code, _, err = ended(train(folder, fsdp(folder, then), "out"))
     assert (code, "r0: goes on from the checkpoint of step " in err) == (0, True), err
     assert ended(train(whole, "", "out"))[0] == 0
     assert figures(folder, "out")["losses"] == pytest.approx(
