@@ -16,8 +16,8 @@ import numpy.typing as npt
 from redistill.console.disk import refusal
 
 Numbers = npt.NDArray[np.int64]
-PART = 65_536  # numbers of a run that are in memory at once
-IN_MEMORY = 64 * 2**20  # bytes of all runs that need no file
+PART = 16_384  # numbers of a run that are in memory at once
+IN_MEMORY = 16 * 2**20  # bytes of all runs that need no file
 
 
 class Runs:
@@ -37,6 +37,8 @@ class Runs:
 
     def add(self, run: Numbers) -> None:
         """Add one more *run*, sorted; raises RefusedError (74) where the disk is full."""
+        if not len(run):
+            return
         try:
             self._file.seek(0, 2)
             self._file.write(run.astype(np.int64).tobytes())

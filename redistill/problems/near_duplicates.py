@@ -173,23 +173,23 @@ class _Search:
                 yield from zip(*(number[kept].tolist() for number in pairs), strict=True)
 
     def _likely(self, signed: "_Signed") -> Runs:
-        """The pairs that share a band and may be compared, each as one number, a run a band."""
+        """The pairs that share a band and may be compared, each as one number, some runs a band."""
         found = Runs()
         for band in range(BANDS):
             values = signed.band(band)
             order = np.argsort(values, kind="stable")
             self.cut |= _longest(values[order]) > NEIGHBOURS + 2
-            found.add(self._near(signed, order, values[order]))
+            for run in self._near(signed, order, values[order]):
+                found.add(run)
         return found
 
-    def _near(self, signed: "_Signed", order: Places, band: Hashes) -> Places:
-        """The pairs of a sorted *band* whose signatures are near, each as one number, in order."""
-        found = [np.zeros(0, dtype=np.int64)]
+    def _near(self, signed: "_Signed", order: Places, band: Hashes) -> Iterator[Places]:
+        """The pairs of a sorted *band* whose signatures are near, each as one number, in runs."""
         for places in _neighbours(band):
             later, earlier = (order[at] for at in places)
             near = signed.near(later, earlier, self._least - ERROR)
-            found.append(self._coded(signed.numbers[later[near]], signed.numbers[earlier[near]]))
-        return np.unique(np.concatenate(found))
+            pairs = self._coded(signed.numbers[later[near]], signed.numbers[earlier[near]])
+            yield np.unique(pairs)
 
     def _coded(self, later: Places, earlier: Places) -> Places:
         """The pairs of *later* and *earlier* questions whose sets are compared."""
@@ -204,9 +204,18 @@ class _Search:
 
     def _signed(self) -> "_Signed":
         """All questions that are compared, by their numbers, with their signatures."""
-        columns = [*zip(*map(_Signed.of, self._blocks()), strict=True)]
-        # the parts of a column go before the next one is joined, as all of it is large
-        return _Signed(*(np.concatenate(columns.pop(0)) for _ in _Signed._fields))
+        room, end = int(self._starts[-1]), 0  # memory that nothing is written to is not taken
+        numbers, counts = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.uint64)
+        signatures = np.empty((room, PERMUTATIONS), dtype=np.uint16)
+        vouched, words = np.empty(room, dtype=np.bool_), np.empty(room, dtype=np.int32)
+        columns: list[npt.NDArray[Any]] = [numbers, signatures, counts, vouched, words]
+        hashes = []
+        for block in map(_Signed.of, self._blocks()):
+            start, end = end, end + len(block.numbers)
+            for column, part in zip(columns, block[:-1], strict=True):
+                column[start:end] = part
+            hashes.append(block.hashes)
+        return _Signed._make([*(column[:end] for column in columns), np.concatenate(hashes)])
 
     def _blocks(self) -> Iterator[list[tuple[int, Told]]]:
         block = []
