@@ -67,7 +67,7 @@ def main(
         write_json(metrics, told | ({"left_out": aside} if aside else {}))
     click.echo("; ".join([f"{balance}: {sizes}", *map(str, balances.values())]))
     if near.report:
-        click.echo(f"prepare: {near_duplicates.said(near.report)}")
+        click.echo(f"prepare: near-duplicates: {near_duplicates.said(near.report)}")
     for name, fields in aside.items():
         click.echo(f"{name}: left out, as no problem has them: {', '.join(fields)}")
 

@@ -180,7 +180,7 @@ def _problems(
 def _near(report: Mapping[str, Any]) -> list[Finding]:
     """What near-duplicates there are, where they were looked for: to know, not to stop."""
     told = near_duplicates.said(report)
-    return [Finding("near-duplicates", "note", told.partition(": ")[2])] if told else []
+    return [Finding("near-duplicates", "note", told)] if told else []
 
 
 def _balanced(balance: Balance, max_loss: float, told: str) -> Finding:

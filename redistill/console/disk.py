@@ -3,6 +3,9 @@
 import errno
 import os
 import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from redistill.console.exceptions import IO, RefusedError
@@ -56,3 +59,12 @@ def refusal(problem: BaseException, path: Path | None = None) -> RefusedError | 
     place = os.fsdecode(named) if isinstance(named, str | bytes | Path) else "a file"
     way = WAYS.get(found, "see to that")
     return RefusedError(f"{place}: {os.strerror(found)}; {way}, then run it again", code=IO)
+
+
+@contextmanager
+def scratch() -> Iterator[None]:
+    """Write to a temporary file; raises RefusedError (74) with its folder where that fails."""
+    try:
+        yield
+    except OSError as problem:
+        raise refusal(problem, Path(tempfile.gettempdir())) or problem from problem

@@ -7,13 +7,12 @@ External merging as in Knuth, The Art of Computer Programming, volume 3, section
 import tempfile
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from redistill.console.disk import refusal
+from redistill.console import disk
 
 Numbers = npt.NDArray[np.int64]
 PART = 16_384  # numbers of a run that are in memory at once
@@ -39,11 +38,9 @@ class Runs:
         """Add one more *run*, sorted; raises RefusedError (74) where the disk is full."""
         if not len(run):
             return
-        try:
+        with disk.scratch():
             self._file.seek(0, 2)
             self._file.write(run.astype(np.int64).tobytes())
-        except OSError as problem:
-            raise refusal(problem, Path(tempfile.gettempdir())) or problem from problem
         self._lengths.append(len(run))
 
     def merged(self) -> Iterator[Numbers]:

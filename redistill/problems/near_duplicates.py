@@ -72,16 +72,16 @@ class NearDuplicates:
 
 def said(report: Mapping[str, Any]) -> str:
     """
-    Tell in a line what the *report* of a look found; empty where nothing was looked for.
+    Tell what the *report* of a look found; empty where nothing was looked for.
 
     >>> said({"alike": 0.4, "questions": {"test": {"train": 2}, "train": {"test": 2}}})
-    'near-duplicates (0.4 of the words): 2 in test of train, 2 in train of test'
+    '2 in test of train, 2 in train of test (0.4 of the words)'
     """
     if not report:
         return ""
     counts = report["questions"]
     found = [f"{n} in {name} of {of}" for name in counts for of, n in counts[name].items()]
-    told = f"near-duplicates ({report['alike']:g} of the words): {', '.join(found) or 'none'}"
+    told = f"{', '.join(found) or 'none'} ({report['alike']:g} of the words)"
     if dropped := report.get("dropped"):
         told += "; left out: " + ", ".join(f"{n} of {name}" for name, n in dropped.items())
     return told

@@ -13,7 +13,7 @@ from typing import IO, Any, TypeVar
 
 import numpy as np
 
-from redistill.console.disk import refusal
+from redistill.console import disk
 from redistill.console.exceptions import RefusedError
 from redistill.records import jsonl
 from redistill.records.lazy import Lazy
@@ -85,10 +85,8 @@ def kept(records: Iterable[R], kind: type[R]) -> Spool[R]:
         line = record.model_dump_json().encode("utf-8")
         spool._starts.append(spool._end)
         spool._end += len(line)
-        try:
+        with disk.scratch():
             file.write(line)
-        except OSError as problem:
-            raise refusal(problem, Path(tempfile.gettempdir())) or problem from problem
     return spool
 
 

@@ -85,6 +85,7 @@ class Encoder:
         before, _, after = _filled(template, system).partition("[[question]]")
         self._around = before, after
         self._before, self._after = self._plain(before), self._plain(after)
+        self._own = self._controls([*self._before, *self._after])
         self._first = [int(tokenizer.bos_token_id)] if self._adds_bos() else []
 
     def hints(self) -> list[str]:
@@ -97,7 +98,7 @@ class Encoder:
             return self._chat.prompt(question(problem))
         asked = question(problem)
         whole = self._plain(asked.join(self._around))
-        if self._controls(whole) != self._controls([*self._before, *self._after]):
+        if self._controls(whole) != self._own:
             whole = [*self._before, *self.content(asked), *self._after]
         return [*self._first, *whole]
 
