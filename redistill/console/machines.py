@@ -26,7 +26,7 @@ class Door:
     word: str
 
     def variables(self) -> dict[str, str]:
-        """What the processes are told, to find the stage."""
+        """Return what the processes are told, to find the stage."""
         told = {"host": self.host, "port": self.listener.getsockname()[1], "word": self.word}
         return {PLACE: json.dumps(told)}
 

@@ -1,8 +1,8 @@
 """
 Questions that are asked twice in other words: within train, and across what must stay apart.
 
-MinHash signatures (datasketch) find the pairs that may be alike, `likeness` judges each: banding as
-in Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, section 3.4.
+`signatures` finds the pairs that may be alike, `hashed_sets` those of them with enough words in
+common, and `likeness` judges each of these.
 """
 
 from collections import Counter
@@ -10,35 +10,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from redistill.console.exceptions import RefusedError
-from redistill.problems.hashed_sets import HashedSets, hash_of
-from redistill.problems.likeness import FEWEST, VOUCHED, Told, alike, likeness, needed, told
+from redistill.problems.likeness import FEWEST, Told, alike, likeness, needed, told
 from redistill.problems.merge import Runs
 from redistill.problems.sets import ProblemSet
+from redistill.problems.signatures import BANDS, Signatures, longest, neighbours
 from redistill.problems.task import PrepareSettings
 from redistill.records.balance import Balance
-from redistill.records.fingerprint import digest
 from redistill.records.types import Problem, Split
 
-PERMUTATIONS = 64  # of a signature: half of its words in common, and 0.01 % of pairs are missed
-# values of a signature in a band: where numbers vouch for a pair, and elsewhere
-LOOSE, TIGHT = 2, 4
-BANDS = PERMUTATIONS // LOOSE
 OUTSIDE = "outside/"  # before the name of a test, which can be that of a split
 BLOCK = 4096  # questions whose signatures are made at once
 ERROR = 0.15  # of a share of equal values, by which likeness is estimated: over 2 standard errors
-PART = 65_536  # pairs whose signatures are compared at once
 AT_ONCE = 8_192  # pairs whose words are compared at once
 NEIGHBOURS = 8  # questions with the same band before each that it is compared with, and the first
 SHOWN = 20  # pairs that are told of
 ORDER: tuple[Split, ...] = ("test", "dev", "train")  # of two that are alike the later gives way
 Places = npt.NDArray[np.int64]
-Hashes = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -98,8 +91,8 @@ def look(
     Compared are train with itself, dev and test, dev with test, and out-of-domain *tests* with
     train and dev. Of two that are alike the row of train gives way to one of dev and test, that of
     dev to one of test, of two in train the later one, and the out-of-domain row to one of train and
-    dev. A question of fewer than FEWEST words is compared with none. In memory are 150 bytes of
-    each question and 4 of each of its words. Raises RefusedError where a set would have nothing
+    dev. A question of fewer than FEWEST words is compared with none. In memory are some
+    80 bytes of each question and 4 of each of its words. Raises RefusedError where a set would have nothing
     left.
     """
     if settings.near_duplicates is None:
@@ -159,12 +152,10 @@ class _Search:
     def _worded(self) -> Iterator[tuple[int, int]]:
         """The numbers of the pairs of `_likely` that have enough words in common."""
         signed = self._signed()
-        likely, numbers = self._likely(signed), signed.numbers
-        sets = HashedSets(signed.words, signed.hashes)
+        likely, numbers, sets = self._likely(signed), signed.numbers, signed.sets()
         ends = sets.ends()
         most, least = (needed(self._least, vouched=enough) for enough in (False, True))
         needs = np.where(signed.vouched, least, most)
-        del signed  # its signatures are most of what is in memory
         for codes in likely.merged():
             for start in range(0, len(codes), AT_ONCE):
                 pairs = np.divmod(codes[start : start + AT_ONCE], self._starts[-1])
@@ -172,24 +163,20 @@ class _Search:
                 kept = sets.shared(ends, later, earlier) >= needs[later]
                 yield from zip(*(number[kept].tolist() for number in pairs), strict=True)
 
-    def _likely(self, signed: "_Signed") -> Runs:
+    def _likely(self, signed: Signatures) -> Runs:
         """The pairs that share a band and may be compared, each as one number, some runs a band."""
         found = Runs()
-        for band in range(BANDS):
-            values = signed.band(band)
-            order = np.argsort(values, kind="stable")
-            self.cut |= _longest(values[order]) > NEIGHBOURS + 2
-            for run in self._near(signed, order, values[order]):
-                found.add(run)
+        for number in range(BANDS):
+            band = signed.band(number)
+            order = np.argsort(band, kind="stable")
+            band = band[order]
+            self.cut |= longest(band) > NEIGHBOURS + 2
+            for places in neighbours(band, NEIGHBOURS):
+                later, earlier = (order[at] for at in places)
+                near = signed.near(later, earlier, self._least - ERROR)
+                pairs = (signed.numbers[number[near]] for number in (later, earlier))
+                found.add(np.unique(self._coded(*pairs)))
         return found
-
-    def _near(self, signed: "_Signed", order: Places, band: Hashes) -> Iterator[Places]:
-        """The pairs of a sorted *band* whose signatures are near, each as one number, in runs."""
-        for places in _neighbours(band):
-            later, earlier = (order[at] for at in places)
-            near = signed.near(later, earlier, self._least - ERROR)
-            pairs = self._coded(signed.numbers[later[near]], signed.numbers[earlier[near]])
-            yield np.unique(pairs)
 
     def _coded(self, later: Places, earlier: Places) -> Places:
         """The pairs of *later* and *earlier* questions whose sets are compared."""
@@ -202,20 +189,12 @@ class _Search:
         rows = [[_compared(name, of) for of in self._sets] for name in self._sets]
         return np.array(rows, dtype=np.bool_)
 
-    def _signed(self) -> "_Signed":
+    def _signed(self) -> Signatures:
         """All questions that are compared, by their numbers, with their signatures."""
-        room, end = int(self._starts[-1]), 0  # memory that nothing is written to is not taken
-        numbers, counts = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.uint64)
-        signatures = np.empty((room, PERMUTATIONS), dtype=np.uint16)
-        vouched, words = np.empty(room, dtype=np.bool_), np.empty(room, dtype=np.int32)
-        columns: list[npt.NDArray[Any]] = [numbers, signatures, counts, vouched, words]
-        hashes = []
-        for block in map(_Signed.of, self._blocks()):
-            start, end = end, end + len(block.numbers)
-            for column, part in zip(columns, block[:-1], strict=True):
-                column[start:end] = part
-            hashes.append(block.hashes)
-        return _Signed._make([*(column[:end] for column in columns), np.concatenate(hashes)])
+        signed = Signatures(int(self._starts[-1]))
+        for block in self._blocks():
+            signed.add(block)
+        return signed
 
     def _blocks(self) -> Iterator[list[tuple[int, Told]]]:
         block = []
@@ -234,92 +213,6 @@ def _compared(name: str, of: str) -> bool:
     if name == of:
         return name == "train"
     return of in ORDER and (name in ORDER or of != "test")
-
-
-def _neighbours(band: Hashes) -> Iterator[tuple[Places, Places]]:
-    """The pairs of places of a sorted *band* with one value: near ones, and each with the first."""
-    places = np.arange(len(band))
-    begins = np.concatenate([[True], band[1:] != band[:-1]])[: len(band)]
-    first = np.maximum.accumulate(np.where(begins, places, 0))
-    yield places[first < places], first[first < places]
-    for gap in range(1, NEIGHBOURS + 1):
-        near = places[gap:][places[gap:] - gap > first[gap:]]
-        yield near, near - gap
-
-
-def _longest(band: Hashes) -> int:
-    """How many places of a sorted *band* have the same value, at most."""
-    begins = np.flatnonzero(np.concatenate([[True], band[1:] != band[:-1], [True]]))
-    return int(np.diff(begins).max())
-
-
-class _Signed(NamedTuple):
-    """Questions by their *numbers* in the search, each with its signature and what it counts."""
-
-    numbers: Places
-    signatures: npt.NDArray[np.uint16]
-    counts: Hashes  # a hash of the answer, and of the numbers in the question
-    vouched: npt.NDArray[np.bool_]
-    words: npt.NDArray[np.int32]  # how many the question has
-    hashes: npt.NDArray[np.uint32]  # of the words of all questions, one after the other
-
-    @classmethod
-    def of(cls, block: Sequence[tuple[int, Told]]) -> "_Signed":
-        """Sign the questions of *block*."""
-        questions = [question for _, question in block]
-        sets = HashedSets.of(question.words for question in questions)
-        return cls(
-            np.array([number for number, _ in block], dtype=np.int64),
-            _signatures(questions),
-            np.array([_counted(question) for question in questions], dtype=np.uint64),
-            np.array([len(q.sure) >= VOUCHED for q in questions], dtype=np.bool_),
-            *sets,
-        )
-
-    def band(self, band: int) -> Hashes:
-        """
-        Hash the band of each question.
-
-        Questions with other numbers, or another answer, share none; with few numbers a band has
-        more values of the signature, so that fewer pairs share one by chance.
-        """
-        first = band * LOOSE
-        loose = _mixed(self.counts, self.signatures[:, first : first + LOOSE])
-        first = band % (PERMUTATIONS // TIGHT) * TIGHT
-        tight = _mixed(self.counts, self.signatures[:, first : first + TIGHT])
-        return np.where(self.vouched, loose, tight)
-
-    def near(self, one: Places, other: Places, least: float) -> npt.NDArray[np.bool_]:
-        """Say of each pair whether *least* of the two signatures is the same."""
-        found = np.zeros(len(one), dtype=np.bool_)
-        for start in range(0, len(one), PART):
-            part = slice(start, start + PART)
-            same = self.signatures[one[part]] == self.signatures[other[part]]
-            found[part] = same.sum(axis=1) >= least * PERMUTATIONS
-        return found
-
-
-def _counted(question: Told) -> int:
-    return int(digest(question.answer, *sorted(question.sure)), 16)
-
-
-def _mixed(seed: Hashes, values: npt.NDArray[np.uint16]) -> Hashes:
-    """Mix *values* into *seed*, one column after the other (the constant is that of FNV-1a)."""
-    mixed = seed.copy()
-    for column in values.T.astype(np.uint64):
-        mixed = (mixed ^ column) * np.uint64(0x100000001B3)
-        mixed ^= mixed >> np.uint64(29)
-    return mixed
-
-
-def _signatures(questions: Sequence[Told]) -> npt.NDArray[np.uint16]:
-    """The MinHash signatures of the words of *questions*; no hash depends on the process."""
-    from datasketch import MinHash
-
-    words = ([word.encode("utf-8", "surrogatepass") for word in q.words] for q in questions)
-    made = MinHash.generator(words, num_perm=PERMUTATIONS, seed=1, hashfunc=hash_of)
-    values = [signature.hashvalues.astype(np.uint16) for signature in made]
-    return np.array(values, dtype=np.uint16).reshape(-1, PERMUTATIONS)
 
 
 def _without(name: str, problems: Sequence[Problem], gone: Mapping[int, str]) -> list[Problem]:
