@@ -10,11 +10,13 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from redistill.console import machines
 
-LEADER = "REDISTILL_LEADER"  # the socket of the stage that had this process started
+LEADER = "REDISTILL_LEADER"  # the socket of the stage that had this process started, on its machine
+OWN = "redistill: "  # begins what a process says that has not reached the stage
 GRACE = 3.0  # seconds to end in once the stage is gone; one that waits for others hears no signal
 PR_SET_PDEATHSIG = 1
 # What a launcher's own settings say of numbers, which params.yaml says: data, not place.
@@ -79,16 +81,12 @@ def join() -> list[str]:
     _line = _reached()
     _named()
     _tell({"number": number(), "count": count(), "alone": _alone(), "pid": os.getpid()})
-    told, streams, _, _ = socket.recv_fds(_line, 1, 2)
-    while not told.endswith(b"\n"):
-        told += _line.recv(65536)
+    told, streams = _options(_line)
     for there, stream in enumerate(streams, 1):
         os.dup2(stream, there)
         os.close(stream)
     if first() and _line.family != socket.AF_UNIX:
-        for there in (1, 2):
-            if shown := machines.line(there):
-                os.dup2(shown.detach(), there)
+        _speak_far()
     for name in UNHEARD:
         os.environ.pop(name, None)
     threading.Thread(target=_watch, args=(_line,), daemon=True).start()
@@ -102,17 +100,42 @@ def _reached() -> socket.socket:
         line.connect(os.environ[LEADER])
     except OSError:
         line.close()
-        try:
-            far = machines.line()
-        except OSError as problem:
-            sys.exit(f"the stage at {machines.HOST} cannot be reached from here: {problem}")
-        if far is None:
-            sys.exit(
-                f"this process is on another machine than the stage; set {machines.HOST} there to "
-                "the name or address by which others reach it"
-            )
-        return far
+        return _far(machines.PROCESS)
     return line
+
+
+def _far(line: int) -> socket.socket:
+    try:
+        return machines.reach(line)
+    except KeyError:
+        sys.exit(
+            f"{OWN}this process is on another machine than the stage; set {machines.HOST} there to "
+            "the name or address by which others reach it"
+        )
+    except OSError as problem:
+        host, port = machines.at()
+        sys.exit(f"{OWN}the stage cannot be reached at {host}, port {port}: {problem}")
+
+
+def _options(line: socket.socket) -> tuple[bytes, list[int]]:
+    """The options of the stage and its open files; ends where the stage has hung up."""
+    told, streams = b"", list[int]()
+    while not told.endswith(b"\n"):
+        try:
+            more, files, _, _ = socket.recv_fds(line, 1 if not told else 65536, 2)
+        except OSError:
+            more, files = b"", []
+        if not more:
+            sys.exit(f"{OWN}the stage has hung up")
+        told, streams = told + more, streams + files
+    return told, streams
+
+
+def _speak_far() -> None:
+    """Have what this process writes shown by the stage on its machine."""
+    for there in (machines.OUTPUT, machines.ERROR):  # by the numbers of the two files
+        with _far(there) as line:
+            os.dup2(line.fileno(), there)
 
 
 def _named() -> None:
@@ -123,7 +146,8 @@ def _named() -> None:
         if found := next((os.environ[other] for other in others if other in os.environ), None):
             os.environ[name] = found
     if count() > 1:
-        os.environ.update({name: os.environ.get(name, place) for name, place in MEETING.items()})
+        stage = {"MASTER_ADDR": machines.at()[0]} if machines.ADDRESS in os.environ else {}
+        os.environ.update({**MEETING, **stage, **os.environ})
 
 
 def _alone() -> bool:
@@ -169,8 +193,9 @@ def _tell(what: dict[str, Any]) -> None:
 
 def _watch(line: socket.socket) -> None:
     """End this process when the stage hangs up, at first so that drafts are taken away."""
-    while line.recv(1):
-        pass
+    with suppress(OSError):  # its machine is gone
+        while line.recv(1):
+            pass
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE)
     os.kill(os.getpid(), signal.SIGKILL)

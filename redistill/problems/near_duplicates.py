@@ -91,8 +91,8 @@ def look(
     Compared are train with itself, dev and test, dev with test, and out-of-domain *tests* with
     train and dev. Of two that are alike the row of train gives way to one of dev and test, that of
     dev to one of test, of two in train the later one, and the out-of-domain row to one of train and
-    dev. A question of fewer than FEWEST words is compared with none. In memory are some
-    80 bytes of each question and 4 of each of its words. Raises RefusedError where a set would have nothing
+    dev. A question of fewer than FEWEST words is compared with none. In memory are some 80 bytes of
+    each question and 4 of each of its words. Raises RefusedError where a set would have nothing
     left.
     """
     if settings.near_duplicates is None:

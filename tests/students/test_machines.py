@@ -1,10 +1,8 @@
 """A stage that processes of several machines share: they reach it over the network."""
 
-import json
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from redistill.console import machines
 from tests.imports import ROOT
 from tests.students.launched import (
     ended,
@@ -66,51 +63,14 @@ def test_without_a_host_a_process_of_another_machine_says_which_setting_is_missi
     assert not (made / "refused/r0").exists()
 
 
-def test_a_host_that_is_not_this_machine_is_refused(made: Path):
-    code, _, err = ended(train(made, mpirun("python"), "refused", REDISTILL_HOST="192.0.2.1"))
-
-    assert (code, err.count("\n")) == (78, 1)
-    assert "REDISTILL_HOST: '192.0.2.1' is no address of this machine" in err
-
-
-def test_a_stranger_is_not_heard_and_a_killed_stage_leaves_no_far_process_behind(tmp_path: Path):
+def test_a_killed_stage_leaves_no_far_process_behind(tmp_path: Path):
     folder = project(tmp_path / "p", steps=100000, save_every=10)
     process = train(folder, mpirun("python", **AWAY), "out", REDISTILL_HOST=HERE)
     until(lambda: list(folder.glob(".redistill/checkpoints/r0/*/checkpoint-*/manifest.json")))
-    found = (variable(number, machines.PLACE) for number in ranks(folder))
-    told = json.loads(next(filter(None, found)))
-    with socket.create_connection((told["host"], told["port"]), 30) as line:
-        line.sendall(b'{"word": "guessed", "stream": 0}\n{"code": 9, "line": "it is over"}\n')
-        assert line.recv(100) == b""  # hung up on
-    assert process.poll() is None
     process.kill()
     process.wait()
 
     until(lambda: ranks(folder) == [], 15)
-
-
-@pytest.mark.parametrize(
-    "hello",
-    [
-        b'{"word": "guessed", "stream": 0}\n',
-        b'{"stream": 0}\n',
-        b"[1]\n",
-        b"\xff\n",
-        b'{"word": null, "stream": 1}\n',
-        b"x" * 5000,
-    ],
-)
-def test_who_does_not_know_the_word_is_not_heard(hello: bytes, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv(machines.HOST, HERE)
-    door = machines.door()
-    assert door is not None
-    with door.listener:
-        assert door.lets_in(hello) is None
-        told = json.loads(door.variables()[machines.PLACE])
-        right = json.dumps({"word": told["word"], "stream": 2}).encode()
-        assert door.lets_in(right) == 2
-        wrong = json.dumps({"word": told["word"], "stream": 7}).encode()
-        assert door.lets_in(wrong) is None
 
 
 def variable(process: int, name: str) -> str:
