@@ -125,7 +125,6 @@ def test_two_machines_train_and_answer_as_one_process(made: Path, network: Netwo
     assert code == 0, err
     assert said.count("r0: 12 steps") == 1
     assert " on 2 processes" in said
-    assert said.endswith("rounds\n")
     same_training(figures(made, "out1"), figures(made, out))
     alone = ended(started(made, "", "answer", "alone", *words("answer", "alone")))
     both = ended(on_both(network, made, meeting, "answer", out))
