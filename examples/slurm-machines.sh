@@ -13,8 +13,9 @@
 set -euo pipefail
 REDISTILL_HOST=$(hostname) # this node, by the name that the other one knows
 export REDISTILL_HOST
-export REDISTILL_LAUNCH="srun --nodes=$SLURM_NNODES --ntasks-per-node=1 torchrun
-  --nnodes=$SLURM_NNODES --nproc-per-node=${SLURM_GPUS_ON_NODE:-1} --rdzv-backend=c10d
+export REDISTILL_LAUNCH="srun --nodes=$SLURM_NNODES --ntasks-per-node=1 --kill-on-bad-exit=1
+  --cpus-per-task=${SLURM_CPUS_PER_TASK:-1} torchrun --nnodes=$SLURM_NNODES
+  --nproc-per-node=${SLURM_GPUS_ON_NODE:-1} --rdzv-backend=c10d
   --rdzv-endpoint=$REDISTILL_HOST:${PORT:-29500} --rdzv-id=$SLURM_JOB_ID"
 
 trap 'kill -TERM "$work" 2>/dev/null; wait "$work"; exit 143' TERM
