@@ -69,11 +69,16 @@ def _places(file: str, node: ast.AST, kinds: set[str], inside: tuple[str, ...]) 
             if child.name not in kinds:
                 yield from _places(file, child, kinds, (*inside, child.name))
             continue
-        if isinstance(child, ast.Call) and ast.unparse(child.func).rpartition(".")[2] in kinds:
+        if isinstance(child, ast.Call) and _last(child.func) in kinds:
             told = ", ".join(ast.unparse(given) for given in child.args)
             site = Site(file, ".".join(inside), told)
             yield Place(site, child.lineno, child.end_lineno or child.lineno)
         yield from _places(file, child, kinds, inside)
+
+
+def _last(called: ast.expr) -> str:
+    """The name by which *called* is called, without what stands before it."""
+    return getattr(called, "attr", "") or getattr(called, "id", "")
 
 
 def listed() -> dict[Site, str]:

@@ -60,7 +60,7 @@ def test_the_nearest_of_a_few_hundred_questions_are_found_by_comparing_few_of_th
 
 
 def test_of_many_more_cases_no_more_are_compared_and_nearly_all_of_the_nearest_are_found():
-    questions = told(4_100)
+    questions = told(4_040)
     known, asked = questions[:4_000], questions[4_000:]
     few, many = likeness(known[: nearest.WHOLE]), likeness(known)
 
