@@ -31,6 +31,7 @@ import sys
 import tempfile
 import time
 import traceback
+import types
 import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -219,6 +220,7 @@ def serve(place: str) -> None:
         if not found.name.endswith("__main__"):
             importlib.import_module(found.name)
     _hasten(Path(place).parent / "yaml")
+    _look_once()
     _forget_exits()
     parent = int(os.environ.get("REDISTILL_TEST_CONTROLLER", "0"))
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
@@ -338,6 +340,52 @@ def _hasten(kept: Path) -> None:
     _yaml.parse_yaml = _yaml.parse_yaml_for_update = load
     strictyaml.parse_yaml = strict
     _yaml._dump = dump
+
+
+def _look_once() -> None:
+    """
+    Have DVC look once at each file and folder of our code, and at a key of the settings by its name.
+
+    It looks at every dep of a stage four times, and at the same folders for every stage: a third of
+    what a run of small stages takes. No code changes while one command of DVC runs.
+    """
+    import dpath
+    from dvc import output
+    from dvc.dependency import param
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    known: dict[tuple[str, str], Any] = {}
+    build, get, info = output.build, dpath.get, MemoryFileSystem.info
+
+    def built(odb: Any, path: str, fs: Any, name: str, **more: Any) -> Any:
+        here = os.getcwd()
+        if not more.get("dry_run") or not path.startswith(
+            (f"{here}/redistill/", f"{here}/stages/")
+        ):
+            return build(odb, path, fs, name, **more)
+        key = path, name
+        if key not in known:
+            known[key] = build(odb, path, fs, name, **more)
+        return known[key]
+
+    def value(settings: Any, path: str, separator: str) -> Any:
+        found = settings
+        for key in path.split(separator):
+            if not isinstance(found, dict) or key not in found:
+                return get(settings, path, separator=separator)
+            found = found[key]
+        return found
+
+    def told(self: Any, path: str, **more: Any) -> Any:
+        place = self._strip_protocol(path)
+        if place not in self.store:  # a folder, for which all files are looked through
+            return info(self, path, **more)
+        file = self.store[place]
+        return {"name": place, "size": file.size, "type": "file", "created": file.created}
+
+    output.build = built
+    param.dpath = types.SimpleNamespace(get=value, search=dpath.search)
+    MemoryFileSystem.info = told
 
 
 def _keep(file: Path, known: dict[str, bytes], text: str, data: Any) -> None:
