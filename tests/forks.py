@@ -344,7 +344,7 @@ def _hasten(kept: Path) -> None:
 
 def _look_once() -> None:
     """
-    Have DVC look once at each file and folder of our code, and at a key of the settings by its name.
+    Have DVC look once at each file and folder of our code, and for a key of the settings by name.
 
     It looks at every dep of a stage four times, and at the same folders for every stage: a third of
     what a run of small stages takes. No code changes while one command of DVC runs.
@@ -358,10 +358,8 @@ def _look_once() -> None:
     build, get, info = output.build, dpath.get, MemoryFileSystem.info
 
     def built(odb: Any, path: str, fs: Any, name: str, **more: Any) -> Any:
-        here = os.getcwd()
-        if not more.get("dry_run") or not path.startswith(
-            (f"{here}/redistill/", f"{here}/stages/")
-        ):
+        code = tuple(f"{os.getcwd()}/{folder}/" for folder in (OWN, "stages"))
+        if not more.get("dry_run") or not path.startswith(code):
             return build(odb, path, fs, name, **more)
         key = path, name
         if key not in known:
