@@ -12,6 +12,7 @@ tests that kill a process, and those marked `processes`.
 
 import array
 import atexit
+import functools
 import gc
 import hashlib
 import importlib
@@ -331,9 +332,20 @@ def _hasten(kept: Path) -> None:
     def strict(text: str, path: str, typ: str = "safe") -> Any:
         return load(text, path) if typ == "safe" else parse(text, path, typ)
 
+    def whole(data: Any) -> str:
+        return str(dumped(data, Dumper=CSafeDumper, default_flow_style=False, sort_keys=False))
+
+    @functools.cache
+    def entry(name: str, content: str) -> str:
+        return whole({"stages": {name: json.loads(content)}}).removeprefix("stages:\n")
+
     def dump(data: Any, stream: Any) -> None:
         plain = json.loads(json.dumps(data))
-        text = dumped(plain, Dumper=CSafeDumper, default_flow_style=False, sort_keys=False)
+        if [*plain] == ["schema", "stages"] and plain["stages"]:  # dvc.lock, stage by stage
+            stages = (entry(name, json.dumps(found)) for name, found in plain["stages"].items())
+            text = "".join((whole({"schema": plain["schema"]}), "stages:\n", *stages))
+        else:
+            text = whole(plain)
         _keep(kept / hashlib.sha256(text.encode()).hexdigest(), known, text, plain)
         stream.write(text)
 
