@@ -39,15 +39,16 @@ class Place:
 
 def places(root: Path = ROOT) -> Iterator[Place]:
     """Find all places of `redistill` and `stages` in *root* that make a refusal."""
-    trees = {
-        str(file.relative_to(root)): ast.parse(file.read_text(encoding="utf-8"))
+    texts = {
+        str(file.relative_to(root)): file.read_text(encoding="utf-8")
         for top in ("redistill", "stages")
         for file in sorted((root / top).rglob("*.py"))
     }
-    kinds = _kinds(trees.values())
-    for file, tree in trees.items():
-        own = kinds | _makers(tree)
-        yield from _places(file, tree, own, ())
+    kinds = _kinds([ast.parse(text) for text in texts.values() if KIND in text])
+    for file, text in texts.items():
+        if any(kind in text for kind in kinds):  # else it makes none, and a parse takes long
+            tree = ast.parse(text)
+            yield from _places(file, tree, kinds | _makers(tree), ())
 
 
 def _kinds(trees: object) -> set[str]:

@@ -131,13 +131,19 @@ def with_value(content: Any, place: tuple[Any, ...], value: object) -> Any:
 standing = cache(lambda overlay: shipped(*([overlay] if overlay else [])).content)
 
 
+OUTCOMES: dict[tuple[object, ...], str | None] = {}
+
+
 def outcome(overlay: str | None, place: tuple[Any, ...], value: object) -> str | None:
     """The refusal of the settings with *value* at *place*; None where they are accepted."""
-    try:
-        check_params.check(with_value(standing(overlay), place, value))
-    except RefusedError as refusal:
-        return str(refusal) if refusal.code == 78 else f"code {refusal.code}"
-    return None
+    key = overlay, place, repr(value)
+    if key not in OUTCOMES:
+        OUTCOMES[key] = None
+        try:
+            check_params.check(with_value(standing(overlay), place, value))
+        except RefusedError as refusal:
+            OUTCOMES[key] = str(refusal) if refusal.code == 78 else f"code {refusal.code}"
+    return OUTCOMES[key]
 
 
 def same(one: object, other: object) -> bool:
