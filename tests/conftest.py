@@ -5,12 +5,18 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests import forks
 
+EXAMPLES = 40  # of a property, where its test names no number; --hypothesis-profile=default: 100
+
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Name the place of the server; whoever needs it first starts it."""
+    """Name the place of the server, which starts with its first use, and the count of examples."""
+    if not config.getoption("--hypothesis-profile"):
+        settings.register_profile("make test", max_examples=EXAMPLES)
+        settings.load_profile("make test")
     if not hasattr(config, "workerinput") and forks.SOCKET not in os.environ:
         os.environ[forks.SOCKET] = forks.place()
         os.environ["REDISTILL_TEST_CONTROLLER"] = str(os.getpid())

@@ -7,7 +7,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def imported(file: Path) -> set[Path]:
+@cache
+def imported(file: Path) -> frozenset[Path]:
     """The project's files that *file* imports, at any depth; empty ``__init__`` files left out."""
     found: set[Path] = set()
     waiting = [file]
@@ -16,19 +17,25 @@ def imported(file: Path) -> set[Path]:
             if target not in found:
                 found.add(target)
                 waiting.append(target)
-    return {path.relative_to(ROOT) for path in found if path.stat().st_size}
-
-
-def direct(file: Path, root: Path = ROOT) -> set[Path]:
-    """The files of the project in *root* that *file* itself imports, wherever in its text."""
-    files = set()
-    for name in _named(file.read_text(encoding="utf-8")):
-        path = root / name.replace(".", "/")
-        files |= {p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()}
-    return files
+    return frozenset(path.relative_to(ROOT) for path in found if path.stat().st_size)
 
 
 @cache
+def direct(file: Path, root: Path = ROOT) -> frozenset[Path]:
+    """The files of the project in *root* that *file* itself imports, wherever in its text."""
+    files = set()
+    for name in _named(file.read_text(encoding="utf-8")):
+        files |= _standing(root / name.replace(".", "/"))
+    return frozenset(files)
+
+
+@cache
+def _standing(path: Path) -> frozenset[Path]:
+    """The files that the module or package *path* may be, as far as they are there."""
+    places = (path.with_suffix(".py"), path / "__init__.py")
+    return frozenset(place for place in places if place.is_file())
+
+
 def _named(source: str) -> frozenset[str]:
     """What the module *source* imports, by the names of modules and of what may be one."""
     names: set[str] = set()

@@ -1,6 +1,7 @@
 """Runs as metrics alone, in which nothing stands in the way, or what a test plants in them."""
 
 import copy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,12 @@ def training(steps: int = 100, nll: float = 2.0, tokens: int = 60, left: float =
     return {"steps": steps, "nll_before": nll, "loss_last": nll * left, "labels": labels}
 
 
+interval = cache(statistics.bootstrap)
+
+
 def row(fixed: int, broken: int, n: int, against: str = CONTROL) -> dict[str, Any]:
     """What the ladder has of r1 against the control."""
-    low, high = statistics.bootstrap(fixed, broken, n)
+    low, high = interval(fixed, broken, n)
     smallest = statistics.smallest_effect(n, (fixed + broken) / n)
     calls, texts = {"asked": 0, "replies": 0}, {"round": 2000, "against": 2000}
     return {

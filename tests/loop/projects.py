@@ -25,7 +25,7 @@ TINY = {
         "batch_size": 8, "steps": 2,
     },
     "train": {"steps": 2, "batch_size": 4, "nll_rows": 4},
-    "evaluate": {"batch_size": 48},
+    "evaluate": {"batch_size": 48, "max_new_tokens": 150},
 }  # fmt: skip
 CHECKING = {"settings", "check"}  # stages that rerun with every edit, and after which nothing does
 LAST = (  # left out

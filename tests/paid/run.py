@@ -13,7 +13,7 @@ from redistill.problems import held_out
 from redistill.problems.held_out import HeldOut
 from redistill.records import json_file, jsonl
 from redistill.records.types import Error, Problem, Rationale
-from tests import forks
+from tests import forks, settings
 from tests.imports import ROOT
 from tests.paid.server import Action, Script, after, answer
 
@@ -53,8 +53,7 @@ class Run:
     def __init__(self, root: Path, url: str, count: int, **changes: Any) -> None:
         self.root = root
         self.problems = [problem(n) for n in range(count)]
-        yaml = YAML()
-        content = yaml.load(ROOT / "params.yaml")
+        content = settings.shipped().content
         content["teach"].update(
             {"teacher": "openai", "refiner": "openai", **changes.pop("teach", {})}
         )
@@ -87,7 +86,7 @@ class Run:
         self.fail_r0()
 
     def save(self) -> None:
-        YAML().dump(self.settings, self.root / "params.yaml")
+        YAML(typ="safe").dump(self.settings, self.root / "params.yaml")
 
     def fail_r0(self) -> None:
         """Lay out a first round in which the student got everything wrong."""

@@ -553,14 +553,15 @@ def test_a10_an_address_that_would_give_the_key_away_is_refused(
         openai.Sender(settings(serve(always(answer())), base_url=address), KEY)
 
 
-def test_a11_under_random_faults_every_request_ends_in_one_state(serve: Serve):
+@pytest.mark.parametrize("count", [300, pytest.param(1000, marks=pytest.mark.slow)])
+def test_a11_under_random_faults_every_request_ends_in_one_state(count: int, serve: Serve):
     chance = random.Random(5)
     faults = [
         status(429, "busy"), status(500, "down"), status(200, "<html>"), answer(None),
         answer("half", finish="length"), half_body, hang_up, status(400, {"error": "no"}),
     ]  # fmt: skip
     server = serve(lambda n, r: chance.choice(faults) if chance.random() < 0.3 else answer())
-    requests = [request(n) for n in range(1000)]
+    requests = [request(n) for n in range(count)]
 
     with pytest.raises(RefusedError, match="requests have no answer yet"):
         ask(server, requests, policy=replace(QUICK, concurrency=8))
@@ -569,14 +570,14 @@ def test_a11_under_random_faults_every_request_ends_in_one_state(serve: Serve):
     readings = ask(server, requests)
 
     ended = Counter(reading.outcome for reading in readings.values())
-    print(f"\nA11: {calls} calls for 1000 requests: {dict(sorted(attempts.items()))}")
+    print(f"\nA11: {calls} calls for {count} requests: {dict(sorted(attempts.items()))}")
     assert set(readings) == {r.key for r in requests}
-    assert ended.total() == 1000
-    assert attempts.total() == calls <= 1000 * QUICK.attempts
+    assert ended.total() == count
+    assert attempts.total() == calls <= count * QUICK.attempts
     paid = sum(attempts[outcome] for outcome in FINAL)
-    assert len(server.calls) - calls == 1000 - paid
-    assert ended["answered"] == 1000 - attempts["refused"] - attempts["truncated"]
-    assert 800 < attempts["answered"] < 950
+    assert len(server.calls) - calls == count - paid
+    assert ended["answered"] == count - attempts["refused"] - attempts["truncated"]
+    assert 0.8 * count < attempts["answered"] < 0.95 * count
 
 
 def test_a12_the_same_requests_in_another_order_and_with_another_key_are_not_asked_again(
@@ -634,11 +635,11 @@ def test_a14_numbers_are_the_same_however_they_are_written(real: float, whole: i
 
 def test_ten_problems_more_are_ten_calls_more(serve: Serve):
     server = serve(always(answer()))
-    ask(server, [request(n) for n in range(1000)], policy=replace(QUICK, concurrency=32))
+    ask(server, [request(n) for n in range(200)], policy=replace(QUICK, concurrency=32))
 
-    ask(server, [request(n) for n in range(1010)])
+    ask(server, [request(n) for n in range(210)])
 
-    assert len(server.calls) == 1010
+    assert len(server.calls) == 210
 
 
 def test_requests_that_the_server_refuses_in_a_row_stop_the_run(serve: Serve):

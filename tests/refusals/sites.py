@@ -39,15 +39,16 @@ class Place:
 
 def places(root: Path = ROOT) -> Iterator[Place]:
     """Find all places of `redistill` and `stages` in *root* that make a refusal."""
-    trees = {
-        str(file.relative_to(root)): ast.parse(file.read_text(encoding="utf-8"))
+    texts = {
+        str(file.relative_to(root)): file.read_text(encoding="utf-8")
         for top in ("redistill", "stages")
         for file in sorted((root / top).rglob("*.py"))
     }
-    kinds = _kinds(trees.values())
-    for file, tree in trees.items():
-        own = kinds | _makers(tree)
-        yield from _places(file, tree, own, ())
+    kinds = _kinds([ast.parse(text) for text in texts.values() if KIND in text])
+    for file, text in texts.items():
+        if any(kind in text for kind in kinds):  # else it makes none, and a parse takes long
+            tree = ast.parse(text)
+            yield from _places(file, tree, kinds | _makers(tree), ())
 
 
 def _kinds(trees: object) -> set[str]:
@@ -69,11 +70,16 @@ def _places(file: str, node: ast.AST, kinds: set[str], inside: tuple[str, ...]) 
             if child.name not in kinds:
                 yield from _places(file, child, kinds, (*inside, child.name))
             continue
-        if isinstance(child, ast.Call) and ast.unparse(child.func).rpartition(".")[2] in kinds:
+        if isinstance(child, ast.Call) and _last(child.func) in kinds:
             told = ", ".join(ast.unparse(given) for given in child.args)
             site = Site(file, ".".join(inside), told)
             yield Place(site, child.lineno, child.end_lineno or child.lineno)
         yield from _places(file, child, kinds, inside)
+
+
+def _last(called: ast.expr) -> str:
+    """The name by which *called* is called, without what stands before it."""
+    return getattr(called, "attr", "") or getattr(called, "id", "")
 
 
 def listed() -> dict[Site, str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,13 @@ def generated(model: Any, prompt: Sequence[int]) -> list[int]:
     return row[: row.index(EOS)] if EOS in row else row
 
 
+@cache
+def expected(family: str) -> list[list[int]]:
+    """What that writes after each prompt."""
+    model = made(family)
+    return [generated(model, prompt) for prompt in PROMPTS]
+
+
 @pytest.fixture(params=["in turn", "mixed"])
 def ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a CPU, where a batch ends before the next begins, and as on a GPU."""
@@ -77,11 +85,10 @@ def ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("batch_size", [1, 4, 20])
 def test_the_tokens_are_those_of_generate_for_every_kind_of_model(family: str, batch_size: int):
-    model = made(family)
+    theirs = expected(family)
 
-    answers = engine.answer(model, PROMPTS, batch_size=batch_size, **ASK)
+    answers = engine.answer(made(family), PROMPTS, batch_size=batch_size, **ASK)
 
-    theirs = [generated(model, prompt) for prompt in PROMPTS]
     assert [answer.ids for answer in answers] == theirs
     assert [answer.eos for answer in answers] == [len(ids) < 25 for ids in theirs]
     assert len({tuple(ids) for ids in theirs}) > 5
@@ -122,13 +129,12 @@ def test_equal_prompts_are_read_once():
     assert read[0] == 1
     assert len(answers) == 6
     assert all(answer == answers[0] for answer in answers)
-    assert answers[0].ids == generated(model, PROMPTS[3])
+    assert answers[0].ids == expected("llama")[3]
 
 
 @pytest.mark.usefixtures("ways")
 def test_memory_that_was_never_written_shows_nowhere():
-    model = made("llama")
-    theirs = [generated(model, prompt) for prompt in PROMPTS]
+    model, theirs = made("llama"), expected("llama")
     torch.use_deterministic_algorithms(True)  # which fills new memory with NaN
     try:
         answers = engine.answer(model, PROMPTS, batch_size=4, **ASK)
@@ -157,7 +163,7 @@ def test_a_draw_depends_on_its_seed_and_not_on_its_neighbours():
     assert together == drawn(model, range(14), 3)
     assert [together[4]] == drawn(model, [4], 1)
     assert together[2:9] == drawn(model, range(2, 9), 7)
-    assert [a.ids for a in together] != [generated(model, p) for p in PROMPTS]
+    assert [a.ids for a in together] != expected("llama")
 
 
 @pytest.fixture(scope="module")

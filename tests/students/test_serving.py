@@ -93,6 +93,12 @@ def answered(student: Path, engine: str, **changes: object) -> Answered:
     return examined(student, SPLITS, exam(engine=engine, **changes))[0]
 
 
+@cache
+def locally(student: Path) -> Answered:
+    """What the student answers in this process."""
+    return answered(student, "local")
+
+
 def stub(student: Path, folder: Path, more: str = "") -> str:
     """A command that serves *student* from a table, and notes its processes in *folder*."""
     (folder / "table.json").write_text(json.dumps(table(student)))
@@ -123,7 +129,7 @@ def test_a_server_that_the_stage_starts_predicts_what_the_model_does_and_ends(
 
     found = answered(students[1], "server")
 
-    there = answered(students[1], "local")
+    there = locally(students[1])
     assert found.completions == there.completions
     assert found.figures == there.figures
     assert found.figures["balance"]["holds"]
@@ -134,7 +140,7 @@ def test_no_answer_is_ever_that_of_another_round(
     students: list[Path], serve: Start, tmp_path: Path
 ):
     first, second = students
-    local = [answered(student, "local").completions for student in students]
+    local = [locally(student).completions for student in students]
     assert local[0] != local[1]
 
     old = serve(first)
@@ -314,7 +320,7 @@ def test_a_busy_server_is_asked_again(students: list[Path], serve: Start):
 
     server = serve(students[0], answers)
 
-    assert answered(students[0], "server").completions == answered(students[0], "local").completions
+    assert answered(students[0], "server").completions == locally(students[0]).completions
     assert len(server.calls) == 2 * len(PROBLEMS)
 
 
@@ -346,5 +352,5 @@ def test_a_server_without_ids_gets_text_and_only_fields_of_the_standard(
     known = from_table(table(students[0]))
     server = serve(students[0], lambda n, r: known(n, {**r, "prompt": ids[r["prompt"]]}))
 
-    assert answered(students[0], "server").completions == answered(students[0], "local").completions
+    assert answered(students[0], "server").completions == locally(students[0]).completions
     assert set(server.calls[0]) == {"model", "prompt", "max_tokens", "temperature"}

@@ -96,7 +96,7 @@ def test_lora_settings_that_cannot_be_are_refused(base: Path, changes: dict, fau
     assert refusal.value.code == 78
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("attention", ["sdpa", pytest.param("eager", marks=pytest.mark.slow)])
 def test_packed_rows_have_the_logits_of_single_ones(
     base: Path, examples: list[tokens.Example], attention
 ):
@@ -113,7 +113,7 @@ def test_packed_rows_have_the_logits_of_single_ones(
     )
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("attention", ["sdpa", pytest.param("eager", marks=pytest.mark.slow)])
 def test_no_token_of_a_packed_row_depends_on_another_row(
     base: Path, examples: list[tokens.Example], attention
 ):
@@ -132,7 +132,7 @@ def test_no_token_of_a_packed_row_depends_on_another_row(
         assert not reached[places != number].any()
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("accumulate", [2, pytest.param(1, marks=pytest.mark.slow)])
 def test_packing_changes_neither_the_losses_nor_what_a_step_sees(
     base: Path, examples: list[tokens.Example], accumulate: int
 ):
@@ -143,8 +143,14 @@ def test_packing_changes_neither_the_losses_nor_what_a_step_sees(
     assert packed["tokens"] == padded["tokens"]
 
 
-@pytest.mark.parametrize("packed", [True, False])
-@pytest.mark.parametrize("lora", [True, False])
+@pytest.mark.parametrize(
+    ("packed", "lora"),
+    [
+        (True, True),
+        (False, False),
+        *(pytest.param(packed, not packed, marks=pytest.mark.slow) for packed in (True, False)),
+    ],
+)
 def test_leaving_out_the_logits_of_prompts_changes_no_loss(
     base: Path,
     examples: list[tokens.Example],

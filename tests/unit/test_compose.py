@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -378,6 +379,9 @@ def test_what_a_project_cannot_begin_with_is_refused(asked: dict[str, str], faul
 # ---- its pipeline, and the code that it was made with
 
 
+pipeline = cache(new_project.pipeline)
+
+
 def filled(key: str, params: Params) -> str:
     """*key* with the settings that it names filled in."""
 
@@ -391,7 +395,7 @@ def filled(key: str, params: Params) -> str:
 def test_stages_of_a_project_depend_on_the_stamp_where_those_here_depend_on_code():
     stages, ours = (
         YAML(typ="safe").load(document)["stages"]
-        for document in (new_project.pipeline(), (ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+        for document in (pipeline(), (ROOT / "dvc.yaml").read_text(encoding="utf-8"))
     )
 
     assert list(stages) == list(ours)
@@ -407,7 +411,7 @@ def test_stages_of_a_project_depend_on_the_stamp_where_those_here_depend_on_code
 
 @pytest.mark.parametrize("name", ["prepare", "generate", "refine", "publish", "answer", "grade"])
 def test_every_entry_that_a_stage_depends_on_is_in_the_stamp(name: str):
-    stage = YAML(typ="safe").load(new_project.pipeline())["stages"][name]
+    stage = YAML(typ="safe").load(pipeline())["stages"][name]
     (stamped,) = [e for e in stage.get("do", stage)["params"] if isinstance(e, dict)]
     stamp = installed.stamp()
 
@@ -453,7 +457,7 @@ def test_a_project_of_other_code_is_refused_until_it_is_upgraded(
     assert said.exit_code == 0, said.output
     assert "modules that differ: 1\n  redistill.graders.numeric\n" in said.output
     assert json.loads(file.read_text(encoding="utf-8")) == installed.stamp()
-    assert (folder / "dvc.yaml").read_text(encoding="utf-8") == new_project.pipeline()
+    assert (folder / "dvc.yaml").read_text(encoding="utf-8") == pipeline()
     installed.check(folder)
 
 

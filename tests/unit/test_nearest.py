@@ -60,8 +60,8 @@ def test_the_nearest_of_a_few_hundred_questions_are_found_by_comparing_few_of_th
 
 
 def test_of_many_more_cases_no_more_are_compared_and_nearly_all_of_the_nearest_are_found():
-    questions = told(4_100)
-    known, asked = questions[:4_000], questions[4_000:]
+    questions = told(2_540)
+    known, asked = questions[:2_500], questions[2_500:]
     few, many = likeness(known[: nearest.WHOLE]), likeness(known)
 
     found = [places(many, one, 2) for one in asked]

@@ -209,7 +209,16 @@ def leaves(content: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[str, ...
         yield place
 
 
-@pytest.mark.parametrize("overlay", ["embedded-ladder", "embedded-transfer", "own-choices"])
+@pytest.mark.parametrize(
+    "overlay",
+    [
+        "embedded-ladder",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("embedded-transfer", "own-choices")
+        ),
+    ],
+)
 def test_each_key_that_dvc_sets_is_changed_where_it_stands_and_nowhere_else(
     overlay: str, tmp_path: Path
 ):

@@ -1,6 +1,7 @@
 """The transfer table on predictions made up for it, and the shares that targets keep."""
 
 import json
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -78,14 +79,17 @@ def made(chosen: str | None = "r1", branches=BRANCHES, names=("r0", "r1", "r2"))
     return transfer.transfer(branches, names, chosen, "one-shot-matched", tests, 0.01)
 
 
+whole = cache(made)
+
+
 def row(name: str, against: str) -> transfer.Row:
-    rows = [r for r in made().rows if (r.cell, r.against) == (name, against)]
+    rows = [r for r in whole().rows if (r.cell, r.against) == (name, against)]
     assert len(rows) == 1
     return rows[0]
 
 
 def test_each_version_is_held_against_its_kin_of_the_same_target_and_data():
-    pairs = {name: [r.against for r in made().rows if r.cell == name] for name in BRANCHES}
+    pairs = {name: [r.against for r in whole().rows if r.cell == name] for name in BRANCHES}
 
     assert pairs["wide-refined"] == ["wide-r0", "wide-matched", "wide-self"]
     assert pairs["wide-self"] == ["wide-r0", "wide-matched"]
@@ -94,7 +98,7 @@ def test_each_version_is_held_against_its_kin_of_the_same_target_and_data():
     assert pairs["deep-given"] == ["deep-other"]  # another data set is another chain
     assert pairs["base-joint"] == ["r0", "one-shot-matched", "r1"]
     assert pairs["wide-r0"] == pairs["r1"] == []
-    assert made().passed_through == ("deep-self",)
+    assert whole().passed_through == ("deep-self",)
 
 
 def test_a_row_counts_what_the_target_gains():
@@ -109,7 +113,7 @@ def test_a_row_counts_what_the_target_gains():
 
 
 def test_p_is_corrected_over_the_targets_of_one_comparison():
-    p = {r.cell: (r.p, r.p_holm) for r in made().rows if r.against_version == "first"}
+    p = {r.cell: (r.p, r.p_holm) for r in whole().rows if r.against_version == "first"}
 
     least = sorted(["wide-refined", "deep-refined", "deep-given"], key=lambda name: p[name][0])
     assert [round(p[n][1] / p[n][0]) for n in least[:2]] == [3, 2]
@@ -183,7 +187,7 @@ def test_a_round_that_dev_did_not_choose_is_named_in_the_sentence():
 
 
 def test_the_sentence_counts_the_comparisons_that_are_better_and_hides_none():
-    told = transfer.sentence(made())
+    told = transfer.sentence(whole())
 
     assert "better than the first ones in 2 of 3 comparisons" in told
     assert "deep +0.5 points" in told
@@ -192,19 +196,19 @@ def test_the_sentence_counts_the_comparisons_that_are_better_and_hides_none():
 
 
 def test_the_source_stands_first_in_the_files_for_plots():
-    rows = transfer.table(made())
+    rows = transfer.table(whole())
     text = summary.as_csv(rows, transfer.COLUMNS)
 
     assert [row["target"] for row in rows[:4]] == ["source"] * 4
     assert rows[0]["rationales"] == "r1"
     assert text.split("\n")[1].startswith("source: refined over first,source,refined,r1,r0,first,")
-    assert "wide - refined (r1)" in plots.forest(transfer.bars(made()), "t")
+    assert "wide - refined (r1)" in plots.forest(transfer.bars(whole()), "t")
 
 
 def test_the_command_prints_table_and_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text("tables: {transfer: {alpha: 0.01}}\n")
-    json_file.write_json(tmp_path / "metrics/transfer.json", made().as_dict())
+    json_file.write_json(tmp_path / "metrics/transfer.json", whole().as_dict())
 
     shown = CliRunner().invoke(main, ["transfer"])
     as_json = CliRunner().invoke(main, ["transfer", "--json"])
@@ -213,7 +217,7 @@ def test_the_command_prints_table_and_sentence(tmp_path: Path, monkeypatch: pyte
     assert shown.exit_code == 0, shown.output
     assert "2 of 3 comparisons" in shown.output
     assert "Passed through: deep-self" in shown.output
-    assert json.loads(as_json.output) == made().as_dict()
+    assert json.loads(as_json.output) == whole().as_dict()
     assert other.exit_code == 65
 
 
