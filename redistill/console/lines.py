@@ -113,7 +113,8 @@ class Lines:
         return any(isinstance(line, _Output) or line.far for line in self._open())
 
     def _close(self, line: Any) -> None:
-        self._selector.unregister(line.line)
+        with suppress(KeyError, ValueError):  # it is closed already
+            self._selector.unregister(line.line)
         line.line.close()
 
     def _accept(self, listener: Any) -> None:

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -187,7 +188,12 @@ def test_many_strangers_leave_room_for_the_processes(tmp_path: Path, monkeypatch
     kept: list[socket.socket] = []
 
     def does(stranger: socket.socket, word: str) -> None:
-        kept.extend(socket.create_connection(stranger.getpeername()) for _ in range(150))
+        place = stranger.getpeername()
+        for _ in range(150):
+            kept.append(socket.create_connection(place))
+            for line in kept[-70:]:
+                with suppress(OSError):  # hung up on
+                    line.send(b"x")
 
     monkeypatch.setattr(lines, "GRACE", 2.0)
     meddled(monkeypatch, does)
