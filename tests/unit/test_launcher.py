@@ -146,7 +146,7 @@ FLOOD = b"[" * 100_000
 def test_who_does_not_say_the_word_is_hung_up_on_and_the_stage_goes_on(
     tmp_path: Path, monkeypatch, capfd, host, says: bytes
 ):
-    monkeypatch.setattr(lines, "GRACE", 0.5)
+    monkeypatch.setattr(lines, "GRACE", 0.2)
     ends: list[bytes] = []
 
     def does(stranger: socket.socket, word: str) -> None:
@@ -158,7 +158,7 @@ def test_who_does_not_say_the_word_is_hung_up_on_and_the_stage_goes_on(
             ends.append(b"")
 
     meddled(monkeypatch, does)
-    program = SHARES + "time.sleep(1.5)\nrank.shared(lambda: print('done'))\n"
+    program = SHARES + "time.sleep(0.6)\nrank.shared(lambda: print('done'))\n"
     lead(tmp_path, monkeypatch, program)
 
     assert capfd.readouterr().out == "done\n"
@@ -195,7 +195,7 @@ def test_many_strangers_leave_room_for_the_processes(tmp_path: Path, monkeypatch
                 with suppress(OSError):  # hung up on
                     line.send(b"x")
 
-    monkeypatch.setattr(lines, "GRACE", 2.0)
+    monkeypatch.setattr(lines, "GRACE", 1.0)
     meddled(monkeypatch, does)
     lead(tmp_path, monkeypatch, SHARES + "time.sleep(1)\nrank.shared(lambda: print('done'))\n")
 
