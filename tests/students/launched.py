@@ -91,6 +91,12 @@ def train(folder: Path, launcher: str, out: str, **more: str) -> forks.Process:
     )  # fmt: skip
 
 
+def trained(folder: Path) -> Path:
+    """Make *folder* such a project, in which one process has trained r0 into `out1`."""
+    assert ended(train(project(folder), "", "out1"))[0] == 0
+    return folder
+
+
 def figures(folder: Path, out: str) -> dict:
     return json.loads((folder / out / "m.json").read_text(encoding="utf-8"))
 

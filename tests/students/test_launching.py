@@ -21,6 +21,7 @@ from tests.students.launched import (
     started,
     torchrun,
     train,
+    trained,
     until,
 )
 
@@ -28,9 +29,7 @@ from tests.students.launched import (
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Trained by one process, `out1`."""
-    folder = project(tmp_path_factory.mktemp("launching") / "p")
-    assert ended(train(folder, "", "out1"))[0] == 0
-    return folder
+    return trained(tmp_path_factory.mktemp("launching") / "p")
 
 
 @pytest.mark.processes

@@ -20,6 +20,7 @@ from tests.students.launched import (
     same_training,
     started,
     train,
+    trained,
     until,
 )
 from tests.students.network import Network, hosts
@@ -32,9 +33,7 @@ AWAY = {"REDISTILL_LEADER": "/nowhere"}  # no file of the stage is there, as on 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Trained by one process, `out1`."""
-    folder = project(tmp_path_factory.mktemp("machines") / "p")
-    assert ended(train(folder, "", "out1"))[0] == 0
-    return folder
+    return trained(tmp_path_factory.mktemp("machines") / "p")
 
 
 def test_processes_that_see_no_file_of_the_stage_train_as_one_and_speak_through_it(made: Path):
